@@ -1,0 +1,72 @@
+# Two commands need nothing but Python 3.11 or newer and make:  make demo   make test
+# PYTHON may be set to choose the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	if $$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-others lint types contracts docs bench vectors lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and pip was found; install one (on Debian also python3-venv), or say where: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+# Dependencies are locked with hashes; the package itself is installed without touching them.
+$(VENV)/.test: requirements/test.txt pyproject.toml | $(BIN)/python
+	@echo "Installing the locked dependencies into $(VENV) ..."
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/test.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.test
+	@echo "Installing the locked tools into $(VENV) ..."
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/.test  ## the whole story in one minute: mint, redirect, verify, redeem, and what is refused
+	@$(BIN)/ghasi-handoff demo
+
+test: $(VENV)/.test  ## the whole test suite; the pure core must be covered to the last branch
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage report
+
+test-others:  ## the suite once more on each other supported Python found on this machine
+	@$(MAKE) --no-print-directory $(VENV)/.test
+	@$(BIN)/python tests/other_pythons.py --make "$(MAKE)"
+
+test-one: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev  ## style: ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## types: mypy strict and pyright, on source and tests
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+
+contracts: $(VENV)/.dev  ## layers and purity: import-linter
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev  ## the documentation site, into site/; a warning is an error
+	$(BIN)/zensical build --clean --strict
+
+bench: $(VENV)/.test  ## benchmarks: ratios within one process
+	$(BIN)/python -m benchmarks.peers
+
+vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
+	$(BIN)/python tests/vectors/make_vectors.py
+
+lock:  ## lock the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra cli --group test -o requirements/test.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra cli --group test --group lint --group docs -c requirements/test.txt -o requirements/dev.txt
+
+clean:  ## remove what these targets made
+	rm -rf .venv .venv-* site .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cache demo-data
