@@ -1,0 +1,20 @@
+"""key, body -> MAC text. HMAC-SHA256 (RFC 2104) over the signing string, all 32 bytes, as 43 characters of base64url."""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+
+from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff.keys import SigningKey
+
+
+def compute_mac(key: SigningKey, body: bytes) -> str:
+    """The MAC of `body` under `key`. The key's context has already taken in the fixed first lines of the signing string."""
+    context = key._context.copy()
+    context.update(body)
+    return b64u_encode(context.finalize())
+
+
+def is_mac(key: SigningKey, body: bytes, mac_text: str) -> bool:
+    """Whether `mac_text` is the MAC of `body`, compared as ASCII text in constant time: one MAC, one spelling."""
+    return compare_digest(compute_mac(key, body), mac_text)

@@ -1,0 +1,261 @@
+"""payload, tenant -> key -> body -> MAC -> token. `Minter`. No I/O: clock and randomness are passed in."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final, Generic
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+from typing_extensions import TypeVar, override
+
+from ghasi_handoff._encoding import MAX_SECONDS, from_seconds, read_clock, whole_seconds
+from ghasi_handoff._mac import compute_mac
+from ghasi_handoff._signing_string import build_body, is_name
+from ghasi_handoff._token import build_token
+from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
+from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.payload import BookingHandoff, HandoffPayload, encode_payload
+
+__all__ = ["MintedHandoff", "Minter"]
+
+MAX_LIFETIME_SECONDS: Final = 3600
+DEFAULT_LIFETIME: Final = timedelta(seconds=300)
+
+_PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
+_PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
+
+# A parameter's name that needs no escaping in a query.
+_is_parameter: Final = re.compile("[A-Za-z0-9._~-]{1,64}").fullmatch
+# Printable ASCII without space, quotes, angle brackets, backslash and the like: what browsers and parsers read alike (RFC 3986).
+_is_url_text: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+").fullmatch
+
+
+class MintedHandoff(Generic[_PayloadT_co]):
+    """A handoff as its issuer knows it: what was signed, and the token. Frozen; the token is not in its repr.
+
+    Attributes:
+        token: The text for the URL. Whoever has it can redeem it once: do not log it.
+        handoff_id: The token's unique id, for logs and joins.
+        tenant: The hotel that it is for.
+        payload: The validated payload, as a verifier will see it.
+        kid: The key that signed.
+        issued_at: Aware datetime in UTC, whole seconds.
+        expires_at: Aware datetime in UTC, whole seconds.
+    """
+
+    __slots__ = ("_expires_at", "_handoff_id", "_issued_at", "_kid", "_payload", "_tenant", "_token")
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        handoff_id: str,
+        tenant: str,
+        payload: _PayloadT_co,
+        kid: str,
+        issued_at: int,
+        expires_at: int,
+    ) -> None:
+        self._token = token
+        self._handoff_id = handoff_id
+        self._tenant = tenant
+        self._payload = payload
+        self._kid = kid
+        self._issued_at = issued_at
+        self._expires_at = expires_at
+
+    @property
+    def token(self) -> str:
+        """The text for the URL."""
+        return self._token
+
+    @property
+    def handoff_id(self) -> str:
+        """The token's unique id."""
+        return self._handoff_id
+
+    @property
+    def tenant(self) -> str:
+        """The hotel that the token is for."""
+        return self._tenant
+
+    @property
+    def payload(self) -> _PayloadT_co:
+        """What is handed over."""
+        return self._payload
+
+    @property
+    def kid(self) -> str:
+        """The name of the key that signed."""
+        return self._kid
+
+    @property
+    def issued_at(self) -> datetime:
+        """When it was minted."""
+        return from_seconds(self._issued_at)
+
+    @property
+    def expires_at(self) -> datetime:
+        """From when on it is refused (a verifier adds its leeway)."""
+        return from_seconds(self._expires_at)
+
+    @override
+    def __repr__(self) -> str:
+        return (
+            f"MintedHandoff(handoff_id={self._handoff_id!r}, tenant={self._tenant!r}, kid={self._kid!r},"
+            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()})"
+        )
+
+    def url(self, base: str, param: str = "handoff") -> str:
+        """The redirect's URL: `base` with the token as one more query parameter, before a fragment.
+
+        Args:
+            base: An absolute https URL (http only for a loopback address), without user name or password.
+            param: The parameter's name, 1 to 64 characters of ``A-Z a-z 0-9 . _ ~ -``.
+
+        Raises:
+            InvalidHandoffInputError: `base` is not such a URL, or has that parameter already.
+        """
+        if not isinstance(param, str) or not _is_parameter(param):
+            raise InvalidHandoffInputError("param must be 1 to 64 characters of A-Z a-z 0-9 . _ ~ -")
+        if not isinstance(base, str) or not _is_url_text(base):
+            raise InvalidHandoffInputError("the URL must be ASCII text without spaces or control characters")
+        try:
+            parts = urlsplit(base)
+            host, port_is_valid = parts.hostname, parts.port != 0
+        except ValueError:  # brackets around something else than an IPv6 address, or a port that is no number
+            host, port_is_valid = None, False
+        if not host or not port_is_valid:
+            raise InvalidHandoffInputError("the URL must be absolute, with a host and a valid port or none")
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+            raise InvalidHandoffInputError("the URL must be https; http is for loopback addresses only")
+        if "@" in parts.netloc:
+            raise InvalidHandoffInputError("the URL must not hold a user name or password")
+        if any(name == param for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+            raise InvalidHandoffInputError(f"the URL already has a parameter {param}")
+        query = f"{parts.query}&{param}={self._token}" if parts.query else f"{param}={self._token}"
+        return urlunsplit(parts._replace(query=query))
+
+
+class Minter:
+    """Makes handoffs: one per redirect. Safe to share between threads.
+
+    Args:
+        keys: The ring of this issuer and audience, or a callable that returns the present one (for hot reload).
+        issuer: The name of this service, 1 to 64 characters of ``A-Z a-z 0-9 . _ : / -``.
+        audience: The name of the service that verifies; likewise.
+        lifetime: How long a token is valid: whole seconds, at most an hour.
+        clock: Returns Unix seconds.
+        random_bytes: Returns that many cryptographically secure random bytes.
+
+    Raises:
+        ConfigurationError: One of these does not hold.
+
+    >>> from datetime import date
+    >>> minter = Minter(KeyRing.generate(), issuer="bff-consumer", audience="bff-tenant-booking")
+    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+    >>> minted = minter.mint(stay, tenant="tn_aurora")
+    >>> minted.expires_at - minted.issued_at
+    datetime.timedelta(seconds=300)
+    """
+
+    def __init__(
+        self,
+        keys: KeyRing | Callable[[], KeyRing],
+        *,
+        issuer: str,
+        audience: str,
+        lifetime: timedelta = DEFAULT_LIFETIME,
+        clock: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._keys = current_ring(keys)
+        check_names(issuer=issuer, audience=audience)
+        self._issuer = issuer
+        self._audience = audience
+        self._lifetime = whole_seconds(
+            lifetime, name="lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
+        )
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    def mint(self, payload: _PayloadT, *, tenant: str) -> MintedHandoff[_PayloadT]:
+        """A handoff of `payload` to the site of `tenant`, valid from now on.
+
+        Raises:
+            InvalidHandoffInputError: The tenant is outside the grammar, or the payload is not valid (it is validated anew).
+            KeyRingError: No key can sign now.
+            ConfigurationError: The clock or the source of randomness is broken.
+        """
+        # One reading for key, issued-at and id: else a key could sign a token from before or after its time.
+        reading = read_clock(self._clock)
+        issued_at = int(reading)
+        expires_at = issued_at + self._lifetime
+        if expires_at > MAX_SECONDS:
+            raise ConfigurationError("the clock stands too close to the end of the year 9999")
+        if not is_name(tenant):
+            raise InvalidHandoffInputError("tenant must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+        key = self._keys()._signer(issued_at)
+        checked, payload_bytes = encode_payload(payload)
+        handoff_id = _new_handoff_id(reading, self._random_bytes)
+        body = build_body(
+            issuer=self._issuer,
+            audience=self._audience,
+            tenant=tenant,
+            handoff_id=handoff_id,
+            issued_at=issued_at,
+            expires_at=expires_at,
+            payload=payload_bytes,
+        )
+        return MintedHandoff(
+            token=build_token(key.kid, body, compute_mac(key, body)),
+            handoff_id=handoff_id,
+            tenant=tenant,
+            payload=checked,
+            kid=key.kid,
+            issued_at=issued_at,
+            expires_at=expires_at,
+        )
+
+
+def current_ring(keys: KeyRing | Callable[[], KeyRing]) -> Callable[[], KeyRing]:
+    """`keys` as a callable that returns a ring."""
+    if isinstance(keys, KeyRing):
+        return lambda: keys
+    if not callable(keys):
+        raise ConfigurationError(f"keys must be a KeyRing, or a callable that returns one, not {type(keys).__name__}")
+    return keys
+
+
+def check_names(*, issuer: str, audience: str) -> None:
+    """Refuse an issuer or audience outside the grammar."""
+    for name, value in (("issuer", issuer), ("audience", audience)):
+        if not is_name(value):
+            raise ConfigurationError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+
+
+def _new_handoff_id(reading: float, random_bytes: Callable[[int], bytes]) -> str:
+    """A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, the version, 12 random bits, the variant, 62 random bits."""
+    seconds = int(reading)
+    # Not int(reading * 1000): that may round up into the next second, and id and issued-at would disagree.
+    milliseconds = seconds * 1000 + min(999, int((reading - seconds) * 1000))
+    random = random_bytes(10)
+    if type(random) is not bytes or len(random) != 10:
+        raise ConfigurationError("random_bytes(10) must return 10 bytes")
+    stamp, entropy = f"{milliseconds:012x}", random.hex()
+    variant = "89ab"[int(entropy[3], 16) & 3]
+    return f"{stamp[:8]}-{stamp[8:]}-7{entropy[:3]}-{variant}{entropy[4:7]}-{entropy[7:19]}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

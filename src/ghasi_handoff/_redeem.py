@@ -1,0 +1,197 @@
+"""token, browser secret -> verify -> consume -> decide. `Redeemer` and `AsyncRedeemer`: a handoff opens one booking session."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, Generic, TypedDict, cast
+
+from typing_extensions import TypeVar, override
+
+from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff._verify import VerifiedHandoff, Verifier
+from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
+from ghasi_handoff.payload import BookingHandoff, HandoffPayload
+from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
+
+__all__ = ["AsyncRedeemer", "Redeemer", "Redemption"]
+
+BROWSER_SECRET_BYTES: Final = 32
+# How long after expires_at + leeway a browser may still repeat its own redemption: a lost reply, a refresh, a double click.
+GRACE_SECONDS: Final = 60
+RETENTION_MARGIN_SECONDS: Final = 120
+
+_PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
+_PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
+
+
+class _Fresh:
+    """The type of `_FRESH`."""
+
+    @override
+    def __repr__(self) -> str:
+        return "<a fresh secret>"
+
+
+# No browser secret was given. Not None: None is the cookie that was not there, a mistake to be refused.
+_FRESH: Final = cast("bytes", _Fresh())
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption(Generic[_PayloadT_co]):
+    """A handoff that belongs to this browser.
+
+    Attributes:
+        handoff: The verified handoff.
+        first: Whether this very call redeemed it. For logs: after a lost reply, no call sees it true.
+        redemption_id: Who redeemed: one browser and one handoff always give the same 64 hexadecimal digits. Key what you insert on it.
+        redeemed_at: When it was first redeemed by this browser. Aware datetime in UTC, whole seconds.
+    """
+
+    handoff: VerifiedHandoff[_PayloadT_co]
+    first: bool
+    redemption_id: str
+    redeemed_at: datetime
+
+
+class _Entry(TypedDict):
+    """What a store is told beside the handoff id."""
+
+    scope: str
+    redemption_id: str
+    consumed_at: int
+    retain_until: int
+
+
+class _RedemptionCore(Generic[_PayloadT]):
+    """What both redeemers share: everything but the call of the store."""
+
+    def __init__(self, verifier: Verifier[_PayloadT], store: object, *, awaited: bool) -> None:
+        if not isinstance(verifier, Verifier):
+            raise ConfigurationError(f"the first argument must be a Verifier, not {type(verifier).__name__}")
+        consume = getattr(store, "consume", None)
+        if not callable(consume) or inspect.iscoroutinefunction(consume) is not awaited:
+            kind = "an AsyncReplayStore" if awaited else "a ReplayStore"
+            raise ConfigurationError(f"the store must be {kind}; {type(store).__name__} is not")
+        self._verifier = verifier
+
+    def _begin(self, token: object, tenant: object, browser_secret: object) -> tuple[VerifiedHandoff[_PayloadT], _Entry]:
+        fresh = browser_secret is _FRESH
+        if not fresh and (type(browser_secret) is not bytes or len(browser_secret) != BROWSER_SECRET_BYTES):
+            del browser_secret
+            raise ConfigurationError(f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call")
+        now = self._now()
+        # Past its expiry a token may only find an earlier redemption of its own, and only a browser can have one.
+        handoff = self._verifier._verify_at(token, tenant=tenant, now=now, grace=0 if fresh else GRACE_SECONDS)
+        secret = os.urandom(BROWSER_SECRET_BYTES) if fresh else browser_secret
+        assert isinstance(secret, bytes)
+        entry = _Entry(
+            scope=f"{handoff.issuer}\n{handoff.audience}",
+            redemption_id=_redemption_id(handoff.handoff_id, secret),
+            consumed_at=self._now(),
+            retain_until=handoff._body.expires_at + 2 * self._verifier._leeway + RETENTION_MARGIN_SECONDS,
+        )
+        return handoff, entry
+
+    def _decide(self, handoff: VerifiedHandoff[_PayloadT], entry: _Entry, answer: Consumption) -> Redemption[_PayloadT]:
+        """The one rule: accept if and only if the holder is ours, it was in time, and it is not too late to repeat it."""
+        facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
+        if not isinstance(answer, Consumption):
+            raise ReplayStoreError(f"the store answered with {type(answer).__name__}, not Consumption", **facts)
+        if answer.holder != entry["redemption_id"]:
+            raise ReplayedTokenError("the handoff belongs to another browser", **facts)
+        deadline = handoff._body.expires_at + self._verifier._leeway
+        if answer.consumed_at >= deadline:
+            raise ExpiredTokenError(f"redeemed {answer.consumed_at - deadline} s too late", **facts)
+        after = self._now()  # read after the call: a store that answers late must not make a late redemption
+        if after >= deadline + GRACE_SECONDS:
+            raise ExpiredTokenError(f"the store's answer came {after - deadline} s after the last moment to redeem", **facts)
+        return Redemption(handoff, answer.first, entry["redemption_id"], from_seconds(answer.consumed_at))
+
+    def _now(self) -> int:
+        return int(read_clock(self._verifier._clock))
+
+
+class Redeemer(_RedemptionCore[_PayloadT]):
+    """Verifies a token and gives its handoff to one browser, exactly once.
+
+    Args:
+        verifier: Judges the token. A token that it refuses never reaches the store, its own earlier redemption apart.
+        store: Remembers who holds which handoff. One store for all processes that verify for this audience.
+
+    Raises:
+        ConfigurationError: One of these is something else.
+
+    >>> from datetime import date
+    >>> from ghasi_handoff import KeyRing, Minter
+    >>> from ghasi_handoff.stores.memory import MemoryReplayStore
+    >>> ring = KeyRing.generate()
+    >>> minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
+    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+    >>> token = minter.mint(stay, tenant="tn_aurora").token
+    >>> verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
+    >>> redeemer = Redeemer(verifier, MemoryReplayStore())
+    >>> redeemer.redeem(token, tenant="tn_aurora", browser_secret=b"A" * 32).handoff.payload.adults
+    2
+    >>> redeemer.redeem(token, tenant="tn_aurora", browser_secret=b"B" * 32)
+    Traceback (most recent call last):
+        ...
+    ghasi_handoff.errors.ReplayedTokenError: the handoff belongs to another browser
+    """
+
+    def __init__(self, verifier: Verifier[_PayloadT], store: ReplayStore) -> None:
+        super().__init__(verifier, store, awaited=False)
+        self._store = store
+
+    def redeem(self, token: str, *, tenant: str, browser_secret: bytes = _FRESH) -> Redemption[_PayloadT]:
+        """The handoff of `token`, if it is valid and belongs, from now on, to this browser.
+
+        The same browser may repeat the call (a refresh, a double click, a lost reply) until 60 s after the token's end, and gets the
+        same redemption.
+
+        Args:
+            token: The text from the URL.
+            tenant: The hotel whose site was asked; see `Verifier.verify`.
+            browser_secret: The 32 random bytes of the browser's cookie. Left out, a fresh one is used for each call, so every second
+                call is a replay.
+
+        Raises:
+            InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser.
+            ReplayStoreError: The store gave no sure answer. Nothing was accepted; the same browser may try again.
+            ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
+        """
+        handoff, entry = self._begin(token, tenant, browser_secret)
+        answer = self._store.consume(handoff.handoff_id, **entry)
+        return self._decide(handoff, entry, answer)
+
+
+class AsyncRedeemer(_RedemptionCore[_PayloadT]):
+    """`Redeemer` for asyncio, over an `AsyncReplayStore`.
+
+    Args:
+        verifier: Judges the token.
+        store: Remembers who holds which handoff.
+
+    Raises:
+        ConfigurationError: One of these is something else.
+    """
+
+    def __init__(self, verifier: Verifier[_PayloadT], store: AsyncReplayStore) -> None:
+        super().__init__(verifier, store, awaited=True)
+        self._store = store
+
+    async def redeem(self, token: str, *, tenant: str, browser_secret: bytes = _FRESH) -> Redemption[_PayloadT]:
+        """As `Redeemer.redeem`."""
+        handoff, entry = self._begin(token, tenant, browser_secret)
+        answer = await self._store.consume(handoff.handoff_id, **entry)
+        return self._decide(handoff, entry, answer)
+
+
+def _redemption_id(handoff_id: str, browser_secret: bytes) -> str:
+    """Who redeems: the same browser and handoff give the same id on every machine, after any crash."""
+    return sha256(b"ghasi-redemption/v1\n" + handoff_id.encode("ascii") + b"\n" + browser_secret).hexdigest()
+
+

@@ -1,0 +1,138 @@
+"""The six lines and the payload <-> body, and the exact bytes that the MAC covers. Specification: docs/spec/v1.md."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from ghasi_handoff._encoding import MAX_SECONDS, is_canonical_payload
+from ghasi_handoff.errors import InvalidHandoffInputError
+
+__all__ = ["signing_string"]
+
+# name       = 1*64( A-Z / a-z / 0-9 / "." / "_" / ":" / "/" / "-" )
+_NAME: Final = "[A-Za-z0-9._:/-]{1,64}"
+# handoff-id = UUIDv7 as RFC 9562 text, lower case
+_HANDOFF_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+# seconds    = "0" / ( %x31-39 *11DIGIT ); the bound that an expression can't say is checked in parse_body
+_SECONDS: Final = "0|[1-9][0-9]{0,11}"
+# body       = issuer LF audience LF tenant LF handoff-id LF issued-at LF expires-at LF payload
+_BODY: Final = re.compile(
+    f"({_NAME})\n({_NAME})\n({_NAME})\n({_HANDOFF_ID})\n({_SECONDS})\n({_SECONDS})\n(.*)".encode("ascii"), re.DOTALL
+)
+# kid        = 1*32( A-Z / a-z / 0-9 / "_" / "-" )
+_is_kid: Final = re.compile("[A-Za-z0-9_-]{1,32}").fullmatch
+_is_name: Final = re.compile(_NAME).fullmatch
+_is_handoff_id: Final = re.compile(_HANDOFF_ID).fullmatch
+
+
+class Body(NamedTuple):
+    """A body taken apart. Its lines are grammatical; nothing has been compared with anything yet."""
+
+    issuer: str
+    audience: str
+    tenant: str
+    handoff_id: str
+    issued_at: int
+    expires_at: int
+    payload: bytes
+
+
+def is_name(text: object) -> bool:
+    """Whether `text` may be an issuer, audience or tenant."""
+    return isinstance(text, str) and _is_name(text) is not None
+
+
+def is_kid(text: object) -> bool:
+    """Whether `text` may name a key."""
+    return isinstance(text, str) and _is_kid(text) is not None
+
+
+def is_handoff_id(text: object) -> bool:
+    """Whether `text` is a UUIDv7 in lower case."""
+    return isinstance(text, str) and _is_handoff_id(text) is not None
+
+
+def handoff_id_seconds(handoff_id: str) -> int:
+    """The Unix seconds in a handoff id: its first 48 bits are milliseconds (RFC 9562, section 5.7)."""
+    return int(handoff_id[:8] + handoff_id[9:13], 16) // 1000
+
+
+def signing_string_prefix(kid: str) -> bytes:
+    """The fixed first lines: they keep this use of a key apart from every other, and bind the kid."""
+    return b"ghasi-handoff/v1\nHMAC-SHA256\n" + kid.encode("ascii") + b"\n"
+
+
+def build_body(
+    *, issuer: str, audience: str, tenant: str, handoff_id: str, issued_at: int, expires_at: int, payload: bytes
+) -> bytes:
+    """The body of a token, from parts whose grammar has been checked."""
+    return f"{issuer}\n{audience}\n{tenant}\n{handoff_id}\n{issued_at}\n{expires_at}\n".encode("ascii") + payload
+
+
+def parse_body(body: bytes) -> Body | None:
+    """A body to its parts, or None where a line is outside the grammar or the id's time is not issued-at."""
+    match = _BODY.fullmatch(body)
+    if match is None:
+        return None
+    issuer, audience, tenant, handoff_id, issued, expires, payload = match.groups()
+    issued_at, expires_at, id_text = int(issued), int(expires), handoff_id.decode("ascii")
+    if issued_at > MAX_SECONDS or expires_at > MAX_SECONDS or handoff_id_seconds(id_text) != issued_at:
+        return None
+    return Body(
+        issuer.decode("ascii"), audience.decode("ascii"), tenant.decode("ascii"), id_text, issued_at, expires_at, payload
+    )
+
+
+def signing_string(
+    *,
+    kid: str,
+    issuer: str,
+    audience: str,
+    tenant: str,
+    handoff_id: str,
+    issued_at: int,
+    expires_at: int,
+    payload: bytes,
+) -> bytes:
+    """The exact bytes that the MAC of a handoff token covers, for debugging and for other implementations.
+
+    Two different handoffs, or two kids, never have the same signing string; docs/spec/v1.md has the argument.
+    Do not log it.
+
+    Args:
+        kid: 1 to 32 characters of ``A-Z a-z 0-9 _ -``.
+        issuer: 1 to 64 characters of ``A-Z a-z 0-9 . _ : / -``; likewise `audience` and `tenant`.
+        audience: The service that verifies.
+        tenant: The hotel.
+        handoff_id: A UUIDv7 in lower case whose milliseconds lie in the second `issued_at`.
+        issued_at: Unix seconds.
+        expires_at: Unix seconds, after `issued_at`.
+        payload: Canonical JSON (RFC 8785, narrowed as the specification says), at most 2048 bytes.
+
+    Raises:
+        InvalidHandoffInputError: An argument is outside the grammar. The message names it.
+    """
+    if not is_kid(kid):
+        raise InvalidHandoffInputError("kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
+    for name, value in (("issuer", issuer), ("audience", audience), ("tenant", tenant)):
+        if not is_name(value):
+            raise InvalidHandoffInputError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    for name, seconds in (("issued_at", issued_at), ("expires_at", expires_at)):
+        if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
+            raise InvalidHandoffInputError(f"{name} must be whole Unix seconds from 0 to {MAX_SECONDS}")
+    if expires_at <= issued_at:
+        raise InvalidHandoffInputError("expires_at must be after issued_at")
+    if not is_handoff_id(handoff_id) or handoff_id_seconds(handoff_id) != issued_at:
+        raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case whose time is issued_at")
+    if type(payload) is not bytes or not is_canonical_payload(payload):
+        raise InvalidHandoffInputError("payload must be the bytes of a canonical JSON object; see docs/spec/v1.md")
+    return signing_string_prefix(kid) + build_body(
+        issuer=issuer,
+        audience=audience,
+        tenant=tenant,
+        handoff_id=handoff_id,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        payload=payload,
+    )
