@@ -1,4 +1,4 @@
-"""key, body -> MAC text. HMAC-SHA256 (RFC 2104) over the signing string, all 32 bytes, as 43 characters of base64url."""
+"""key, body -> MAC text. HMAC-SHA256 (RFC 2104) over the signing string, as 43 characters of base64url."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ghasi_handoff.keys import SigningKey
 
 
 def compute_mac(key: SigningKey, body: bytes) -> str:
-    """The MAC of `body` under `key`. The key's context has already taken in the fixed first lines of the signing string."""
+    """The MAC of `body` under `key`, whose context has already taken in the signing string's fixed first lines."""
     context = key._context.copy()
     context.update(body)
     return b64u_encode(context.finalize())

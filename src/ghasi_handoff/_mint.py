@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
+import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,15 +15,14 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._encoding import MAX_SECONDS, from_seconds, read_clock, whole_seconds
 from ghasi_handoff._mac import compute_mac
-from ghasi_handoff._signing_string import build_body, is_name
+from ghasi_handoff._signing_string import build_body, check_service_names, is_name
 from ghasi_handoff._token import build_token
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
-from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.keys import MAX_LIFETIME_SECONDS, KeyRing, ring_source
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload, encode_payload
 
 __all__ = ["MintedHandoff", "Minter"]
 
-MAX_LIFETIME_SECONDS: Final = 3600
 DEFAULT_LIFETIME: Final = timedelta(seconds=300)
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
@@ -31,7 +30,8 @@ _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHand
 
 # A parameter's name that needs no escaping in a query.
 _is_parameter: Final = re.compile("[A-Za-z0-9._~-]{1,64}").fullmatch
-# Printable ASCII without space, quotes, angle brackets, backslash and the like: what browsers and parsers read alike (RFC 3986).
+# Printable ASCII without space, quotes, angle brackets, backslash and the like: what browsers and parsers read alike
+# (RFC 3986).
 _is_url_text: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+").fullmatch
 
 
@@ -127,10 +127,10 @@ class MintedHandoff(Generic[_PayloadT_co]):
             raise InvalidHandoffInputError("the URL must be ASCII text without spaces or control characters")
         try:
             parts = urlsplit(base)
-            host, port_is_valid = parts.hostname, parts.port != 0
+            host, port = parts.hostname, parts.port
         except ValueError:  # brackets around something else than an IPv6 address, or a port that is no number
-            host, port_is_valid = None, False
-        if not host or not port_is_valid:
+            raise InvalidHandoffInputError("the URL has no valid host and port") from None
+        if not host or port == 0:
             raise InvalidHandoffInputError("the URL must be absolute, with a host and a valid port or none")
         if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
             raise InvalidHandoffInputError("the URL must be https; http is for loopback addresses only")
@@ -158,7 +158,8 @@ class Minter:
 
     >>> from datetime import date
     >>> minter = Minter(KeyRing.generate(), issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
+    adults=2)
     >>> minted = minter.mint(stay, tenant="tn_aurora")
     >>> minted.expires_at - minted.issued_at
     datetime.timedelta(seconds=300)
@@ -172,10 +173,10 @@ class Minter:
         audience: str,
         lifetime: timedelta = DEFAULT_LIFETIME,
         clock: Callable[[], float] = time.time,
-        random_bytes: Callable[[int], bytes] = os.urandom,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self._keys = current_ring(keys)
-        check_names(issuer=issuer, audience=audience)
+        self._keys = ring_source(keys)
+        check_service_names(issuer=issuer, audience=audience)
         self._issuer = issuer
         self._audience = audience
         self._lifetime = whole_seconds(
@@ -188,7 +189,8 @@ class Minter:
         """A handoff of `payload` to the site of `tenant`, valid from now on.
 
         Raises:
-            InvalidHandoffInputError: The tenant is outside the grammar, or the payload is not valid (it is validated anew).
+            InvalidHandoffInputError: The tenant is outside the grammar, or the payload is not valid (it is validated
+                anew).
             KeyRingError: No key can sign now.
             ConfigurationError: The clock or the source of randomness is broken.
         """
@@ -223,24 +225,8 @@ class Minter:
         )
 
 
-def current_ring(keys: KeyRing | Callable[[], KeyRing]) -> Callable[[], KeyRing]:
-    """`keys` as a callable that returns a ring."""
-    if isinstance(keys, KeyRing):
-        return lambda: keys
-    if not callable(keys):
-        raise ConfigurationError(f"keys must be a KeyRing, or a callable that returns one, not {type(keys).__name__}")
-    return keys
-
-
-def check_names(*, issuer: str, audience: str) -> None:
-    """Refuse an issuer or audience outside the grammar."""
-    for name, value in (("issuer", issuer), ("audience", audience)):
-        if not is_name(value):
-            raise ConfigurationError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
-
-
 def _new_handoff_id(reading: float, random_bytes: Callable[[int], bytes]) -> str:
-    """A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, the version, 12 random bits, the variant, 62 random bits."""
+    """A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, version, 12 random bits, variant, 62 random bits."""
     seconds = int(reading)
     # Not int(reading * 1000): that may round up into the next second, and id and issued-at would disagree.
     milliseconds = seconds * 1000 + min(999, int((reading - seconds) * 1000))

@@ -1,9 +1,9 @@
-"""token, browser secret -> verify -> consume -> decide. `Redeemer` and `AsyncRedeemer`: a handoff opens one booking session."""
+"""token, browser secret -> verify -> consume -> decide. `Redeemer` and `AsyncRedeemer`: one handoff, one browser."""
 
 from __future__ import annotations
 
 import inspect
-import os
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -14,14 +14,13 @@ from typing_extensions import TypeVar, override
 from ghasi_handoff._encoding import from_seconds, read_clock
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
+from ghasi_handoff.keys import GRACE_SECONDS
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
 
 __all__ = ["AsyncRedeemer", "Redeemer", "Redemption"]
 
 BROWSER_SECRET_BYTES: Final = 32
-# How long after expires_at + leeway a browser may still repeat its own redemption: a lost reply, a refresh, a double click.
-GRACE_SECONDS: Final = 60
 RETENTION_MARGIN_SECONDS: Final = 120
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
@@ -47,7 +46,8 @@ class Redemption(Generic[_PayloadT_co]):
     Attributes:
         handoff: The verified handoff.
         first: Whether this very call redeemed it. For logs: after a lost reply, no call sees it true.
-        redemption_id: Who redeemed: one browser and one handoff always give the same 64 hexadecimal digits. Key what you insert on it.
+        redemption_id: Who redeemed: one browser and one handoff always give the same 64 hexadecimal digits. Key what
+            you insert on it.
         redeemed_at: When it was first redeemed by this browser. Aware datetime in UTC, whole seconds.
     """
 
@@ -78,16 +78,18 @@ class _RedemptionCore(Generic[_PayloadT]):
             raise ConfigurationError(f"the store must be {kind}; {type(store).__name__} is not")
         self._verifier = verifier
 
-    def _begin(self, token: object, tenant: object, browser_secret: object) -> tuple[VerifiedHandoff[_PayloadT], _Entry]:
+    def _begin(
+        self, token: object, tenant: object, browser_secret: object
+    ) -> tuple[VerifiedHandoff[_PayloadT], _Entry]:
         fresh = browser_secret is _FRESH
-        if not fresh and (type(browser_secret) is not bytes or len(browser_secret) != BROWSER_SECRET_BYTES):
-            del browser_secret
-            raise ConfigurationError(f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call")
+        secret = secrets.token_bytes(BROWSER_SECRET_BYTES) if fresh else browser_secret
+        if type(secret) is not bytes or len(secret) != BROWSER_SECRET_BYTES:
+            raise ConfigurationError(
+                f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call"
+            )
         now = self._now()
         # Past its expiry a token may only find an earlier redemption of its own, and only a browser can have one.
-        handoff = self._verifier._verify_at(token, tenant=tenant, now=now, grace=0 if fresh else GRACE_SECONDS)
-        secret = os.urandom(BROWSER_SECRET_BYTES) if fresh else browser_secret
-        assert isinstance(secret, bytes)
+        handoff = self._verifier._verify_at(token, tenant, now, 0 if fresh else GRACE_SECONDS)
         entry = _Entry(
             scope=f"{handoff.issuer}\n{handoff.audience}",
             redemption_id=_redemption_id(handoff.handoff_id, secret),
@@ -97,7 +99,7 @@ class _RedemptionCore(Generic[_PayloadT]):
         return handoff, entry
 
     def _decide(self, handoff: VerifiedHandoff[_PayloadT], entry: _Entry, answer: Consumption) -> Redemption[_PayloadT]:
-        """The one rule: accept if and only if the holder is ours, it was in time, and it is not too late to repeat it."""
+        """The one rule: accept if and only if the holder is ours, was in time, and it is not too late to repeat."""
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
         if not isinstance(answer, Consumption):
             raise ReplayStoreError(f"the store answered with {type(answer).__name__}, not Consumption", **facts)
@@ -108,7 +110,9 @@ class _RedemptionCore(Generic[_PayloadT]):
             raise ExpiredTokenError(f"redeemed {answer.consumed_at - deadline} s too late", **facts)
         after = self._now()  # read after the call: a store that answers late must not make a late redemption
         if after >= deadline + GRACE_SECONDS:
-            raise ExpiredTokenError(f"the store's answer came {after - deadline} s after the last moment to redeem", **facts)
+            raise ExpiredTokenError(
+                f"the store's answer came {after - deadline} s after the last moment to redeem", **facts
+            )
         return Redemption(handoff, answer.first, entry["redemption_id"], from_seconds(answer.consumed_at))
 
     def _now(self) -> int:
@@ -130,7 +134,8 @@ class Redeemer(_RedemptionCore[_PayloadT]):
     >>> from ghasi_handoff.stores.memory import MemoryReplayStore
     >>> ring = KeyRing.generate()
     >>> minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
+    adults=2)
     >>> token = minter.mint(stay, tenant="tn_aurora").token
     >>> verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> redeemer = Redeemer(verifier, MemoryReplayStore())
@@ -149,14 +154,14 @@ class Redeemer(_RedemptionCore[_PayloadT]):
     def redeem(self, token: str, *, tenant: str, browser_secret: bytes = _FRESH) -> Redemption[_PayloadT]:
         """The handoff of `token`, if it is valid and belongs, from now on, to this browser.
 
-        The same browser may repeat the call (a refresh, a double click, a lost reply) until 60 s after the token's end, and gets the
-        same redemption.
+        The same browser may repeat the call (a refresh, a double click, a lost reply) until 60 s after the token's end,
+        and gets the same redemption.
 
         Args:
             token: The text from the URL.
             tenant: The hotel whose site was asked; see `Verifier.verify`.
-            browser_secret: The 32 random bytes of the browser's cookie. Left out, a fresh one is used for each call, so every second
-                call is a replay.
+            browser_secret: The 32 random bytes of the browser's cookie. Left out, a fresh one is used for each call, so
+                every second call is a replay.
 
         Raises:
             InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser.
@@ -193,5 +198,3 @@ class AsyncRedeemer(_RedemptionCore[_PayloadT]):
 def _redemption_id(handoff_id: str, browser_secret: bytes) -> str:
     """Who redeems: the same browser and handoff give the same id on every machine, after any crash."""
     return sha256(b"ghasi-redemption/v1\n" + handoff_id.encode("ascii") + b"\n" + browser_secret).hexdigest()
-
-

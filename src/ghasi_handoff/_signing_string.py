@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from ghasi_handoff._encoding import MAX_SECONDS, is_canonical_payload
-from ghasi_handoff.errors import InvalidHandoffInputError
+from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 
 __all__ = ["signing_string"]
 
@@ -18,7 +20,7 @@ _HANDOFF_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 _SECONDS: Final = "0|[1-9][0-9]{0,11}"
 # body       = issuer LF audience LF tenant LF handoff-id LF issued-at LF expires-at LF payload
 _BODY: Final = re.compile(
-    f"({_NAME})\n({_NAME})\n({_NAME})\n({_HANDOFF_ID})\n({_SECONDS})\n({_SECONDS})\n(.*)".encode("ascii"), re.DOTALL
+    f"({_NAME})\n({_NAME})\n({_NAME})\n({_HANDOFF_ID})\n({_SECONDS})\n({_SECONDS})\n.*", re.DOTALL
 )
 # kid        = 1*32( A-Z / a-z / 0-9 / "_" / "-" )
 _is_kid: Final = re.compile("[A-Za-z0-9_-]{1,32}").fullmatch
@@ -38,9 +40,24 @@ class Body(NamedTuple):
     payload: bytes
 
 
+# A named tuple's own constructor is a Python function, and costs twice as much.
+_body: Final[Callable[[tuple[str, str, str, str, int, int, bytes]], Body]] = partial(tuple.__new__, Body)
+
+
 def is_name(text: object) -> bool:
     """Whether `text` may be an issuer, audience or tenant."""
     return isinstance(text, str) and _is_name(text) is not None
+
+
+def check_service_names(*, issuer: str, audience: str) -> None:
+    """Refuse an issuer or audience outside the grammar, when a minter or verifier is made.
+
+    Raises:
+        ConfigurationError: One of them is.
+    """
+    for name, value in (("issuer", issuer), ("audience", audience)):
+        if not is_name(value):
+            raise ConfigurationError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
 
 
 def is_kid(text: object) -> bool:
@@ -72,16 +89,15 @@ def build_body(
 
 def parse_body(body: bytes) -> Body | None:
     """A body to its parts, or None where a line is outside the grammar or the id's time is not issued-at."""
-    match = _BODY.fullmatch(body)
+    # Latin-1 maps each byte to one character, so positions agree; no line admits a character beyond ASCII.
+    match = _BODY.fullmatch(body.decode("latin-1"))
     if match is None:
         return None
-    issuer, audience, tenant, handoff_id, issued, expires, payload = match.groups()
-    issued_at, expires_at, id_text = int(issued), int(expires), handoff_id.decode("ascii")
-    if issued_at > MAX_SECONDS or expires_at > MAX_SECONDS or handoff_id_seconds(id_text) != issued_at:
+    issuer, audience, tenant, handoff_id, issued, expires = match.groups()
+    issued_at, expires_at = int(issued), int(expires)
+    if issued_at > MAX_SECONDS or expires_at > MAX_SECONDS or handoff_id_seconds(handoff_id) != issued_at:
         return None
-    return Body(
-        issuer.decode("ascii"), audience.decode("ascii"), tenant.decode("ascii"), id_text, issued_at, expires_at, payload
-    )
+    return _body((issuer, audience, tenant, handoff_id, issued_at, expires_at, body[match.end(6) + 1 :]))
 
 
 def signing_string(

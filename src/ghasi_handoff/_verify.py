@@ -11,9 +11,8 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._encoding import from_seconds, read_clock, whole_seconds
 from ghasi_handoff._mac import is_mac
-from ghasi_handoff._mint import MAX_LIFETIME_SECONDS, check_names, current_ring
-from ghasi_handoff._signing_string import Body, parse_body
-from ghasi_handoff._token import UnverifiedToken, parse_token
+from ghasi_handoff._signing_string import Body, check_service_names, parse_body
+from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
     ConfigurationError,
     ExpiredTokenError,
@@ -30,12 +29,11 @@ from ghasi_handoff.errors import (
     WrongIssuerError,
     WrongTenantError,
 )
-from ghasi_handoff.keys import KeyRing, SigningKey
-from ghasi_handoff.payload import BookingHandoff, HandoffPayload, decode_payload
+from ghasi_handoff.keys import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, KeyRing, SigningKey, ring_source
+from ghasi_handoff.payload import BookingHandoff, HandoffPayload, payload_decoder
 
 __all__ = ["VerifiedHandoff", "Verifier"]
 
-MAX_LEEWAY_SECONDS: Final = 60
 DEFAULT_MAX_LIFETIME: Final = timedelta(seconds=600)
 DEFAULT_LEEWAY: Final = timedelta(seconds=10)
 
@@ -120,12 +118,13 @@ class VerifiedHandoff(Generic[_PayloadT_co]):
     def __repr__(self) -> str:
         return (
             f"VerifiedHandoff(handoff_id={self.handoff_id!r}, tenant={self.tenant!r}, kid={self._kid!r},"
-            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()}, payload={self._payload!r})"
+            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()},"
+            f" payload={self._payload!r})"
         )
 
 
 class Verifier(Generic[_PayloadT]):
-    """Judges tokens: authentic, addressed to us, current. Does no I/O and remembers nothing; `Redeemer` adds single use.
+    """Judges tokens: authentic, addressed to us, current. Remembers nothing; `Redeemer` adds single use.
 
     Safe to share between threads.
 
@@ -145,7 +144,8 @@ class Verifier(Generic[_PayloadT]):
     >>> from ghasi_handoff import Minter
     >>> ring = KeyRing.generate()
     >>> minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
+    adults=2)
     >>> verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> verifier.verify(minter.mint(stay, tenant="tn_aurora").token, tenant="tn_aurora").payload.adults
     2
@@ -162,15 +162,16 @@ class Verifier(Generic[_PayloadT]):
         max_lifetime: timedelta = DEFAULT_MAX_LIFETIME,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._keys = current_ring(keys)
-        check_names(issuer=issuer, audience=audience)
+        self._keys = ring_source(keys)
+        check_service_names(issuer=issuer, audience=audience)
         self._issuer = issuer
         self._audience = audience
         # The type variable's default is BookingHandoff: where no class is given, that is what _PayloadT is.
         chosen = cast("type[_PayloadT]", BookingHandoff) if payload_type is None else payload_type
         if not isinstance(chosen, type) or not issubclass(chosen, HandoffPayload):
             raise ConfigurationError("payload_type must be a class derived from HandoffPayload")
-        self._payload_type = chosen
+        self._decode_payload = payload_decoder(chosen)
+        self._payload_name = chosen.__name__
         self._leeway = whole_seconds(leeway, name="leeway", least=0, most=MAX_LEEWAY_SECONDS, error=ConfigurationError)
         self._max_lifetime = whole_seconds(
             max_lifetime, name="max_lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
@@ -188,16 +189,24 @@ class Verifier(Generic[_PayloadT]):
             InvalidTokenError: One of its leaves, by the first check that fails; see docs/spec/v1.md, "Verification".
             ConfigurationError: The clock is broken.
         """
-        return self._verify_at(token, tenant=tenant, now=int(read_clock(self._clock)), grace=0)
+        return self._verify_at(token, tenant, int(read_clock(self._clock)), 0)
 
-    def _verify_at(self, token: object, *, tenant: object, now: int, grace: int) -> VerifiedHandoff[_PayloadT]:
+    def _verify_at(self, token: object, tenant: object, now: int, grace: int) -> VerifiedHandoff[_PayloadT]:
         """`verify` at a given time. `grace`: by how many seconds more a token may have expired."""
-        unverified = parse_token(token)
-        key = self._usable_key(unverified.kid, now)
-        body = _authentic_body(key, unverified)
-        self._check_addressee(body, tenant, key.kid)
-        self._check_times(body, now, grace, key.kid)
-        return VerifiedHandoff(body, key.kid, self._decoded_payload(body, key.kid))
+        kid, body_bytes, mac_text = parse_token(token)
+        key = self._usable_key(kid, now)
+        if not is_mac(key, body_bytes, mac_text):
+            raise InvalidMACError(f"the MAC does not match under key {kid}", kid=kid)
+        body = parse_body(body_bytes)
+        if body is None:
+            raise MalformedTokenError("the MAC matches, but the body is outside the grammar", kid=kid)
+        self._check_addressee(body, tenant, kid)
+        self._check_times(body, now, grace, kid)
+        payload = self._decode_payload(body.payload)
+        if payload is None:
+            text = f"the payload is not canonical JSON, or no valid {self._payload_name}"
+            _refuse(InvalidPayloadError, text, body, kid)
+        return VerifiedHandoff(body, kid, payload)
 
     def _usable_key(self, kid: str, now: int) -> SigningKey:
         key = self._keys()._by_kid.get(kid)
@@ -219,34 +228,19 @@ class Verifier(Generic[_PayloadT]):
             _refuse(WrongTenantError, f"the tenant is {body.tenant}, not the one whose site was asked", body, kid)
 
     def _check_times(self, body: Body, now: int, grace: int, kid: str) -> None:
-        lifetime = body.expires_at - body.issued_at
+        issued_at, expires_at, leeway = body.issued_at, body.expires_at, self._leeway
+        lifetime = expires_at - issued_at
         if lifetime <= 0:
             _refuse(MalformedTokenError, "expires-at is not after issued-at", body, kid)
         if lifetime > self._max_lifetime:
             text = f"the lifetime is {lifetime} s; this verifier allows {self._max_lifetime} s"
             _refuse(LifetimeTooLongError, text, body, kid)
-        if body.issued_at > now + self._leeway:
-            text = f"issued {body.issued_at - now} s ahead of this clock, with a leeway of {self._leeway} s"
+        if issued_at > now + leeway:
+            text = f"issued {issued_at - now} s ahead of this clock, with a leeway of {leeway} s"
             _refuse(NotYetValidTokenError, text, body, kid)
-        if now >= body.expires_at + self._leeway + grace:
-            text = f"expired {now - body.expires_at} s ago, with a leeway of {self._leeway} s"
+        if now >= expires_at + leeway + grace:
+            text = f"expired {now - expires_at} s ago, with a leeway of {leeway} s"
             _refuse(ExpiredTokenError, text, body, kid)
-
-    def _decoded_payload(self, body: Body, kid: str) -> _PayloadT:
-        payload = decode_payload(self._payload_type, body.payload)
-        if payload is None:
-            text = f"the payload is not canonical JSON, or no valid {self._payload_type.__name__}"
-            _refuse(InvalidPayloadError, text, body, kid)
-        return payload
-
-
-def _authentic_body(key: SigningKey, unverified: UnverifiedToken) -> Body:
-    if not is_mac(key, unverified.body, unverified.mac_text):
-        raise InvalidMACError(f"the MAC does not match under key {key.kid}", kid=key.kid)
-    body = parse_body(unverified.body)
-    if body is None:
-        raise MalformedTokenError("the MAC matches, but the body is outside the grammar", kid=key.kid)
-    return body
 
 
 def _refuse(error: type[InvalidTokenError], message: str, body: Body, kid: str) -> NoReturn:

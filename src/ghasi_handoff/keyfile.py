@@ -21,24 +21,22 @@ def load(path: str | os.PathLike[str]) -> KeyRing:
     Raises:
         KeyRingError: No such file, no regular file, readable or writable by others than its owner, or not a key ring.
     """
-    data = b""
+    text = ""
     try:
-        data = _read(path)
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            text = ""
+        # What is not UTF-8 becomes a character that no JSON of ours holds, and is refused as such.
+        text = _read(path).decode("utf-8", errors="replace")
         return KeyRing.from_json(text)
     except OSError as exc:
         raise KeyRingError(f"key file {os.fspath(path)}: {exc.strerror}") from exc
     finally:
-        data = text = b""  # a traceback that shows local variables must not show the secrets
+        del text  # a traceback that shows local variables must not show the secrets
 
 
 def save(path: str | os.PathLike[str], keys: KeyRing) -> None:
     """Write the ring to the file `path`, which only its owner can read (mode 0600).
 
-    The new content is written beside it, flushed to disk and renamed over it: after a crash there is the old file or the new one.
+    The new content is written beside it, flushed to disk and renamed over it: after a crash there is the old file or
+    the new one.
 
     Raises:
         KeyRingError: It cannot be written, or `keys` is no ring. An earlier file is still there, whole.
@@ -65,7 +63,8 @@ def save(path: str | os.PathLike[str], keys: KeyRing) -> None:
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
-    # The checks are made on the open file, not on its name: nobody can exchange it in between. NONBLOCK: a FIFO must not hang.
+    # The checks are made on the open file, not on its name: nobody can exchange it in between. NONBLOCK: a FIFO must
+    # not hang.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)

@@ -3,9 +3,10 @@
 The rules, for a ring whose keys stand in the order of ``sign_from``:
 
 1. A key revoked before its ``sign_from`` never took part: every other rule skips it.
-2. The newest key whose ``sign_from`` has come signs. If that key is revoked, none signs: an older one never signs again.
-3. Every key that is neither retired (``now >= verify_until``) nor revoked verifies, from the moment it is in the ring.
-4. ``verify_until`` is at least the next key's ``sign_from`` + `SUPERSEDED_KEY_SECONDS`, so that every token that a key signed can
+2. The newest key whose ``sign_from`` has come signs. If that key is revoked, none signs: an older one never signs
+again. 3. Every key that is neither retired (``now >= verify_until``) nor revoked verifies, from the moment it is in the
+ring. 4. ``verify_until`` is at least the next key's ``sign_from`` + `SUPERSEDED_KEY_SECONDS`, so that every token that
+a key signed can
    live to its end.
 """
 
@@ -15,7 +16,7 @@ import enum
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
@@ -28,13 +29,16 @@ from typing_extensions import override
 
 from ghasi_handoff._encoding import MAX_SECONDS, b64u_decode, b64u_encode, from_seconds, to_seconds, whole_seconds
 from ghasi_handoff._signing_string import is_kid, signing_string_prefix
-from ghasi_handoff.errors import KeyRingError
+from ghasi_handoff.errors import ConfigurationError, KeyRingError
 
 __all__ = ["KeyRing", "KeyState", "SigningKey"]
 
 MIN_SECRET_BYTES: Final = 32  # RFC 2104, section 3: no shorter than the hash's output
-# A superseded key still verifies for: the longest lifetime (3600) + the largest leeway (60) + a retry's grace (60).
-SUPERSEDED_KEY_SECONDS: Final = 3720
+# The caps of every minter and verifier. A ring does not know them, so it keeps a superseded key for the longest case.
+MAX_LIFETIME_SECONDS: Final = 3600
+MAX_LEEWAY_SECONDS: Final = 60
+GRACE_SECONDS: Final = 60  # how long past its end a browser may still repeat its own redemption
+SUPERSEDED_KEY_SECONDS: Final = MAX_LIFETIME_SECONDS + MAX_LEEWAY_SECONDS + GRACE_SECONDS
 DEFAULT_PROPAGATION: Final = timedelta(minutes=15)
 FORMAT: Final = "ghasi-handoff-keys/v1"
 
@@ -65,8 +69,8 @@ class SigningKey:
 
     Args:
         kid: The key's name: 1 to 32 characters of ``A-Z a-z 0-9 _ -``.
-        secret: 32 bytes or more from a secure random source, raw. Text of any kind (hex, base64, a pass-phrase, PEM, JWK), DER and
-            one repeated byte are refused: they are what ends up here by mistake.
+        secret: 32 bytes or more from a secure random source, raw. Text of any kind (hex, base64, a pass-phrase, PEM,
+            JWK), DER and one repeated byte are refused: they are what ends up here by mistake.
         created_at: Aware datetime.
         sign_from: Aware datetime: from then on the key may sign.
         verify_until: Aware datetime, or None: from then on the key is retired.
@@ -162,7 +166,9 @@ class SigningKey:
 
     @override
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise KeyRingError(f"key {self._kid}: a key is not pickled, its secret would travel; load the key file in each process")
+        raise KeyRingError(
+            f"key {self._kid}: a key is not pickled, its secret would travel; load the key file in each process"
+        )
 
     def _dates(self) -> tuple[int, int, int | None, int | None]:
         return (self._created_at, self._sign_from, self._verify_until, self._revoked_at)
@@ -184,14 +190,14 @@ class SigningKey:
 
 
 class KeyRing:
-    """All keys of one issuer and audience, on both sides. Frozen: each method that changes something returns a new ring.
+    """All keys of one issuer and audience, on both sides. Frozen: what would change it returns a new ring.
 
     Args:
         keys: The keys, in any order. At least one; no two of one kid, secret or ``sign_from``.
 
     Raises:
-        KeyRingError: The keys do not make a ring, for example because ``verify_until`` stands on a key without a successor, or lies
-            less than 3720 s after the successor's ``sign_from``.
+        KeyRingError: The keys do not make a ring, for example because ``verify_until`` stands on a key without a
+            successor, or lies less than 3720 s after the successor's ``sign_from``.
 
     >>> ring = KeyRing.generate(kid="2026-11")
     >>> ring.state("2026-11").value
@@ -248,8 +254,8 @@ class KeyRing:
     ) -> KeyRing:
         """A ring with one more key, which signs once `propagation` is over, and later than every other key.
 
-        Bring the new ring to every process of both services within `propagation`. The predecessor then verifies for another
-        3720 s: until the last token that it signed has ended.
+        Bring the new ring to every process of both services within `propagation`. The predecessor then verifies for
+        another 3720 s: until the last token that it signed has ended.
 
         Args:
             kid: The new key's name; by default the date and four random characters.
@@ -272,10 +278,11 @@ class KeyRing:
         return KeyRing([*superseded, new])
 
     def revoke(self, kid: str, now: datetime | None = None) -> KeyRing:
-        """A ring in which the key neither signs nor verifies, from the moment a process has the ring. Never refused for a key in the ring.
+        """A ring in which the key neither signs nor verifies. Never refused for a key in the ring.
 
-        If the key was active, no key signs until a successor does: `rotate` first, or with ``propagation=timedelta(0)``
-        after. If it was pending, its predecessor goes on as if it had never been there. A key that is revoked already stays as it is.
+        It takes effect in each process once that has the new ring. If the key was active, no key signs until a
+        successor does: `rotate` first, or with ``propagation=timedelta(0)`` after. If it was pending, its predecessor
+        goes on as if it had never been there. A key that is revoked already stays as it is.
 
         Args:
             kid: The key's name.
@@ -312,9 +319,13 @@ class KeyRing:
         for key in self._keys[:-1]:
             successor = self._successor(key)
             if key._took_part:
-                retired = key._revoked_at is not None or (key._verify_until is not None and seconds >= key._verify_until)
+                retired = key._revoked_at is not None or (
+                    key._verify_until is not None and seconds >= key._verify_until
+                )
                 # An older key that stays needs this one: it is what keeps the older one from signing again.
-                gone = retired and not older_remain and successor is not None and _is_over(successor._sign_from, seconds)
+                gone = (
+                    retired and not older_remain and successor is not None and _is_over(successor._sign_from, seconds)
+                )
                 older_remain = older_remain or not gone
             else:
                 gone = _is_over(key._sign_from, seconds)
@@ -323,7 +334,7 @@ class KeyRing:
         return KeyRing([*kept, self._keys[-1]])
 
     def to_json(self) -> str:
-        """The ring as JSON text, secrets included: keep it as you keep the secrets. `from_json` reads it without loss."""
+        """The ring as JSON text, secrets included: keep it as you keep them. `from_json` reads it without loss."""
         keys = [
             {
                 "kid": key._kid,
@@ -402,7 +413,9 @@ class KeyRing:
         if key is None:
             raise KeyRingError("no key can sign yet: the sign_from of every key lies ahead; check the clock, or wait")
         if key._revoked_at is not None:
-            raise KeyRingError(f"no key can sign: key {key._kid} is revoked and has no active successor; rotate the ring")
+            raise KeyRingError(
+                f"no key can sign: key {key._kid} is revoked and has no active successor; rotate the ring"
+            )
         return key
 
     def _newest_started(self, seconds: int) -> SigningKey | None:
@@ -410,6 +423,19 @@ class KeyRing:
 
     def _successor(self, key: SigningKey) -> SigningKey | None:
         return next((later for later in self._keys if later._sign_from > key._sign_from and later._took_part), None)
+
+
+def ring_source(keys: KeyRing | Callable[[], KeyRing]) -> Callable[[], KeyRing]:
+    """A ring, or a callable that returns the present one, as such a callable.
+
+    Raises:
+        ConfigurationError: Neither.
+    """
+    if isinstance(keys, KeyRing):
+        return lambda: keys
+    if not callable(keys):
+        raise ConfigurationError(f"keys must be a KeyRing, or a callable that returns one, not {type(keys).__name__}")
+    return keys
 
 
 def _check_ring(ordered: list[SigningKey]) -> None:
@@ -430,8 +456,8 @@ def _check_ring(ordered: list[SigningKey]) -> None:
                 raise KeyRingError(f"key {key.kid}: verify_until needs a later key in the ring that takes over")
             if key._verify_until < successor._sign_from + SUPERSEDED_KEY_SECONDS:
                 raise KeyRingError(
-                    f"key {key.kid}: verify_until must be at least {SUPERSEDED_KEY_SECONDS} s after the sign_from of key"
-                    f" {successor.kid}, or tokens would be refused within their lifetime"
+                    f"key {key.kid}: verify_until must be at least {SUPERSEDED_KEY_SECONDS} s after the sign_from of"
+                    f" key {successor.kid}, or tokens would be refused within their lifetime"
                 )
         if key._took_part:
             successor = key
@@ -535,7 +561,9 @@ def _secret_problem(secret: object) -> str:
     if secret == secret[:1] * len(secret):
         return "its secret is one byte, repeated"
     if _is_printable(secret):
-        return "its secret is printable text (hex, base64, a pass-phrase, PEM, JWK?); decode it, or generate a random one"
+        return (
+            "its secret is printable text (hex, base64, a pass-phrase, PEM, JWK?); decode it, or generate a random one"
+        )
     if _is_der(secret):
         return "its secret is a DER structure (a private key or certificate?); generate a random one"
     return ""

@@ -1,18 +1,18 @@
-"""Typed value <-> canonical payload bytes: `HandoffPayload`, the class of all payloads, and `BookingHandoff`, the default one."""
+"""Typed value <-> canonical payload bytes: `HandoffPayload` and `BookingHandoff`, the default one."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
-from typing_extensions import Self, TypeVar, override
+from typing_extensions import TypeVar, override
 
 from ghasi_handoff._encoding import MAX_INTEGER, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
@@ -68,7 +68,7 @@ class HandoffPayload(BaseModel):
         while node["type"] != "model-fields":  # under the model itself and its model validators
             node = node["schema"]
         depth = 1
-        integers = set()
+        integers: set[str] = set()
         for name, field in node["fields"].items():
             place = f"{cls.__name__}.{name}"
             if not _MEMBER_NAME.fullmatch(name):
@@ -78,7 +78,9 @@ class HandoffPayload(BaseModel):
             if leaf == "int":
                 integers.add(name)
         if depth > MAX_PAYLOAD_DEPTH:
-            raise ConfigurationError(f"{cls.__name__}: nested {depth} deep; a payload may nest {MAX_PAYLOAD_DEPTH} deep")
+            raise ConfigurationError(
+                f"{cls.__name__}: nested {depth} deep; a payload may nest {MAX_PAYLOAD_DEPTH} deep"
+            )
         # The validator fills an instance in the order of its schema, and the serializer writes it in that order:
         # sorted by name here, it is the member order of RFC 8785 there.
         node["fields"] = dict(sorted(node["fields"].items()))
@@ -104,23 +106,27 @@ class HandoffPayload(BaseModel):
             if field.default_factory is not None:
                 raise ConfigurationError(f"{cls.__name__}.{name}: a default is a constant, not a factory")
         if not cls.__pydantic_complete__:
-            raise ConfigurationError(f"{cls.__name__}: name only types that are already defined; a payload is not recursive")
+            raise ConfigurationError(
+                f"{cls.__name__}: name only types that are already defined; a payload is not recursive"
+            )
         for name, field in cls.model_fields.items():
             if not field.is_required() and not _is_valid_default(field):
                 raise ConfigurationError(f"{cls.__name__}.{name}: the default is not a valid value")
 
     @classmethod
     def from_input(cls, data: Mapping[str, object]) -> Self:
-        """A payload from a web form or a JSON body: dates as ISO text, sequences as lists, integers as numbers or decimal text.
+        """A payload from a web form or a JSON body.
 
-        A member that has a default and is given as None or as empty text, as forms send fields left blank, counts as absent.
+        Dates are ISO text, sequences are lists, integers are numbers or decimal text. A member that has a default and
+        is given as None or as empty text, as forms send fields left blank, counts as absent.
 
         Raises:
-            InvalidHandoffInputError: The data does not make a valid payload. The message names the members, not their values.
+            InvalidHandoffInputError: The data does not make a valid payload. The message names the members, not their
+                values.
 
         >>> BookingHandoff.from_input(
-        ...     {"property_id": "htl_0042", "check_in": "2026-12-24", "check_out": "2026-12-27", "adults": "2", "locale": ""}
-        ... ).adults
+        ...     {"property_id": "htl_0042", "check_in": "2026-12-24", "check_out": "2026-12-27", "adults": "2",
+        "locale": ""} ... ).adults
         2
         """
         if not isinstance(data, Mapping):
@@ -135,9 +141,11 @@ class HandoffPayload(BaseModel):
             values[name] = _as_json(value, name, decimal=name in cls._integer_members)
         problems = ""
         try:
-            return cls.__pydantic_validator__.validate_json(json.dumps(values))
+            payload: Self = cls.__pydantic_validator__.validate_json(json.dumps(values))
         except ValidationError as exc:
             problems = _describe(exc)
+        else:
+            return payload
         # Raised out here: inside, the ValidationError would travel along as __context__, with the input in it.
         raise InvalidHandoffInputError(f"not a valid {cls.__name__}: {problems}")
 
@@ -145,7 +153,7 @@ class HandoffPayload(BaseModel):
 def _checked(
     schema: Any, handler: GetCoreSchemaHandler, owner: type, place: str, *, optional: bool = False
 ) -> tuple[str, int]:
-    """The kind of value at the bottom of a member's schema, and how many JSON levels it adds. Bounds integers on the way."""
+    """The kind of value at the bottom of a member's schema, and the JSON levels it adds. Bounds integers on the way."""
     kind = schema["type"]
     if "serialization" in schema:
         raise ConfigurationError(f"{place}: a payload has no serializers of its own")
@@ -164,7 +172,9 @@ def _checked(
         return kind, 0
     if kind in _SCALARS:
         if "now_op" in schema:
-            raise ConfigurationError(f"{place}: a date may not depend on today; minter and verifier must agree tomorrow, too")
+            raise ConfigurationError(
+                f"{place}: a date may not depend on today; minter and verifier must agree tomorrow, too"
+            )
         return kind, 0
     if kind in ("enum", "literal"):
         values = [member.value for member in schema["members"]] if kind == "enum" else schema["expected"]
@@ -178,7 +188,7 @@ def _checked(
     if kind == "model" and issubclass(schema["cls"], HandoffPayload):
         if schema["cls"] is owner:
             raise ConfigurationError(f"{place}: a payload is not recursive")
-        return kind, schema["cls"]._depth  # pyright: ignore[reportPrivateUsage]
+        return kind, schema["cls"]._depth
     raise ConfigurationError(f"{place}: a payload cannot hold a value of kind '{kind}'")
 
 
@@ -216,7 +226,7 @@ def _as_json(value: object, name: str, *, decimal: bool) -> object:
 
 def _describe(exc: ValidationError) -> str:
     """The members that are wrong and why, without what was given for them."""
-    found = []
+    found: list[str] = []
     for error in exc.errors(include_url=False, include_context=False, include_input=False):
         # A text location below a known member would be a name from the input: leave such names out.
         place = str(error["loc"][0]) if error["loc"] and error["type"] != "extra_forbidden" else ""
@@ -231,19 +241,23 @@ def _serialized(payload: HandoffPayload) -> bytes:
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 
 
-def decode_payload(payload_type: type[_PayloadT], data: bytes) -> _PayloadT | None:
-    """Payload bytes to a value, or None where they are not the one spelling of a valid one."""
-    if len(data) > MAX_PAYLOAD_BYTES:
-        return None
-    try:
-        payload = payload_type.__pydantic_validator__.validate_json(data)
-    except ValidationError:
-        return None
-    # One spelling: what the model writes again must be what was signed. This refuses duplicate members, members at
-    # their default, null, 1.0 for 1, needless escapes, white space, and any other order.
-    if payload.__pydantic_serializer__.to_json(payload, exclude_defaults=True) != data:
-        return None
-    return payload
+def payload_decoder(payload_type: type[_PayloadT]) -> Callable[[bytes], _PayloadT | None]:
+    """A function from payload bytes to a value, or to None where they are not the one spelling of a valid one."""
+    validate = payload_type.__pydantic_validator__.validate_json
+    serialize = payload_type.__pydantic_serializer__.to_json
+
+    def decode(data: bytes) -> _PayloadT | None:
+        if len(data) > MAX_PAYLOAD_BYTES:
+            return None
+        try:
+            payload: _PayloadT = validate(data)
+        except ValidationError:
+            return None
+        # One spelling: what the model writes again must be what was signed. This refuses duplicate members, members at
+        # their default, null, 1.0 for 1, needless escapes, white space, and any other order.
+        return payload if serialize(payload, exclude_defaults=True) == data else None
+
+    return decode
 
 
 def encode_payload(payload: _PayloadT) -> tuple[_PayloadT, bytes]:
@@ -272,7 +286,7 @@ def encode_payload(payload: _PayloadT) -> tuple[_PayloadT, bytes]:
             problem = "a member has not the type that its class gives it, or a validator changed it"
         elif len(canonical) > MAX_PAYLOAD_BYTES:
             problem = f"{len(canonical)} bytes as JSON; at most {MAX_PAYLOAD_BYTES} are allowed"
-        elif canonical == data or decode_payload(payload_type, canonical) is not None:
+        elif canonical == data or payload_decoder(payload_type)(canonical) is not None:
             return checked, canonical
         else:
             problem = "its own validators do not accept what they made of it"
@@ -285,8 +299,8 @@ _Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:/-]{1,64}$")]
 class BookingHandoff(HandoffPayload):
     """What a guest chose, in the words of the booking site. The default payload.
 
-    It has no place for a name, an e-mail address or a session id: a URL ends up in logs and histories, and the issuer can
-    join by the handoff id.
+    It has no place for a name, an e-mail address or a session id: a URL ends up in logs and histories, and the issuer
+    can join by the handoff id.
 
     Attributes:
         property_id: 1 to 64 characters of ``A-Z a-z 0-9 . _ : / -``.
@@ -300,8 +314,8 @@ class BookingHandoff(HandoffPayload):
         quoted_total_minor: The price that the guest saw, in minor units of `currency`, 0 to 2^53-1, or None.
         locale: A language tag such as ``de`` or ``ar-EG``, at most 35 characters, case kept, or None.
 
-    >>> BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2).adults
-    2
+    >>> BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
+    adults=2).adults 2
     """
 
     property_id: _Id

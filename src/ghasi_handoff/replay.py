@@ -1,4 +1,4 @@
-"""handoff id, redemption id -> holder. The protocol of replay stores: one atomic act decides who a handoff belongs to. No I/O."""
+"""handoff id, redemption id -> holder. The protocol of replay stores: one atomic act decides. No I/O."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Consumption:
 
     Attributes:
         holder: The redemption id that holds the handoff: the caller's own, or another's.
-        first: Whether this very call made it so. Never decide by it: after a commit whose reply was lost, nobody sees it true.
+        first: Whether this very call made it so. Never decide by it: after a commit whose reply was lost, nobody sees
+            it true.
         consumed_at: Unix seconds of the consume that won, by the clock of the caller that won.
     """
 
@@ -56,10 +57,11 @@ class ReplayStore(Protocol):
     def consume(
         self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
     ) -> Consumption:
-        """Give the handoff to `redemption_id`, unless it belongs to somebody already. Atomic; durable before it returns.
+        """Give the handoff to `redemption_id`, unless it belongs to somebody already.
 
-        Of any number of calls with one `handoff_id` and `scope`, from any thread, process or machine, exactly one
-        redemption id becomes the holder, and every answer names it. An entry never changes.
+        Atomic, and durable before it returns. Of any number of calls with one `handoff_id` and `scope`, from any
+        thread, process or machine, exactly one redemption id becomes the holder, and every answer names it. An entry
+        never changes.
 
         Args:
             handoff_id: A UUIDv7 in lower case, from a verified token.
@@ -69,8 +71,8 @@ class ReplayStore(Protocol):
             retain_until: Unix seconds until which the entry must be kept.
 
         Raises:
-            ReplayStoreError: No sure answer: unreachable, full, timed out, or ``consumed_at >= retain_until``. The same call may be
-                repeated, and then gets the true answer.
+            ReplayStoreError: No sure answer: unreachable, full, timed out, or ``consumed_at >= retain_until``. The same
+                call may be repeated, and then gets the true answer.
         """
         ...
 
@@ -91,8 +93,8 @@ def check_entry(handoff_id: str, scope: str, redemption_id: str, consumed_at: in
 
     Raises:
         InvalidHandoffInputError: An argument of the wrong type, or an id that is no UUIDv7: purging relies on its time.
-        ReplayStoreError: ``consumed_at >= retain_until``. Some stores would accept such an entry and forget it at once, so that
-            every later caller would win, too.
+        ReplayStoreError: ``consumed_at >= retain_until``. Some stores would accept such an entry and forget it at once,
+            so that every later caller would win, too.
     """
     if not is_handoff_id(handoff_id):
         raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case")

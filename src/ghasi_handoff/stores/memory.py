@@ -1,4 +1,4 @@
-"""A replay store in this process's memory: for tests, and for a service that is one process and may forget at its end."""
+"""A replay store in memory: for tests, and for a service that is one process and may forget at its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, Self
 
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
@@ -18,11 +18,11 @@ DEFAULT_CAPACITY: Final = 100_000
 
 
 class MemoryReplayStore:
-    """Entries in a dict behind a lock. Bounded: when full it purges, and then refuses. It never evicts: that would be a replay.
+    """Entries in a dict behind a lock. When full it purges, then refuses; it never evicts: that would be a replay.
 
     Args:
-        capacity: How many entries it holds at most. At 300 s of lifetime and 10 redemptions a second about 40 000 are alive,
-            because a purge keeps what is younger than 64 minutes.
+        capacity: How many entries it holds at most. At 300 s of lifetime and 10 redemptions a second about 40 000 are
+            alive, because a purge keeps what is younger than 64 minutes.
         clock: Returns Unix seconds; read only to purge.
 
     Raises:
@@ -90,7 +90,7 @@ class MemoryReplayStore:
     def close(self) -> None:
         """Nothing to release; here so that every store can be used alike."""
 
-    def __enter__(self) -> MemoryReplayStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -132,7 +132,7 @@ class AsyncMemoryReplayStore:
     async def aclose(self) -> None:
         """Nothing to release; here so that every store can be used alike."""
 
-    async def __aenter__(self) -> AsyncMemoryReplayStore:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

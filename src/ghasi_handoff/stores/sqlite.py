@@ -11,11 +11,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
@@ -30,7 +30,7 @@ REFUSALS_KEPT_PER_HANDOFF: Final = 8
 REFUSALS_KEPT_SECONDS: Final = 24 * 3600
 DEFAULT_TIMEOUT_SECONDS: Final = 2.0
 
-_SCHEMA: Final = f"""
+_SCHEMA: Final = """
 CREATE TABLE handoff_replay_log (
     handoff_id    TEXT    NOT NULL,
     scope         TEXT    NOT NULL,
@@ -54,7 +54,7 @@ CREATE TABLE handoff_outbox (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE handoff_replay_mark (purged_before INTEGER NOT NULL) STRICT;
 INSERT INTO handoff_replay_mark VALUES (0);
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 1;
 """
 
 _FIND: Final = "SELECT redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = ? AND scope = ?"
@@ -80,10 +80,10 @@ _of_the_parent: Final[list[sqlite3.Connection]] = []
 
 
 class SQLiteReplayStore:
-    """Entries in one SQLite file, in write-ahead mode with ``synchronous=FULL``: committed to disk before a consume is answered.
+    """Entries in one SQLite file, each committed to disk before its consume is answered.
 
-    The file is made at the first use, by whichever process is first. One connection per store, shared by its threads; a fork is
-    detected and the child opens its own.
+    Write-ahead mode with ``synchronous=FULL``. The file is made at the first use, by whichever process is first. One
+    connection per store, shared by its threads; a fork is detected and the child opens its own.
 
     Args:
         path: The file. Not ``:memory:``: use `MemoryReplayStore` for that.
@@ -138,7 +138,8 @@ class SQLiteReplayStore:
                 # IMMEDIATE: a transaction that begins by reading can't wait for the write lock, it fails at once.
                 connection.execute("BEGIN IMMEDIATE")
                 if connection.execute(_INSERT, row).rowcount == 1:
-                    # After the insert: a purge that ran before it has raised the mark, one that runs later finds the row.
+                    # After the insert: a purge that ran before it has raised the mark, one that runs later finds the
+                    # row.
                     (purged_before,) = connection.execute(_MARK).fetchone()
                     if handoff_id_seconds(handoff_id) < purged_before:
                         raise ReplayStoreError("the handoff is older than what was purged", handoff_id=handoff_id)
@@ -163,12 +164,13 @@ class SQLiteReplayStore:
             ReplayStoreError: As for `consume`. What was removed before stays removed.
         """
         seconds = purge_time(now, self._clock)
-        removed = count = PURGE_CHUNK
         removed = 0
-        while count >= PURGE_CHUNK:
-            with self._session() as connection:
+        while True:
+            with self._session() as connection:  # other threads get their turn between two chunks
                 count = _purge_chunk(connection, seconds)
             removed += count
+            if count == 0:
+                break
         with self._session() as connection:
             connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
@@ -179,15 +181,15 @@ class SQLiteReplayStore:
             self._closed = True
             self._discard()
 
-    def __enter__(self) -> SQLiteReplayStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     @contextmanager
-    def _session(self, handoff_id: str | None = None) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone, with no transaction left open behind it; every failure as `ReplayStoreError`."""
+    def _session(self, handoff_id: str | None = None) -> Generator[sqlite3.Connection]:
+        """The connection, for this thread alone; afterwards no transaction is open. Failures as `ReplayStoreError`."""
         deadline = time.monotonic() + self._timeout
         if self._pid != os.getpid():
             self._start_over_after_fork()
@@ -216,7 +218,9 @@ class SQLiteReplayStore:
             self._file = _identity(self._path)
         elif _identity(self._path) != self._file:
             # Another process would use the new file, this one the old: one handoff, two holders.
-            raise ReplayStoreError("the SQLite file was replaced or removed while in use; restart every process that uses it")
+            raise ReplayStoreError(
+                "the SQLite file was replaced or removed while in use; restart every process that uses it"
+            )
         return self._connection
 
     def _discard(self) -> None:
@@ -235,7 +239,8 @@ class SQLiteReplayStore:
 class AsyncSQLiteReplayStore:
     """`SQLiteReplayStore` for asyncio: a thread of its own does the work, so the event loop never waits for the disk.
 
-    A caller that is cancelled or times out leaves the question open, never half answered: the same call repeated gets the truth.
+    A caller that is cancelled or times out leaves the question open, never half answered: the same call repeated gets
+    the truth.
 
     Args:
         path: The file.
@@ -297,7 +302,7 @@ class AsyncSQLiteReplayStore:
             await asyncio.to_thread(self._executor.shutdown)
         await asyncio.to_thread(self._store.close)
 
-    async def __aenter__(self) -> AsyncSQLiteReplayStore:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -335,7 +340,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise ReplayStoreError(f"SQLite: the file cannot be put in write-ahead mode (it stays in {mode})")
-    # FULL: under NORMAL, a commit that was answered may be gone after a power failure, and the handoff could be replayed.
+    # FULL: under NORMAL, a commit that was answered may be gone after a power failure, and the handoff could be
+    # replayed.
     connection.execute("PRAGMA synchronous = FULL")
     if _schema_version(connection) == 0:
         connection.execute("BEGIN IMMEDIATE")
@@ -371,7 +377,7 @@ def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
 def _record_refusal(
     connection: sqlite3.Connection, handoff_id: str, scope: str, redemption_id: str, refused_at: int
 ) -> None:
-    """For support, after the decision: who else tried. Best effort: a file that is busy or full loses the note, not the decision."""
+    """For support, after the decision: who else tried. A file that is busy or full loses the note, not the decision."""
     connection.execute("PRAGMA busy_timeout = 0")
     try:
         connection.execute(_REFUSED, (handoff_id, scope, redemption_id, refused_at, REFUSALS_KEPT_PER_HANDOFF))

@@ -1,0 +1,120 @@
+"""mint and verify against the careful by-hand version: medians, interleaved in one process.
+
+Run with ``make bench``. Every contender is timed once a round, in shuffled order, with the garbage collector off; what
+counts is the ratio of the medians over all rounds. Absolute times are those of the machine that ran it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+
+from benchmarks import by_hand
+from ghasi_handoff import BookingHandoff, KeyRing, Minter, Verifier
+
+TENANT = "tn_aurora"
+SLICE_SECONDS = 0.001
+AIMS = {"verify": 0.80, "mint": 1.20}
+
+
+def contenders() -> dict[str, Callable[[], object]]:
+    """Name -> one operation on a booking with ten members set. Each is tried once: none is fast because it fails."""
+    ring = KeyRing.generate(kid="2026-11a").rotate(kid="2026-12a")
+    secrets = {key.kid: key.secret for key in ring.keys}
+    minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
+    verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
+    stay = BookingHandoff(
+        property_id="htl_0042",
+        check_in=date(2026, 12, 24),
+        check_out=date(2026, 12, 27),
+        adults=2,
+        room_type_id="rt_double",
+        rate_plan_id="rp_flex",
+        children_ages=(4, 7),
+        currency="EUR",
+        quoted_total_minor=45900,
+        locale="de-DE",
+    )
+    facts = stay.model_dump(mode="json")
+    model = by_hand.Booking.model_validate(facts)
+    token = minter.mint(stay, tenant=TENANT).token
+    plain = by_hand.mint(secrets, "2026-11a", facts, TENANT)
+    assert verifier.verify(token, tenant=TENANT).payload == stay
+    assert by_hand.verify(secrets, plain, TENANT) == model
+    return {
+        "mint: ghasi_handoff": lambda: minter.mint(stay, tenant=TENANT),
+        "mint: by hand, from a dict": lambda: by_hand.mint(secrets, "2026-11a", facts, TENANT),
+        "mint: by hand, from a model": lambda: by_hand.mint_model(secrets, "2026-11a", model, TENANT),
+        "verify: ghasi_handoff": lambda: verifier.verify(token, tenant=TENANT),
+        "verify: by hand": lambda: by_hand.verify(secrets, plain, TENANT),
+    }
+
+
+def measure(rounds: int, *, progress: bool = False) -> dict[str, list[float]]:
+    """Microseconds per operation, one figure a round."""
+    work = contenders()
+    repeats = {name: _repeats(operation) for name, operation in work.items()}
+    times: dict[str, list[float]] = {name: [] for name in work}
+    gc.disable()
+    try:
+        for number in range(rounds):
+            names = list(work)
+            random.shuffle(names)
+            for name in names:
+                operation, count = work[name], repeats[name]
+                start = time.perf_counter()
+                for _ in range(count):
+                    operation()
+                times[name].append((time.perf_counter() - start) / count * 1e6)
+            if progress and number % 50 == 49:
+                print(f"\r{number + 1} of {rounds} rounds", end="", file=sys.stderr, flush=True)
+            gc.collect()
+    finally:
+        gc.enable()
+        if progress:
+            print(file=sys.stderr)
+    return times
+
+
+def _repeats(operation: Callable[[], object]) -> int:
+    start = time.perf_counter()
+    for _ in range(50):
+        operation()
+    return max(1, int(SLICE_SECONDS / ((time.perf_counter() - start) / 50)))
+
+
+def main() -> None:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    times = measure(options.rounds, progress=sys.stderr.isatty())
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    ratios = {
+        "verify / by hand": medians["verify: ghasi_handoff"] / medians["verify: by hand"],
+        "mint / by hand, from a dict": medians["mint: ghasi_handoff"] / medians["mint: by hand, from a dict"],
+        "mint / by hand, from a model": medians["mint: ghasi_handoff"] / medians["mint: by hand, from a model"],
+    }
+    if options.json:
+        print(json.dumps({"python": platform.python_version(), "median_us": medians, "ratio": ratios}, indent=2))
+        return
+    print(f"Python {platform.python_version()}, {platform.machine()}, {options.rounds} rounds\n")
+    print(f"{'':32}{'min µs':>9}{'median µs':>11}")
+    for name, values in times.items():
+        print(f"{name:32}{min(values):9.2f}{medians[name]:11.2f}")
+    print()
+    for name, ratio in ratios.items():
+        print(f"{name:32}{ratio:9.2f} x   (aim: at most {AIMS[name.split(' ')[0]]:.2f})")
+
+
+if __name__ == "__main__":
+    main()
