@@ -158,8 +158,9 @@ class Minter:
 
     >>> from datetime import date
     >>> minter = Minter(KeyRing.generate(), issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
-    adults=2)
+    >>> stay = BookingHandoff(
+    ...     property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2
+    ... )
     >>> minted = minter.mint(stay, tenant="tn_aurora")
     >>> minted.expires_at - minted.issued_at
     datetime.timedelta(seconds=300)

@@ -134,8 +134,9 @@ class Redeemer(_RedemptionCore[_PayloadT]):
     >>> from ghasi_handoff.stores.memory import MemoryReplayStore
     >>> ring = KeyRing.generate()
     >>> minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
-    adults=2)
+    >>> stay = BookingHandoff(
+    ...     property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2
+    ... )
     >>> token = minter.mint(stay, tenant="tn_aurora").token
     >>> verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> redeemer = Redeemer(verifier, MemoryReplayStore())

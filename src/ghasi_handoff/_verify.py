@@ -144,8 +144,9 @@ class Verifier(Generic[_PayloadT]):
     >>> from ghasi_handoff import Minter
     >>> ring = KeyRing.generate()
     >>> minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> stay = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
-    adults=2)
+    >>> stay = BookingHandoff(
+    ...     property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2
+    ... )
     >>> verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> verifier.verify(minter.mint(stay, tenant="tn_aurora").token, tenant="tn_aurora").payload.adults
     2

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 from types import MappingProxyType
-from typing import Final, NoReturn, SupportsIndex
+from typing import Any, Final, NoReturn, SupportsIndex
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -142,6 +142,8 @@ class SigningKey:
 
     @override
     def __repr__(self) -> str:
+        if not hasattr(self, "_context"):
+            return "SigningKey(refused)"  # seen in the traceback of its own refusal
         dates = [f"sign_from={_iso(self._sign_from)}"]
         dates += [f"verify_until={_iso(self._verify_until)}"] if self._verify_until is not None else []
         dates += [f"revoked_at={_iso(self._revoked_at)}"] if self._revoked_at is not None else []
@@ -355,22 +357,24 @@ class KeyRing:
         Raises:
             KeyRingError: Not such text. The message never quotes it.
         """
-        document = _parsed(text)
-        del text
-        if not isinstance(document, dict) or document.get("format") != FORMAT or set(document) != {"format", "keys"}:
-            raise KeyRingError(f"not a key ring: a JSON object with the format {FORMAT!r} and its keys was expected")
-        members = document.pop("keys")
-        del document
-        if not isinstance(members, list):
-            raise KeyRingError("not a key ring: keys must be a list")
+        document: Any = None
+        member: object = None
+        keys: list[SigningKey] = []
         try:
-            return cls([_key_from_json(member, position) for position, member in enumerate(members, start=1)])
+            document = _parsed(text)
+            if not isinstance(document, dict) or set(document) != {"format", "keys"} or document["format"] != FORMAT:
+                raise KeyRingError(f"not a key ring: a JSON object with the format {FORMAT!r} and keys was expected")
+            if not isinstance(document["keys"], list):
+                raise KeyRingError("not a key ring: keys must be a list")
+            for position, member in enumerate(document["keys"], start=1):
+                keys.append(_key_from_json(member, position))
+            return cls(keys)
         finally:
-            members.clear()  # a traceback that shows local variables must not show the secrets
+            del text, document, member  # a traceback that shows local variables must not show the secrets
 
     @override
     def __repr__(self) -> str:
-        return f"KeyRing(kids={[key._kid for key in self._keys]})"
+        return f"KeyRing(kids={[key._kid for key in getattr(self, '_keys', ())]})"
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -497,13 +501,14 @@ def _iso(seconds: int) -> str:
 
 def _parsed(text: str) -> object:
     problem = "not a string"
-    if isinstance(text, str):
-        try:
+    try:
+        if isinstance(text, str):
             return json.loads(text, object_pairs_hook=_unique)
-        except (ValueError, RecursionError):
-            problem = "not JSON, or a member stands twice"
-    # Raised out here, and without the text: a JSONDecodeError carries the whole document, secrets and all.
-    del text
+    except (ValueError, RecursionError):
+        problem = "not JSON, or a member stands twice"
+    finally:
+        del text
+    # Raised out here: a JSONDecodeError, which carries the whole document, must not travel along as __context__.
     raise KeyRingError(f"not a key ring: {problem}")
 
 
@@ -514,8 +519,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _key_from_json(member: object, position: int) -> SigningKey:
+def _key_from_json(member: Any, position: int) -> SigningKey:
     place = f"key number {position}"
+    secret: bytes | None = None
     try:
         if not isinstance(member, dict) or set(member) != set(_KEY_MEMBERS):
             raise KeyRingError(f"{place}: its members must be {', '.join(_KEY_MEMBERS)}")
@@ -535,7 +541,7 @@ def _key_from_json(member: object, position: int) -> SigningKey:
             revoked_at=dates["revoked_at"],
         )
     finally:
-        secret = member = None  # a traceback that shows local variables must not show them
+        del secret, member  # a traceback that shows local variables must not show them
 
 
 def _date_from_json(value: object, place: str) -> datetime | None:

@@ -125,8 +125,8 @@ class HandoffPayload(BaseModel):
                 values.
 
         >>> BookingHandoff.from_input(
-        ...     {"property_id": "htl_0042", "check_in": "2026-12-24", "check_out": "2026-12-27", "adults": "2",
-        "locale": ""} ... ).adults
+        ...     {"property_id": "htl_0042", "check_in": "2026-12-24", "check_out": "2026-12-27", "adults": "2"}
+        ... ).adults
         2
         """
         if not isinstance(data, Mapping):
@@ -314,8 +314,10 @@ class BookingHandoff(HandoffPayload):
         quoted_total_minor: The price that the guest saw, in minor units of `currency`, 0 to 2^53-1, or None.
         locale: A language tag such as ``de`` or ``ar-EG``, at most 35 characters, case kept, or None.
 
-    >>> BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27),
-    adults=2).adults 2
+    >>> BookingHandoff(
+    ...     property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2
+    ... ).adults
+    2
     """
 
     property_id: _Id

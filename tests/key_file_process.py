@@ -1,0 +1,56 @@
+"""A process that saves key files, for test_keyfile.py: to be killed, without rights, or with a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+from ghasi_handoff import KeyRingError, keyfile
+
+
+def save_again_and_again(target: str, one: str, other: str) -> None:
+    """Save the ring of the file `one` and that of `other` to `target` in turn, without end."""
+    rings = keyfile.load(one), keyfile.load(other)
+    say("saving")
+    while True:
+        for ring in rings:
+            keyfile.save(target, ring)
+
+
+def save_as_nobody(target: str, source: str) -> None:
+    """Save the ring of the file `source` to `target` without the rights of root."""
+    ring = keyfile.load(source)
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    try:
+        keyfile.save(target, ring)
+    except KeyRingError as exc:
+        say(f"refused: {exc}")
+    else:
+        say("saved")
+
+
+def save_to_a_full_disk(target: str, source: str, size: str) -> None:
+    """Save the ring of the file `source` to `target` where no file can grow beyond `size` bytes."""
+    ring = keyfile.load(source)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), hard))
+    try:
+        keyfile.save(target, ring)
+    except KeyRingError as exc:
+        say(f"refused: {exc}")
+    else:
+        say("saved")
+
+
+def say(line: str) -> None:
+    """Write one line, at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

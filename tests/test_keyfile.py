@@ -1,0 +1,378 @@
+"""Key files: nothing but whole rings, readable by their owner alone, and no secret in any error."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
+
+from ghasi_handoff import KeyRing, KeyRingError, KeyState, keyfile
+
+NOW: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+PROGRAM: Final = Path(__file__).with_name("key_file_process.py")
+
+
+@pytest.fixture
+def ring() -> KeyRing:
+    """A ring with a key of every state at `NOW`."""
+    ring = KeyRing.generate(kid="retired", now=NOW - timedelta(days=3))
+    ring = ring.rotate(kid="revoked", now=NOW - timedelta(days=2))
+    ring = ring.rotate(kid="verify-only", now=NOW - timedelta(hours=2))
+    ring = ring.rotate(kid="active", now=NOW - timedelta(minutes=30))
+    return ring.rotate(kid="pending", now=NOW).revoke("revoked", now=NOW)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the key file is, or will be."""
+    return tmp_path / "keys.json"
+
+
+def write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
+    """Make a file of that mode."""
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    path.chmod(mode)
+
+
+def spellings(ring: KeyRing) -> Iterator[str]:
+    """How a secret of the ring might show in a text."""
+    for key in ring.keys:
+        yield repr(key.secret)[2:-1]
+        yield key.secret.hex()
+        yield base64.b64encode(key.secret).decode("ascii").rstrip("=")
+        yield base64.urlsafe_b64encode(key.secret).decode("ascii").rstrip("=")
+
+
+def refused(path: str | os.PathLike[str]) -> KeyRingError:
+    """The error that loading the file ends in, without the frame that knows what was written."""
+    with pytest.raises(KeyRingError) as caught:
+        keyfile.load(path)
+    error = caught.value
+    assert error.__traceback__ is not None
+    return error.with_traceback(error.__traceback__.tb_next)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and everything that a log may show along with it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def assert_tells_nothing_of(ring: KeyRing, error: BaseException, *, locals_too: bool = True) -> None:
+    """No secret shows in the error, its chain, or its traceback."""
+    shown = [text for link in chain(error) for text in (str(link), repr(link), repr(link.args), repr(link.__dict__))]
+    formatted = traceback.TracebackException.from_exception(error, capture_locals=locals_too).format()
+    text = "\n".join([*shown, *formatted])
+    assert not [secret for secret in spellings(ring) if secret in text]
+
+
+def beside(path: Path) -> list[str]:
+    """What else is in the file's folder."""
+    return sorted(name for name in os.listdir(path.parent) if name != path.name)
+
+
+# Load and save
+
+
+def test_round_trip(ring: KeyRing, path: Path) -> None:
+    """What is saved is loaded, to the last bit: secrets, dates, and with them every state."""
+    keyfile.save(path, ring)
+    loaded = keyfile.load(path)
+    assert loaded == ring
+    assert [key.secret for key in loaded.keys] == [key.secret for key in ring.keys]
+    assert loaded.to_json() == ring.to_json()
+    assert {key.kid: loaded.state(key.kid, NOW) for key in loaded.keys} == {
+        "retired": KeyState.RETIRED,
+        "revoked": KeyState.REVOKED,
+        "verify-only": KeyState.VERIFY_ONLY,
+        "active": KeyState.ACTIVE,
+        "pending": KeyState.PENDING,
+    }
+
+
+def test_path_may_be_text_or_a_path_object(ring: KeyRing, path: Path) -> None:
+    """A path object names the same file as its text."""
+    keyfile.save(str(path), ring)
+    assert keyfile.load(path) == keyfile.load(str(path)) == ring
+
+
+def test_path_may_be_relative(ring: KeyRing, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file name alone is a file in the working directory."""
+    monkeypatch.chdir(path.parent)
+    keyfile.save("keys.json", ring)
+    assert keyfile.load("keys.json") == keyfile.load(path) == ring
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077, 0o177])
+def test_only_the_owner_can_read_what_was_saved(ring: KeyRing, path: Path, umask: int) -> None:
+    """A saved file has the mode 0600, whatever the process gives to new files."""
+    before = os.umask(umask)
+    try:
+        keyfile.save(path, ring)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
+def test_saving_narrows_the_mode(ring: KeyRing, path: Path) -> None:
+    """A file that others could read is private once it has been saved over."""
+    write(path, "{}", 0o666)
+    keyfile.save(path, ring)
+    assert path.stat().st_mode & 0o7777 == 0o600
+    assert keyfile.load(path) == ring
+
+
+def test_nothing_is_left_beside_the_file(ring: KeyRing, path: Path) -> None:
+    """Saving twice leaves one file in the folder."""
+    keyfile.save(path, ring)
+    keyfile.save(path, ring)
+    assert (path.is_file(), beside(path)) == (True, [])
+
+
+# What is not loaded
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o644, 0o620, 0o602, 0o610, 0o601, 0o444, 0o1604])
+def test_file_that_others_may_use_is_refused(ring: KeyRing, path: Path, mode: int) -> None:
+    """A key file that group or others can read, write or execute is refused, by its mode and with what to do."""
+    write(path, ring.to_json(), mode)
+    error = refused(path)
+    assert f"mode {mode:04o}" in str(error)
+    assert "chmod 600" in str(error)
+    assert_tells_nothing_of(ring, error)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_file_of_its_owner_alone_is_loaded(ring: KeyRing, path: Path, mode: int) -> None:
+    """A key file that nobody but its owner can use is loaded."""
+    write(path, ring.to_json(), mode)
+    assert keyfile.load(path) == ring
+
+
+def test_link_to_a_good_file_is_loaded(ring: KeyRing, path: Path, tmp_path: Path) -> None:
+    """A symbolic link is followed: secrets are often mounted that way. What counts is the file it leads to."""
+    target = tmp_path / "mounted" / "keys.json"
+    target.parent.mkdir()
+    keyfile.save(target, ring)
+    path.symlink_to(target)
+    assert keyfile.load(path) == ring
+    target.chmod(0o640)
+    assert "mode 0640" in str(refused(path))
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "FIFO", "device", "dangling link", "circular link"])
+def test_what_is_no_regular_file_is_refused(path: Path, kind: str) -> None:
+    """What is not there, or is no regular file, is refused at once, without waiting for somebody to write into it."""
+    if kind == "folder":
+        path.mkdir(mode=0o700)
+    elif kind == "FIFO":
+        os.mkfifo(path, 0o600)
+    elif kind == "device":
+        path.symlink_to("/dev/null")
+    elif kind == "dangling link":
+        path.symlink_to(path.with_name("nothing"))
+    elif kind == "circular link":
+        path.symlink_to(path)
+    began = time.monotonic()
+    assert str(path) in str(refused(path))
+    assert time.monotonic() - began < 2
+
+
+def spoilt(ring: KeyRing) -> dict[str, bytes]:
+    """Files that are almost the ring's."""
+    text = ring.to_json()
+    document = json.loads(text)
+    key = document["keys"][0]
+
+    def with_key(**changed: object) -> str:
+        return json.dumps({**document, "keys": [{**key, **changed}, *document["keys"][1:]]})
+
+    contents = {
+        "empty": "",
+        "truncated": text[: len(text) // 2],
+        "cut in a secret": text[: text.rindex('"created_at"') - 20],
+        "followed by more": text + text,
+        "with a byte order mark": "\ufeff" + text,
+        "another format": text.replace("keys/v1", "keys/v2"),
+        "one member more": json.dumps({**document, "comment": "ours"}),
+        "no format": json.dumps({"keys": document["keys"]}),
+        "list of keys": json.dumps(document["keys"]),
+        "keys that are a key": json.dumps({**document, "keys": key}),
+        "keys that are text": json.dumps({**document, "keys": text}),
+        "key twice": json.dumps({**document, "keys": [*document["keys"], key]}),
+        "member twice": text.replace('"kid"', '"kid": "again", "kid"', 1),
+        "kid with a space": with_key(kid="a b"),
+        "kid that is the secret": with_key(kid=key["secret"]),
+        "no date": with_key(created_at="yesterday"),
+        "date that is the secret": with_key(created_at=key["secret"]),
+        "thirtieth of February": with_key(sign_from="2026-02-30T00:00:00Z"),
+        "no sign_from": with_key(sign_from=None),
+        "key with one member more": with_key(comment="ours"),
+        "padded secret": with_key(secret=key["secret"] + "="),
+        "short secret": with_key(secret=key["secret"][:40]),
+        "secret in a list": with_key(secret=[key["secret"]]),
+        "secret that is its hex": with_key(secret=base64.urlsafe_b64decode(key["secret"] + "=").hex()),
+        "nested deeply": "[" * 200_000 + text,
+    }
+    return {
+        **{name: content.encode("utf-8") for name, content in contents.items()},
+        "not UTF-8": text.encode("utf-8") + b"\xff",
+        "UTF-16": text.encode("utf-16"),
+        "bare secret": ring.keys[0].secret,
+        "more than a ring": text.encode("utf-8") + b" " * 2_000_000,
+    }
+
+
+@pytest.mark.parametrize("name", spoilt(KeyRing.generate()))
+def test_spoilt_file_is_refused(ring: KeyRing, path: Path, name: str) -> None:
+    """What is not exactly a saved ring is refused, and the error quotes nothing of it, nor does what caused it."""
+    write(path, spoilt(ring)[name])
+    assert_tells_nothing_of(ring, refused(path), locals_too=False)
+
+
+@pytest.mark.parametrize("name", ["empty", "not UTF-8", "UTF-16", "bare secret", "more than a ring", "nested deeply"])
+def test_what_is_no_json_shows_in_no_local_variable(ring: KeyRing, path: Path, name: str) -> None:
+    """A traceback that shows local variables, as error reporters make them, shows nothing of a file without JSON."""
+    write(path, spoilt(ring)[name])
+    assert_tells_nothing_of(ring, refused(path))
+
+
+# What is not saved
+
+
+@pytest.mark.parametrize("no_ring", [None, "{}", {}, b"A" * 32])
+def test_what_is_no_ring_is_not_saved(path: Path, no_ring: object) -> None:
+    """Only a ring is saved; the error does not repeat what was given instead."""
+    with pytest.raises(KeyRingError, match="must be a KeyRing") as caught:
+        keyfile.save(path, cast("KeyRing", no_ring))
+    assert "AAAA" not in str(caught.value)
+    assert not path.exists()
+    assert beside(path) == []
+
+
+def test_saving_into_a_missing_folder_is_refused(ring: KeyRing, tmp_path: Path) -> None:
+    """A folder is not made: its rights are the operator's to choose."""
+    with pytest.raises(KeyRingError, match="No such file") as caught:
+        keyfile.save(tmp_path / "missing" / "keys.json", ring)
+    assert_tells_nothing_of(ring, caught.value, locals_too=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saving_over_a_folder_is_refused(ring: KeyRing, path: Path) -> None:
+    """A folder stays, and nothing is left beside it."""
+    path.mkdir()
+    with pytest.raises(KeyRingError):
+        keyfile.save(path, ring)
+    assert (path.is_dir(), beside(path)) == (True, [])
+
+
+def test_saving_over_a_link_replaces_the_link(ring: KeyRing, path: Path) -> None:
+    """A symbolic link becomes a file with the ring; where it led to stays as it was. The two must not be confused."""
+    target = path.with_name("target.json")
+    old = KeyRing.generate()
+    keyfile.save(target, old)
+    path.symlink_to(target)
+    keyfile.save(path, ring)
+    assert not path.is_symlink()
+    assert (keyfile.load(path), keyfile.load(target)) == (ring, old)
+
+
+# Crashes, rights, full disks
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """A process that saves; see key_file_process.py."""
+    return subprocess.Popen([sys.executable, str(PROGRAM), *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+
+
+def said(*arguments: object) -> str:
+    """What such a process says until its end."""
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    return output.strip()
+
+
+def test_killed_while_saving_leaves_a_whole_file(ring: KeyRing, path: Path, tmp_path: Path) -> None:
+    """Whenever a process that saves is killed, the file holds one ring or the other, whole, and nobody else can read it."""
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    keyfile.save(one, ring)
+    keyfile.save(other, KeyRing.generate())
+    chance = random.Random(7)
+    for _ in range(6):
+        keyfile.save(path, ring)
+        with start("save_again_and_again", path, one, other) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "saving\n"
+            time.sleep(chance.uniform(0, 0.05))
+            process.kill()
+        assert keyfile.load(path) in (ring, keyfile.load(other))
+        assert {file.stat().st_mode & 0o7777 for file in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_reader_sees_whole_files_only(ring: KeyRing, path: Path, tmp_path: Path) -> None:
+    """While one process saves again and again, another that loads always gets one ring or the other."""
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    keyfile.save(one, ring)
+    keyfile.save(other, KeyRing.generate())
+    keyfile.save(path, ring)
+    rings = (ring, keyfile.load(other))
+    seen = set()
+    with start("save_again_and_again", path, one, other) as process:
+        try:
+            until = time.monotonic() + 10
+            while (len(seen) < 2 or len(os.listdir(tmp_path)) == 0) and time.monotonic() < until:
+                seen.add(rings.index(keyfile.load(path)))
+            for _ in range(300):
+                seen.add(rings.index(keyfile.load(path)))
+        finally:
+            process.kill()
+    assert seen == {0, 1}
+
+
+def test_a_full_disk_leaves_the_old_file(ring: KeyRing, path: Path, tmp_path: Path) -> None:
+    """Where the new file does not fit, the old one is still there, whole, and nothing beside it."""
+    old = KeyRing.generate()
+    keyfile.save(path, old)
+    source = tmp_path / "source.json"
+    keyfile.save(source, ring)
+    answer = said("save_to_a_full_disk", path, source, 100)
+    assert answer.startswith(f"refused: key file {path}: ")
+    assert keyfile.load(path) == old
+    assert beside(path) == ["source.json"]
+    assert said("save_to_a_full_disk", path, source, 1_000_000) == "saved"
+    assert keyfile.load(path) == ring
+
+
+def test_a_folder_without_rights_leaves_the_old_file(ring: KeyRing) -> None:
+    """A process that may not write to the folder is told so; the old file is still there, and nothing beside it."""
+    folder = Path(tempfile.mkdtemp(prefix="ghasi-keys-"))
+    try:
+        path, source = folder / "read-only" / "keys.json", folder / "source.json"
+        path.parent.mkdir()
+        folder.chmod(0o755)
+        keyfile.save(path, KeyRing.generate())
+        keyfile.save(source, ring)
+        before = path.read_bytes()
+        path.parent.chmod(0o555)
+        answer = said("save_as_nobody", path, source)
+        assert answer.startswith(f"refused: key file {path}: ")
+        assert path.read_bytes() == before
+        assert beside(path) == []
+    finally:
+        path.parent.chmod(0o700)
+        shutil.rmtree(folder)
