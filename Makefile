@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-others lint types contracts docs bench vectors lock clean
+.PHONY: help demo test test-one test-others lint types contracts docs bench vectors lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -59,7 +59,7 @@ docs: $(VENV)/.dev  ## the documentation site, into site/; a warning is an error
 	$(BIN)/zensical build --clean --strict
 
 bench: $(VENV)/.test  ## benchmarks: ratios within one process
-	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py
