@@ -213,14 +213,15 @@ class SQLiteReplayStore:
             self._lock.release()
 
     def _opened(self, deadline: float) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = _open(self._path, deadline)
-            self._file = _identity(self._path)
-        elif _identity(self._path) != self._file:
-            # Another process would use the new file, this one the old: one handoff, two holders.
+        if self._file is not None and _identity(self._path) != self._file:
+            # Another process would use the new file, this one the old: one handoff, two holders. Nor may this one go on
+            # with a new, empty file as if nothing had been redeemed.
             raise ReplayStoreError(
                 "the SQLite file was replaced or removed while in use; restart every process that uses it"
             )
+        if self._connection is None:
+            self._connection = _open(self._path, deadline)
+            self._file = _identity(self._path)
         return self._connection
 
     def _discard(self) -> None:
@@ -385,8 +386,11 @@ def _record_refusal(
         return
 
 
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
     return status.st_dev, status.st_ino
 
 
