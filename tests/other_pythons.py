@@ -24,7 +24,9 @@ def candidates(version: str) -> list[str]:
 
 def works(python: str, version: str) -> bool:
     """Whether it starts, is that version of CPython, and can make an environment. (pyenv's stand-ins on PATH may not.)"""
-    probe = "import ensurepip, platform, sys, venv; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2])"
+    probe = (
+        "import ensurepip, platform, sys, venv; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2])"
+    )
     try:
         done = subprocess.run([python, "-c", probe], capture_output=True, text=True, timeout=60, check=False)
     except OSError:
@@ -47,7 +49,13 @@ def main() -> int:
             missing.append(version)
             continue
         print(f"--- CPython {version}", flush=True)
-        command = [*options.make.split(), "--no-print-directory", "test-one", f"PYTHON={python}", f"VENV=.venv-{version}"]
+        command = [
+            *options.make.split(),
+            "--no-print-directory",
+            "test-one",
+            f"PYTHON={python}",
+            f"VENV=.venv-{version}",
+        ]
         # The thorough search for counter-examples runs on the main Python; here it is about the interpreter.
         environment = {"HYPOTHESIS_PROFILE": "quick"} | os.environ
         if subprocess.run(command, env=environment, check=False).returncode != 0:

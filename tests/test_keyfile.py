@@ -225,7 +225,6 @@ def spoilt(ring: KeyRing) -> dict[str, bytes]:
         "padded secret": with_key(secret=key["secret"] + "="),
         "short secret": with_key(secret=key["secret"][:40]),
         "secret in a list": with_key(secret=[key["secret"]]),
-        "secret that is its hex": with_key(secret=base64.urlsafe_b64decode(key["secret"] + "=").hex()),
         "nested deeply": "[" * 200_000 + text,
     }
     return {
@@ -239,16 +238,13 @@ def spoilt(ring: KeyRing) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", spoilt(KeyRing.generate()))
 def test_spoilt_file_is_refused(ring: KeyRing, path: Path, name: str) -> None:
-    """What is not exactly a saved ring is refused, and the error quotes nothing of it, nor does what caused it."""
-    write(path, spoilt(ring)[name])
-    assert_tells_nothing_of(ring, refused(path), locals_too=False)
+    """What is not exactly a saved ring is refused, and neither the error nor what caused it quotes anything of it.
 
-
-@pytest.mark.parametrize("name", ["empty", "not UTF-8", "UTF-16", "bare secret", "more than a ring", "nested deeply"])
-def test_what_is_no_json_shows_in_no_local_variable(ring: KeyRing, path: Path, name: str) -> None:
-    """A traceback that shows local variables, as error reporters make them, shows nothing of a file without JSON."""
+    Nor does a traceback that shows local variables, as error reporters make them.
+    """
     write(path, spoilt(ring)[name])
-    assert_tells_nothing_of(ring, refused(path))
+    # A secret that stands where a name or date belongs is taken for one, so it may be among the local variables.
+    assert_tells_nothing_of(ring, refused(path), locals_too="that is the secret" not in name)
 
 
 # What is not saved
@@ -331,11 +327,11 @@ def test_a_reader_sees_whole_files_only(ring: KeyRing, path: Path, tmp_path: Pat
     keyfile.save(other, KeyRing.generate())
     keyfile.save(path, ring)
     rings = (ring, keyfile.load(other))
-    seen = set()
+    seen: set[int] = set()
     with start("save_again_and_again", path, one, other) as process:
         try:
             until = time.monotonic() + 10
-            while (len(seen) < 2 or len(os.listdir(tmp_path)) == 0) and time.monotonic() < until:
+            while len(seen) < 2 and time.monotonic() < until:
                 seen.add(rings.index(keyfile.load(path)))
             for _ in range(300):
                 seen.add(rings.index(keyfile.load(path)))
@@ -361,8 +357,8 @@ def test_a_full_disk_leaves_the_old_file(ring: KeyRing, path: Path, tmp_path: Pa
 def test_a_folder_without_rights_leaves_the_old_file(ring: KeyRing) -> None:
     """A process that may not write to the folder is told so; the old file is still there, and nothing beside it."""
     folder = Path(tempfile.mkdtemp(prefix="ghasi-keys-"))
+    path, source = folder / "read-only" / "keys.json", folder / "source.json"
     try:
-        path, source = folder / "read-only" / "keys.json", folder / "source.json"
         path.parent.mkdir()
         folder.chmod(0o755)
         keyfile.save(path, KeyRing.generate())

@@ -351,6 +351,19 @@ def test_rotating_twice_at_once_keeps_the_order() -> None:
     assert starts == sorted(set(starts))
 
 
+def test_a_key_revoked_while_pending_holds_no_rotation_back() -> None:
+    """A start set a year ahead by mistake, and taken back, does not keep the next key, or an emergency, waiting."""
+    mistaken = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW), timedelta(days=365)).revoke("b", at(NOW))
+    ring = mistaken.rotate("c", at(NOW + 60))
+    assert [made.kid for made in ring.keys] == ["a", "c", "b"]
+    assert ring._signer(NOW + 60 + 900).kid == "c"
+    assert ring.keys[0].verify_until == at(NOW + 60 + 900 + 3720)
+    emergency = mistaken.rotate("d", at(NOW + 60), timedelta(0))
+    assert emergency._signer(NOW + 60).kid == "d"
+    same_second = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW)).revoke("b", at(NOW)).rotate("c", at(NOW))
+    assert [made.sign_from for made in same_second.keys] == [at(NOW), at(NOW + 900), at(NOW + 901)]
+
+
 def test_default_kids_differ() -> None:
     """A kid that nobody chose carries the date, and something random."""
     ring = KeyRing.generate(now=at(NOW)).rotate(now=at(NOW))

@@ -3,11 +3,10 @@
 The rules, for a ring whose keys stand in the order of ``sign_from``:
 
 1. A key revoked before its ``sign_from`` never took part: every other rule skips it.
-2. The newest key whose ``sign_from`` has come signs. If that key is revoked, none signs: an older one never signs
-again. 3. Every key that is neither retired (``now >= verify_until``) nor revoked verifies, from the moment it is in the
-ring. 4. ``verify_until`` is at least the next key's ``sign_from`` + `SUPERSEDED_KEY_SECONDS`, so that every token that
-a key signed can
-   live to its end.
+2. The newest key whose ``sign_from`` has come signs. If that key is revoked, none signs: an older one never signs again.
+3. Every key that is neither retired (``now >= verify_until``) nor revoked verifies, from the moment it is in the ring.
+4. ``verify_until`` is at least the next key's ``sign_from`` + `SUPERSEDED_KEY_SECONDS`, so that every token that a key
+   signed can live to its end.
 """
 
 from __future__ import annotations
@@ -254,7 +253,7 @@ class KeyRing:
     def rotate(
         self, kid: str | None = None, now: datetime | None = None, propagation: timedelta = DEFAULT_PROPAGATION
     ) -> KeyRing:
-        """A ring with one more key, which signs once `propagation` is over, and later than every other key.
+        """A ring with one more key, which signs once `propagation` is over.
 
         Bring the new ring to every process of both services within `propagation`. The predecessor then verifies for
         another 3720 s: until the last token that it signed has ended.
@@ -269,7 +268,11 @@ class KeyRing:
         """
         seconds = _now(now)
         delay = whole_seconds(propagation, name="propagation", least=0, most=MAX_SECONDS, error=KeyRingError)
-        sign_from = max(seconds + delay, self._keys[-1]._sign_from + 1)
+        # Later than every key that takes part. One that was revoked while pending does not: a start that was set a
+        # year ahead by mistake, and revoked, must not hold back every rotation until then. Only an equal date is avoided.
+        sign_from = max([seconds + delay, *(key._sign_from + 1 for key in self._keys if key._took_part)])
+        while any(key._sign_from == sign_from for key in self._keys):
+            sign_from += 1
         if sign_from + SUPERSEDED_KEY_SECONDS > MAX_SECONDS:
             raise KeyRingError("the new key would sign after the year 9999")
         if kid is not None and kid in self._by_kid:

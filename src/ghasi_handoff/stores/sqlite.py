@@ -61,17 +61,15 @@ _FIND: Final = "SELECT redemption_id, consumed_at FROM handoff_replay_log WHERE 
 _INSERT: Final = "INSERT INTO handoff_replay_log VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _INSERT_OUTBOX: Final = "INSERT INTO handoff_outbox VALUES (?, ?, ?, ?)"
 _MARK: Final = "SELECT purged_before FROM handoff_replay_mark"
-_RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = ?1 WHERE purged_before < ?1"
+_RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = max(purged_before, ?)"
 _NEWEST: Final = "SELECT max(handoff_id) FROM handoff_replay_log"
 _PURGE: Final = """
 DELETE FROM handoff_replay_log WHERE handoff_id <= (
     SELECT max(handoff_id) FROM (
         SELECT handoff_id FROM handoff_replay_log WHERE handoff_id < ? ORDER BY handoff_id LIMIT ?))
 """
-_REFUSED: Final = """
-INSERT OR IGNORE INTO handoff_replay_refused SELECT ?1, ?2, ?3, ?4
-WHERE (SELECT count(*) FROM handoff_replay_refused WHERE handoff_id = ?1 AND scope = ?2) < ?5
-"""
+_COUNT_REFUSED: Final = "SELECT count(*) FROM handoff_replay_refused WHERE handoff_id = ? AND scope = ?"
+_INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?, ?, ?, ?)"
 _PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < ?"
 
 # Connections of a parent process, found after a fork. SQLite forbids even closing them here: that could remove the
@@ -131,7 +129,7 @@ class SQLiteReplayStore:
         """
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
         with self._session(handoff_id) as connection:
-            # A read first: a replay then takes no write lock, so a flood of them does not hold up the honest.
+            # A read first: a replay is then decided without the write lock, so a flood of them holds up nobody.
             entry = connection.execute(_FIND, (handoff_id, scope)).fetchone()
             if entry is None:
                 row = (handoff_id, scope, redemption_id, consumed_at)
@@ -268,6 +266,7 @@ class AsyncSQLiteReplayStore:
         self._timeout = _timeout_seconds(timeout)
         self._pid = os.getpid()
         self._executor: ThreadPoolExecutor | None = None
+        self._closed = False
 
     async def consume(
         self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
@@ -285,6 +284,8 @@ class AsyncSQLiteReplayStore:
             consumed_at=consumed_at,
             retain_until=retain_until,
         )
+        if self._closed:
+            raise ReplayStoreError("the store is closed", handoff_id=handoff_id)
         work = asyncio.wrap_future(self._worker().submit(consume))
         try:
             # On a time-out, work that has not begun is dropped; work that has begun ends by itself.
@@ -299,6 +300,7 @@ class AsyncSQLiteReplayStore:
 
     async def aclose(self) -> None:
         """Close the file once running work is done. The store cannot be used afterwards."""
+        self._closed = True
         if self._executor is not None and self._pid == os.getpid():
             await asyncio.to_thread(self._executor.shutdown)
         await asyncio.to_thread(self._store.close)
@@ -381,7 +383,11 @@ def _record_refusal(
     """For support, after the decision: who else tried. A file that is busy or full loses the note, not the decision."""
     connection.execute("PRAGMA busy_timeout = 0")
     try:
-        connection.execute(_REFUSED, (handoff_id, scope, redemption_id, refused_at, REFUSALS_KEPT_PER_HANDOFF))
+        # Counted before, so that a flood of replays stops taking the write lock after the first few. Two processes at
+        # once may both count seven: a ninth note does no harm.
+        (noted,) = connection.execute(_COUNT_REFUSED, (handoff_id, scope)).fetchone()
+        if noted < REFUSALS_KEPT_PER_HANDOFF:
+            connection.execute(_INSERT_REFUSED, (handoff_id, scope, redemption_id, refused_at))
     except sqlite3.OperationalError:
         return
 

@@ -1,0 +1,239 @@
+"""Markdown page -> fenced blocks -> tests. No block of README.md or docs/ is only for show.
+
+The blocks of one page run in their order, in one namespace and in one empty temporary directory. What happens to a
+block follows from its language alone, and a language that is not in the table at the end of this file fails:
+
+- ``python`` runs; a block that begins with ``>>>`` is compared as a doctest.
+- ``console`` runs with bash, the interpreter's own directory first on PATH. Lines with ``$ `` are commands, lines with
+  ``> `` continue them, the rest is the expected output: ``...`` in a line stands for anything in it, a line of its own
+  for any lines.
+- ``json``, ``toml`` and ``ini`` must parse.
+- ``sh`` holds commands that a test cannot run. Each has to be of a known kind that can be looked up instead.
+- ``abnf`` belongs in the specification, where tests/docs/test_grammar.py turns it into a recogniser.
+- ``text`` is output or a drawing.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable
+from doctest import ELLIPSIS
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sybil import Document, Example, Region, Sybil
+from sybil.evaluators.doctest import DocTestEvaluator
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.abstract.doctest import DocTestStringParser
+from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
+
+ROOT: Final = Path(__file__).parent
+# Imports a tool that builds the site and is not there where only the tests run.
+collect_ignore: Final = ["docs/.examples.py"]
+CONSOLE_TIMEOUT_SECONDS: Final = 60
+# Tools that not every machine has, and how they introduce themselves. Where one is missing, its blocks are skipped.
+OPTIONAL_TOOLS: Final = {
+    "openssl": r"OpenSSL ([3-9]|\d\d)\.",
+    "basenc": r"basenc \(GNU",
+    "sha256sum": r"sha256sum \(GNU",
+}
+
+_fences: Final = RawFencedCodeBlockLexer(info_pattern=re.compile(r"(?P<language>[^\n]*)\n"))
+_doctests: Final = DocTestStringParser(DocTestEvaluator(ELLIPSIS))
+_run_python: Final = PythonEvaluator()
+
+
+def parse(document: Document) -> Iterable[Region]:
+    """Every fenced block of a page, as the regions that its language makes of it."""
+    for region in _fences(document):
+        language, source = region.lexemes["language"].strip(), region.lexemes["source"]
+        if language == "python" and source.startswith(">>>"):
+            for part in _doctests(source, document.path):
+                part.adjust(region, source)
+                yield part
+        else:
+            region.parsed = source
+            region.evaluator = EVALUATORS.get(language, refuse_language)
+            yield region
+
+
+def refuse_language(example: Example) -> str:
+    """A block without a language, or of one that nobody checks."""
+    return f"the language {example.region.lexemes['language']!r} is not one of {', '.join(sorted(EVALUATORS))}"
+
+
+def run_console(example: Example) -> str | None:
+    """Run the commands of a console session and compare what they print.
+
+    A command that fails must be followed by ``echo $?``: a page must not hide it.
+    """
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("console blocks need bash")
+    session = _session(str(example.parsed))
+    if isinstance(session, str):
+        return session
+    for tool, version in OPTIONAL_TOOLS.items():
+        if any(re.search(rf"\b{tool}\b", command) for command, _ in session) and not _has(tool, version):
+            pytest.skip(f"this block needs {tool}, and its version to begin with {version}")
+    mark = "\x1e"  # a byte that no command here prints
+    script = "".join(f"{command}\n__=$?; printf '{mark}%d{mark}' $__; (exit $__)\n" for command, _ in session)
+    # What a block exports, the next block of the page finds.
+    script = f"if [ -f .exported ]; then . ./.exported; fi\n{script}export -p > .exported\n"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    done = subprocess.run(  # noqa: S603 - the commands are this repository's own documentation
+        [bash, "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"},
+        timeout=CONSOLE_TIMEOUT_SECONDS,
+        check=False,
+    )
+    answers = done.stdout.decode("utf-8").split(mark)
+    for number, (command, expected) in enumerate(session):
+        if len(answers) < 2 * number + 2:
+            return f"$ {command}\nended the shell: {answers[-1]}"
+        output, status = answers[2 * number], int(answers[2 * number + 1])
+        if not _matches(expected, output):
+            return f"$ {command}\nexpected:\n{expected}got:\n{output}"
+        following = session[number + 1][0] if number + 1 < len(session) else ""
+        if status != 0 and following != "echo $?":
+            return f"$ {command}\nends with {status}; show that with $ echo $?"
+    return None
+
+
+def check_lookup(example: Example) -> str | None:
+    """Each line must be a command of a known kind, and what it names must exist."""
+    for line in str(example.parsed).splitlines():
+        for pattern, exists in LOOKUPS:
+            match = re.fullmatch(pattern, line)
+            if match is not None:
+                problem = exists(*match.groups(default=""))
+                break
+        else:
+            problem = "is no command of a known kind"
+        if problem:
+            return f"{line}: {problem}"
+    return None
+
+
+def check_ini(example: Example) -> None:
+    """The block must parse as an INI file, as systemd reads its units."""
+    configparser.ConfigParser(interpolation=None, strict=False).read_string(str(example.parsed))
+
+
+def check_json(example: Example) -> None:
+    """The block must be one JSON value."""
+    json.loads(str(example.parsed))
+
+
+def check_toml(example: Example) -> None:
+    """The block must be a TOML document."""
+    tomllib.loads(str(example.parsed))
+
+
+def check_abnf(example: Example) -> str | None:
+    """Only the specification has a grammar; it is tested elsewhere."""
+    here = Path(example.path).relative_to(ROOT).as_posix()
+    return None if here == "docs/spec/v1.md" else "a grammar belongs in docs/spec/v1.md, where it is tested"
+
+
+def is_make_target(target: str) -> str:
+    """Why `target` is no target of the Makefile, or nothing."""
+    found = re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    return "" if found else "the Makefile has no such target"
+
+
+def is_extra(extra: str) -> str:
+    """Why `extra` is no extra of the package, or nothing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return "" if not extra or extra in project["optional-dependencies"] else "the package has no such extra"
+
+
+# What cannot run in a test, and what is looked up instead.
+LOOKUPS: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
+    # It would start the test suite in the test suite, or build a virtual environment.
+    (r"make ([a-z-]+)(?: PYTHON=[\w./]+)?", is_make_target),
+    # It would change the environment that the test runs in.
+    (r"python -m pip install 'ghasi-handoff(?:\[([a-z-]+)\])?'", is_extra),
+)
+
+EVALUATORS: Final[dict[str, Callable[[Example], str | None]]] = {
+    "python": _run_python,
+    "console": run_console,
+    "json": check_json,
+    "toml": check_toml,
+    "ini": check_ini,
+    "sh": check_lookup,
+    "abnf": check_abnf,
+    "text": lambda example: None,
+}
+
+
+def _session(source: str) -> list[tuple[str, str]] | str:
+    """Commands and their expected output, or what is wrong with the block."""
+    session: list[tuple[str, str]] = []
+    for line in source.splitlines(keepends=True):
+        if line.startswith("$ "):
+            session.append((line[2:].rstrip("\n"), ""))
+        elif not session:
+            return "a console block begins with a command: $ ..."
+        elif line.startswith("> ") and not session[-1][1]:
+            session[-1] = (f"{session[-1][0]}\n{line[2:].rstrip()}", "")
+        else:
+            session[-1] = (session[-1][0], session[-1][1] + line)
+    return session or "a console block without a command"
+
+
+def _matches(expected: str, output: str) -> bool:
+    pattern = ""
+    for line in expected.splitlines():
+        if line == "...":
+            pattern += r"(?:[^\n]*\n)*"
+        else:
+            pattern += "[^\n]*".join(map(re.escape, line.split("..."))) + r"\n"
+    # A last line that does not end (base64 without a line break) is shown as one that does.
+    complete = output if output.endswith("\n") or not output else output + "\n"
+    return re.fullmatch(pattern, complete) is not None
+
+
+def _has(tool: str, version: str) -> bool:
+    found = shutil.which(tool)
+    if found is None:
+        return False
+    argument = "version" if tool == "openssl" else "--version"
+    done = subprocess.run([found, argument], capture_output=True, text=True, check=False)  # noqa: S603
+    return re.match(version, done.stdout) is not None
+
+
+def enter_directory(namespace: dict[str, Any]) -> None:
+    """Give the page a directory of its own."""
+    namespace["__name__"] = "page"
+    namespace["_left"] = Path.cwd()
+    namespace["_entered"] = tempfile.TemporaryDirectory(prefix="page-")
+    os.chdir(namespace["_entered"].name)
+
+
+def leave_directory(namespace: dict[str, Any]) -> None:
+    """Go back, and remove what the page left behind."""
+    os.chdir(namespace["_left"])
+    namespace["_entered"].cleanup()
+    namespace.clear()
+
+
+pytest_collect_file = Sybil(
+    parsers=[parse],
+    pattern="*.md",
+    setup=enter_directory,
+    teardown=leave_directory,
+).pytest()

@@ -1,0 +1,208 @@
+"""README, docs/ and the other pages -> links, fences, tables. What a page says about the code, the code is asked about."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+import unicodedata
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+import ghasi_handoff
+from ghasi_handoff import _encoding, _mint, _token, _verify, errors, keys
+from ghasi_handoff.cli import main
+from ghasi_handoff.stores import memory, sqlite
+
+ROOT: Final = Path(__file__).parents[2]
+DOCS: Final = ROOT / "docs"
+PAGES: Final = sorted(DOCS.rglob("*.md"))
+TOP_LEVEL: Final = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+FENCE: Final = re.compile(
+    r"^(?P<margin> *)(?P<ticks>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=margin)(?P=ticks)[ ]*$", re.M | re.S
+)
+LINK: Final = re.compile(r"(?<!\\)\[(?:[^\]\[]|\[[^\]]*\])*\]\((?P<target>[^()\s]+)\)")
+HEADING: Final = re.compile(r"^#{1,6} +(?P<text>.+?)\s*$", re.M)
+OBJECT: Final = re.compile(r"^::: (?P<name>[\w.]+)$", re.M)
+
+
+def named(path: Path) -> str:
+    """A page's path from the root, for the names of tests."""
+    return path.relative_to(ROOT).as_posix()
+
+
+every_page: Final = pytest.mark.parametrize("page", [*TOP_LEVEL, *PAGES], ids=named)
+
+
+def prose(path: Path) -> str:
+    """A page without its fenced blocks and code spans, line for line."""
+    text = FENCE.sub(lambda match: "\n" * match.group().count("\n"), path.read_text("utf-8"))
+    return re.sub(r"`[^`\n]+`", "``", text)
+
+
+def slug(heading: str) -> str:
+    """A heading's anchor: Python-Markdown and GitHub agree on it for the headings that are used here."""
+    text = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+
+
+def anchors(path: Path) -> set[str]:
+    """What a link to a page may name after ``#``."""
+    text = FENCE.sub("", path.read_text("utf-8"))
+    return {slug(match["text"]) for match in HEADING.finditer(text)} | {
+        match["name"] for match in OBJECT.finditer(text)
+    }
+
+
+def table(path: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    below = path.read_text("utf-8").split(f"\n## {heading}\n", 1)[1]
+    rows = re.findall(r"^\|(.*)\|$", below.split("\n## ", 1)[0], re.M)
+    return [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", row)] for row in rows[2:]]
+
+
+@every_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A relative link names a file and an anchor that are there, and from the site it does not leave the site."""
+    for match in LINK.finditer(prose(page)):
+        target, _, anchor = match["target"].partition("#")
+        if target.startswith("https://"):
+            continue
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{match['target']}: no such file"
+        if DOCS in page.parents:
+            assert DOCS in file.parents, f"{match['target']}: outside of the site"
+        if anchor:
+            assert anchor in anchors(file), f"{match['target']}: no such anchor"
+
+
+@every_page
+def test_every_heading_has_an_anchor_of_its_own(page: Path) -> None:
+    """No two headings of a page have the same anchor, so a link can't lead to the wrong one."""
+    slugs = [slug(match["text"]) for match in HEADING.finditer(FENCE.sub("", page.read_text("utf-8")))]
+    if page.name == "CHANGELOG.md":
+        return  # "Added" stands below each version
+    assert len(slugs) == len(set(slugs))
+
+
+@every_page
+def test_code_is_fenced(page: Path) -> None:
+    """An indented block would escape the tests of code blocks. The specification's one formula may stay."""
+    found = []
+    item = previous = ""
+    for line in prose(page).splitlines():
+        if line.startswith("    ") and not previous and not item:
+            found.append(line.strip())
+        if line and not line.startswith(" "):
+            item = line if re.match(r"(?:[-*+]|\d+\.|:|:::|!!!) ", line) else ""
+        previous = line.strip()
+    assert found == (["mac = HMAC-SHA256(secret of kid, signing-string)"] if page.name == "v1.md" else [])
+
+
+@pytest.mark.parametrize("page", TOP_LEVEL[1:], ids=named)
+def test_pages_that_are_not_run_have_no_code(page: Path) -> None:
+    """Code blocks are run in README.md and docs/ only, so there are none elsewhere."""
+    assert "```" not in page.read_text("utf-8")
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    """The site's navigation names each page of docs/, and no page that is not there."""
+    project = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
+    listed = re.findall(r"'([\w/.-]+\.md)'", repr(project["nav"]))
+    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in PAGES)
+
+
+def test_every_decision_is_in_the_index() -> None:
+    """docs/adr/README.md lists each decision with its number."""
+    decisions = sorted(page.name for page in (DOCS / "adr").glob("0*.md"))
+    assert (
+        re.findall(r"^\| \[\d{4}\]\(([\w.-]+)\) \|", (DOCS / "adr" / "README.md").read_text("utf-8"), re.M) == decisions
+    )
+    for name in decisions:
+        assert (DOCS / "adr" / name).read_text("utf-8").startswith(f"# {name[:4]}: ")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """What can be imported from the top package is described, once."""
+    described = [
+        match["name"].removeprefix("ghasi_handoff.")
+        for page in (DOCS / "reference").glob("*.md")
+        for match in OBJECT.finditer(page.read_text("utf-8"))
+    ]
+    public = set(ghasi_handoff.__all__) - {"__version__"}
+    public |= {f"stores.memory.{name}" for name in memory.__all__} | {
+        f"stores.sqlite.{name}" for name in sqlite.__all__
+    }
+    assert sorted(described) == sorted(public | {"keyfile.load", "keyfile.save"})
+
+
+def test_the_table_of_errors_is_the_code() -> None:
+    """docs/reference/errors.md has the code, the class and the public text of every leaf."""
+    written = {(row[0], row[1].split("`")[1], row[2]) for row in table(DOCS / "reference" / "errors.md", ERROR_TABLE)}
+    leaves = {
+        name: getattr(errors, name) for name in errors.__all__ if name not in {"HandoffError", "InvalidTokenError"}
+    }
+    assert written == {(cls.code, name, cls.public_text) for name, cls in leaves.items()}
+
+
+ERROR_TABLE: Final = "Codes, public texts and status codes"
+
+
+def test_the_tree_of_errors_is_the_code() -> None:
+    """docs/how-to/handle-refusals.md draws the tree as it is: each class with its code, below its base."""
+    page = (DOCS / "how-to" / "handle-refusals.md").read_text("utf-8")
+    drawn: dict[str, tuple[str, str]] = {}
+    above: list[str] = []
+    for line in re.findall(r"^```text\n(HandoffError\n.*?)^```$", page, re.M | re.S)[0].splitlines():
+        match = re.match(r"(?P<margin>[│├└─ ]*)(?P<name>\w+)(?: +(?P<code>[a-z]+(?:_[a-z]+)*)(?=  |$))?", line)
+        assert match is not None
+        depth = len(match["margin"]) // 4
+        above[depth:] = [match["name"]]
+        drawn[match["name"]] = (above[depth - 1] if depth else "Exception", match["code"] or "")
+    true = {name: (getattr(errors, name).__base__.__name__, getattr(errors, name).code) for name in errors.__all__}
+    true["HandoffError"], true["InvalidTokenError"] = ("Exception", ""), ("HandoffError", "")
+    assert drawn == true
+
+
+def test_the_table_of_defaults_is_the_code() -> None:
+    """docs/reference/api.md states the numbers that signatures only name."""
+
+    def seconds(duration: timedelta | float) -> str:
+        return f"{duration.total_seconds() if isinstance(duration, timedelta) else duration:g} s"
+
+    most = seconds(keys.MAX_LIFETIME_SECONDS)
+    assert [row[1:] for row in table(DOCS / "reference" / "api.md", "Defaults and caps")] == [
+        [seconds(_mint.DEFAULT_LIFETIME), most],
+        [seconds(_verify.DEFAULT_MAX_LIFETIME), most],
+        [seconds(_verify.DEFAULT_LEEWAY), seconds(keys.MAX_LEEWAY_SECONDS)],
+        [seconds(keys.DEFAULT_PROPAGATION), ""],
+        [seconds(sqlite.DEFAULT_TIMEOUT_SECONDS), "60 s"],
+        [str(memory.DEFAULT_CAPACITY), ""],
+        ["", f"{_token.MAX_TOKEN_CHARACTERS} characters"],
+        ["", f"{_encoding.MAX_PAYLOAD_BYTES} bytes"],
+        ["", str(_encoding.MAX_PAYLOAD_DEPTH)],
+    ]
+
+
+def test_every_command_has_its_section() -> None:
+    """docs/reference/cli.md has a section for each command and none for another."""
+
+    def paths(command: click.Command, *above: str) -> list[str]:
+        if not isinstance(command, click.Group):
+            return [" ".join(above)]
+        return [path for name, below in command.commands.items() for path in paths(below, *above, name)]
+
+    page = FENCE.sub("", (DOCS / "reference" / "cli.md").read_text("utf-8"))
+    assert re.findall(r"^## (.+)$", page, re.M) == paths(main)  # type: ignore[arg-type,unused-ignore]
+
+
+def test_the_key_file_of_the_reference_is_one() -> None:
+    """docs/reference/keyfile.md shows a file that the library reads, and members in the order that it writes."""
+    (text,) = re.findall(r"^```json\n(.*?)^```$", (DOCS / "reference" / "keyfile.md").read_text("utf-8"), re.M | re.S)
+    assert json.loads(keys.KeyRing.from_json(text).to_json()) == json.loads(text)
+    assert keys.KeyRing.from_json(text).to_json() == text
