@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from datetime import date, timedelta
 from typing import Any
@@ -208,3 +209,19 @@ def test_the_defaults_are_those_of_the_design() -> None:
     minted = Minter(KeyRing.generate(), issuer=ISSUER, audience=AUDIENCE).mint(stay, tenant=TENANT)
     assert minted.expires_at - minted.issued_at == timedelta(seconds=300)
     assert before <= minted.issued_at.timestamp() <= time.time()
+
+
+class Tenant(str, enum.Enum):
+    """Text by inheritance; formatted, it is "Tenant.AURORA"."""
+
+    AURORA = "tn_aurora"
+
+
+def test_a_tenant_is_its_own_characters() -> None:
+    """A member of (str, Enum) is checked, signed and compared as the text that it is, not as the one it is formatted to."""
+    scene = Scene()
+    minted = scene.minter().mint(STAY, tenant=Tenant.AURORA)
+    assert type(minted.tenant) is str
+    assert minted.tenant == "tn_aurora"
+    assert scene.verifier().verify(minted.token, tenant="tn_aurora").tenant == "tn_aurora"
+    assert scene.verifier().verify(minted.token, tenant=Tenant.AURORA).tenant == "tn_aurora"

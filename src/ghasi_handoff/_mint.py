@@ -15,7 +15,7 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._encoding import MAX_SECONDS, from_seconds, read_clock, whole_seconds
 from ghasi_handoff._mac import compute_mac
-from ghasi_handoff._signing_string import build_body, check_service_names, is_name
+from ghasi_handoff._signing_string import as_name, build_body, service_name
 from ghasi_handoff._token import build_token
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 from ghasi_handoff.keys import MAX_LIFETIME_SECONDS, KeyRing, ring_source
@@ -177,9 +177,8 @@ class Minter:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._keys = ring_source(keys)
-        check_service_names(issuer=issuer, audience=audience)
-        self._issuer = issuer
-        self._audience = audience
+        self._issuer = service_name(issuer, role="issuer")
+        self._audience = service_name(audience, role="audience")
         self._lifetime = whole_seconds(
             lifetime, name="lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
         )
@@ -201,7 +200,8 @@ class Minter:
         expires_at = issued_at + self._lifetime
         if expires_at > MAX_SECONDS:
             raise ConfigurationError("the clock stands too close to the end of the year 9999")
-        if not is_name(tenant):
+        plain_tenant = as_name(tenant)
+        if plain_tenant is None:
             raise InvalidHandoffInputError("tenant must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
         key = self._keys()._signer(issued_at)
         checked, payload_bytes = encode_payload(payload)
@@ -209,7 +209,7 @@ class Minter:
         body = build_body(
             issuer=self._issuer,
             audience=self._audience,
-            tenant=tenant,
+            tenant=plain_tenant,
             handoff_id=handoff_id,
             issued_at=issued_at,
             expires_at=expires_at,
@@ -218,7 +218,7 @@ class Minter:
         return MintedHandoff(
             token=build_token(key.kid, body, compute_mac(key, body)),
             handoff_id=handoff_id,
-            tenant=tenant,
+            tenant=plain_tenant,
             payload=checked,
             kid=key.kid,
             issued_at=issued_at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from ghasi_handoff._encoding import MAX_SECONDS, is_canonical_payload
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
@@ -44,30 +44,40 @@ class Body(NamedTuple):
 _body: Final[Callable[[tuple[str, str, str, str, int, int, bytes]], Body]] = partial(tuple.__new__, Body)
 
 
-def is_name(text: object) -> bool:
-    """Whether `text` may be an issuer, audience or tenant."""
-    return isinstance(text, str) and _is_name(text) is not None
+def as_name(value: object) -> str | None:
+    """`value` as plain text, if it may be an issuer, audience or tenant."""
+    return _plain_text(value, _is_name)
 
 
-def check_service_names(*, issuer: str, audience: str) -> None:
-    """Refuse an issuer or audience outside the grammar, when a minter or verifier is made.
+def as_kid(value: object) -> str | None:
+    """`value` as plain text, if it may name a key."""
+    return _plain_text(value, _is_kid)
+
+
+def as_handoff_id(value: object) -> str | None:
+    """`value` as plain text, if it is a UUIDv7 in lower case."""
+    return _plain_text(value, _is_handoff_id)
+
+
+def service_name(value: object, *, role: str) -> str:
+    """`value` as plain text, for the issuer or audience of a minter or verifier.
 
     Raises:
-        ConfigurationError: One of them is.
+        ConfigurationError: It is outside the grammar.
     """
-    for name, value in (("issuer", issuer), ("audience", audience)):
-        if not is_name(value):
-            raise ConfigurationError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    name = as_name(value)
+    if name is None:
+        raise ConfigurationError(f"{role} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    return name
 
 
-def is_kid(text: object) -> bool:
-    """Whether `text` may name a key."""
-    return isinstance(text, str) and _is_kid(text) is not None
-
-
-def is_handoff_id(text: object) -> bool:
-    """Whether `text` is a UUIDv7 in lower case."""
-    return isinstance(text, str) and _is_handoff_id(text) is not None
+def _plain_text(value: object, grammar: Callable[[str], object]) -> str | None:
+    # A subclass of str may be formatted as another text than it is compared as, as members of (str, Enum) are: the
+    # tenant that was checked would not be the one that is signed. Only its own characters count.
+    if not issubclass(type(value), str):
+        return None
+    text = str.__str__(cast("str", value))
+    return text if grammar(text) else None
 
 
 def handoff_id_seconds(handoff_id: str) -> int:
@@ -129,26 +139,24 @@ def signing_string(
     Raises:
         InvalidHandoffInputError: An argument is outside the grammar. The message names it.
     """
-    if not is_kid(kid):
+    plain_kid, plain_id = as_kid(kid), as_handoff_id(handoff_id)
+    if plain_kid is None:
         raise InvalidHandoffInputError("kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
-    for name, value in (("issuer", issuer), ("audience", audience), ("tenant", tenant)):
-        if not is_name(value):
+    names = {"issuer": as_name(issuer), "audience": as_name(audience), "tenant": as_name(tenant)}
+    for name, text in names.items():
+        if text is None:
             raise InvalidHandoffInputError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
     for name, seconds in (("issued_at", issued_at), ("expires_at", expires_at)):
         if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
             raise InvalidHandoffInputError(f"{name} must be whole Unix seconds from 0 to {MAX_SECONDS}")
     if expires_at <= issued_at:
         raise InvalidHandoffInputError("expires_at must be after issued_at")
-    if not is_handoff_id(handoff_id) or handoff_id_seconds(handoff_id) != issued_at:
+    if plain_id is None or handoff_id_seconds(plain_id) != issued_at:
         raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case whose time is issued_at")
     if type(payload) is not bytes or not is_canonical_payload(payload):
         raise InvalidHandoffInputError("payload must be the bytes of a canonical JSON object; see docs/spec/v1.md")
-    return signing_string_prefix(kid) + build_body(
-        issuer=issuer,
-        audience=audience,
-        tenant=tenant,
-        handoff_id=handoff_id,
-        issued_at=issued_at,
-        expires_at=expires_at,
-        payload=payload,
+    # The names have been checked one by one above.
+    lines = cast("dict[str, str]", names)
+    return signing_string_prefix(plain_kid) + build_body(
+        **lines, handoff_id=plain_id, issued_at=issued_at, expires_at=expires_at, payload=payload
     )

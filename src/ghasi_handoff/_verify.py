@@ -11,7 +11,7 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._encoding import from_seconds, read_clock, whole_seconds
 from ghasi_handoff._mac import is_mac
-from ghasi_handoff._signing_string import Body, check_service_names, parse_body
+from ghasi_handoff._signing_string import Body, parse_body, service_name
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -164,9 +164,8 @@ class Verifier(Generic[_PayloadT]):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = ring_source(keys)
-        check_service_names(issuer=issuer, audience=audience)
-        self._issuer = issuer
-        self._audience = audience
+        self._issuer = service_name(issuer, role="issuer")
+        self._audience = service_name(audience, role="audience")
         # The type variable's default is BookingHandoff: where no class is given, that is what _PayloadT is.
         chosen = cast("type[_PayloadT]", BookingHandoff) if payload_type is None else payload_type
         if not isinstance(chosen, type) or not issubclass(chosen, HandoffPayload):
@@ -224,8 +223,9 @@ class Verifier(Generic[_PayloadT]):
             _refuse(WrongIssuerError, f"the issuer is {body.issuer}, not {self._issuer}", body, kid)
         if body.audience != self._audience:
             _refuse(WrongAudienceError, f"the audience is {body.audience}, not {self._audience}", body, kid)
-        # The caller's tenant may come from a Host header: it is compared, not quoted.
-        if not isinstance(tenant, str) or body.tenant != tenant:
+        # The caller's tenant may come from a Host header: it is compared, not quoted. By str's own rule: a subclass
+        # might say that it equals everything.
+        if not issubclass(type(tenant), str) or str.__ne__(body.tenant, cast("str", tenant)):
             _refuse(WrongTenantError, f"the tenant is {body.tenant}, not the one whose site was asked", body, kid)
 
     def _check_times(self, body: Body, now: int, grace: int, kid: str) -> None:

@@ -3,7 +3,7 @@
 The rules, for a ring whose keys stand in the order of ``sign_from``:
 
 1. A key revoked before its ``sign_from`` never took part: every other rule skips it.
-2. The newest key whose ``sign_from`` has come signs. If that key is revoked, none signs: an older one never signs again.
+2. The newest key whose ``sign_from`` has come signs. If it is revoked, none signs: an older one never signs again.
 3. Every key that is neither retired (``now >= verify_until``) nor revoked verifies, from the moment it is in the ring.
 4. ``verify_until`` is at least the next key's ``sign_from`` + `SUPERSEDED_KEY_SECONDS`, so that every token that a key
    signed can live to its end.
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from typing_extensions import override
 
 from ghasi_handoff._encoding import MAX_SECONDS, b64u_decode, b64u_encode, from_seconds, to_seconds, whole_seconds
-from ghasi_handoff._signing_string import is_kid, signing_string_prefix
+from ghasi_handoff._signing_string import as_kid, signing_string_prefix
 from ghasi_handoff.errors import ConfigurationError, KeyRingError
 
 __all__ = ["KeyRing", "KeyState", "SigningKey"]
@@ -92,8 +92,10 @@ class SigningKey:
         revoked_at: datetime | None = None,
     ) -> None:
         try:
-            if not is_kid(kid):
+            plain_kid = as_kid(kid)
+            if plain_kid is None:
                 raise KeyRingError("a key's kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
+            kid = plain_kid
             problem = _secret_problem(secret)
             if problem:
                 raise KeyRingError(f"key {kid}: {problem}")
@@ -269,7 +271,8 @@ class KeyRing:
         seconds = _now(now)
         delay = whole_seconds(propagation, name="propagation", least=0, most=MAX_SECONDS, error=KeyRingError)
         # Later than every key that takes part. One that was revoked while pending does not: a start that was set a
-        # year ahead by mistake, and revoked, must not hold back every rotation until then. Only an equal date is avoided.
+        # year ahead by mistake, and revoked, must not hold back every rotation until then. Just an equal date is
+        # avoided.
         sign_from = max([seconds + delay, *(key._sign_from + 1 for key in self._keys if key._took_part)])
         while any(key._sign_from == sign_from for key in self._keys):
             sign_from += 1
@@ -407,7 +410,8 @@ class KeyRing:
     def _key(self, kid: str) -> SigningKey:
         key = self._by_kid.get(kid) if isinstance(kid, str) else None
         if key is None:
-            raise KeyRingError(f"the ring has no key {kid!r}" if is_kid(kid) else "the ring has no such key")
+            plain_kid = as_kid(kid)
+            raise KeyRingError("the ring has no such key" if plain_kid is None else f"the ring has no key {plain_kid}")
         return key
 
     def _signer(self, seconds: int) -> SigningKey:

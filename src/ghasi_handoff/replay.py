@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Protocol, runtime_checkable
 
 from ghasi_handoff._encoding import MAX_SECONDS, read_clock, to_seconds
-from ghasi_handoff._signing_string import is_handoff_id
+from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 
 __all__ = ["AsyncReplayStore", "Consumption", "ReplayStore", "StoreGuarantees"]
@@ -96,7 +96,7 @@ def check_entry(handoff_id: str, scope: str, redemption_id: str, consumed_at: in
         ReplayStoreError: ``consumed_at >= retain_until``. Some stores would accept such an entry and forget it at once,
             so that every later caller would win, too.
     """
-    if not is_handoff_id(handoff_id):
+    if as_handoff_id(handoff_id) is None:
         raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case")
     if not isinstance(scope, str) or not isinstance(redemption_id, str) or not scope or not redemption_id:
         raise InvalidHandoffInputError("scope and redemption_id must be texts that are not empty")
