@@ -23,7 +23,7 @@ def candidates(version: str) -> list[str]:
 
 
 def works(python: str, version: str) -> bool:
-    """Whether it starts, is that version of CPython, and can make an environment. (pyenv's stand-ins on PATH may not.)"""
+    """Whether it starts, is that CPython, and can make an environment. pyenv stand-ins on PATH may not."""
     probe = (
         "import ensurepip, platform, sys, venv; print(platform.python_implementation(), '%d.%d' % sys.version_info[:2])"
     )

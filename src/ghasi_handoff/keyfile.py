@@ -26,8 +26,8 @@ def load(path: str | os.PathLike[str]) -> KeyRing:
         # What is not UTF-8 becomes a character that no JSON of ours holds, and is refused as such.
         text = _read(path).decode("utf-8", errors="replace")
         return KeyRing.from_json(text)
-    except OSError as exc:
-        raise KeyRingError(f"key file {os.fspath(path)}: {exc.strerror}") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise KeyRingError(f"key file {os.fspath(path)}: {getattr(exc, 'strerror', exc)}") from exc
     finally:
         del text  # a traceback that shows local variables must not show the secrets
 
@@ -58,8 +58,8 @@ def save(path: str | os.PathLike[str], keys: KeyRing) -> None:
             os.unlink(temporary)
             raise
         _sync_folder(folder)
-    except OSError as exc:
-        raise KeyRingError(f"key file {target}: {exc.strerror}") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise KeyRingError(f"key file {target}: {getattr(exc, 'strerror', exc)}") from exc
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

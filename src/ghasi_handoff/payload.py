@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -20,11 +20,15 @@ from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 __all__ = ["BookingHandoff", "HandoffPayload"]
 
 _MEMBER_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+_ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DECIMAL: Final = re.compile(r"0|-?[1-9][0-9]{0,15}", re.ASCII)
 # What a member may be. Everything else is refused when the class is made: a float has many spellings, a dict or a list
 # can change after the mint, a datetime has a zone, and a plain validator may return anything.
 _SCALARS: Final = frozenset({"str", "bool", "date"})
 _WRAPPERS: Final = frozenset({"nullable", "default", "function-before", "function-after", "function-wrap"})
+
+
+_Kind: TypeAlias = "str | type[HandoffPayload]"
 
 
 class HandoffPayload(BaseModel):
@@ -57,7 +61,8 @@ class HandoffPayload(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    _integer_members: ClassVar[frozenset[str]] = frozenset()
+    # By member: what stands at the bottom of its type, the name of a kind or a payload class.
+    _kinds: ClassVar[Mapping[str, _Kind]] = {}
     _depth: ClassVar[int] = 1
 
     @classmethod
@@ -68,15 +73,13 @@ class HandoffPayload(BaseModel):
         while node["type"] != "model-fields":  # under the model itself and its model validators
             node = node["schema"]
         depth = 1
-        integers: set[str] = set()
+        kinds: dict[str, _Kind] = {}
         for name, field in node["fields"].items():
             place = f"{cls.__name__}.{name}"
             if not _MEMBER_NAME.fullmatch(name):
                 raise ConfigurationError(f"{place}: a member's name must match [a-z][a-z0-9_]*")
-            leaf, levels = _checked(field["schema"], handler, cls, place)
+            kinds[name], levels = _checked(field["schema"], handler, cls, place)
             depth = max(depth, 1 + levels)
-            if leaf == "int":
-                integers.add(name)
         if depth > MAX_PAYLOAD_DEPTH:
             raise ConfigurationError(
                 f"{cls.__name__}: nested {depth} deep; a payload may nest {MAX_PAYLOAD_DEPTH} deep"
@@ -84,7 +87,7 @@ class HandoffPayload(BaseModel):
         # The validator fills an instance in the order of its schema, and the serializer writes it in that order:
         # sorted by name here, it is the member order of RFC 8785 there.
         node["fields"] = dict(sorted(node["fields"].items()))
-        cls._integer_members = frozenset(integers)
+        cls._kinds = kinds
         cls._depth = depth
         return schema
 
@@ -138,7 +141,7 @@ class HandoffPayload(BaseModel):
                 raise InvalidHandoffInputError(f"the input has a member that {cls.__name__} does not have")
             if (value is None or value == "") and not field.is_required():
                 continue
-            values[name] = _as_json(value, name, decimal=name in cls._integer_members)
+            values[name] = _as_json(value, name, cls._kinds[name])
         problems = ""
         try:
             payload: Self = cls.__pydantic_validator__.validate_json(json.dumps(values))
@@ -152,7 +155,7 @@ class HandoffPayload(BaseModel):
 
 def _checked(
     schema: Any, handler: GetCoreSchemaHandler, owner: type, place: str, *, optional: bool = False
-) -> tuple[str, int]:
+) -> tuple[_Kind, int]:
     """The kind of value at the bottom of a member's schema, and the JSON levels it adds. Bounds integers on the way."""
     kind = schema["type"]
     if "serialization" in schema:
@@ -188,7 +191,7 @@ def _checked(
     if kind == "model" and issubclass(schema["cls"], HandoffPayload):
         if schema["cls"] is owner:
             raise ConfigurationError(f"{place}: a payload is not recursive")
-        return kind, schema["cls"]._depth
+        return schema["cls"], schema["cls"]._depth
     raise ConfigurationError(f"{place}: a payload cannot hold a value of kind '{kind}'")
 
 
@@ -206,21 +209,31 @@ def _is_constant(value: object) -> bool:
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
-def _as_json(value: object, name: str, *, decimal: bool) -> object:
+def _as_json(value: object, name: str, kind: _Kind, depth: int = 1) -> object:
+    """A member's value from outside as JSON has it; `kind` is what its type wants at the bottom."""
+    if depth > MAX_PAYLOAD_DEPTH:
+        raise InvalidHandoffInputError(f"{name}: nested too deep")
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
-        return int(value) if decimal and _DECIMAL.fullmatch(value) else value
+        if kind == "date" and not _ISO_DATE.fullmatch(
+            value
+        ):  # pydantic would take Unix seconds in text for a date, too
+            raise InvalidHandoffInputError(f"{name}: a date is written YYYY-MM-DD")
+        return int(value) if kind == "int" and _DECIMAL.fullmatch(value) else value
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise InvalidHandoffInputError(f"{name}: an integer must lie within ±(2^53-1)")
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (list, tuple)):
-        return [_as_json(item, name, decimal=decimal) for item in value]
+        return [_as_json(item, name, kind, depth + 1) for item in value]
     if isinstance(value, HandoffPayload):
         return json.loads(_serialized(value))
-    if isinstance(value, Mapping):
-        return {str(key): _as_json(item, name, decimal=False) for key, item in value.items()}
+    if isinstance(value, Mapping) and not isinstance(kind, str):
+        kinds: Mapping[str, _Kind] = kind._kinds
+        return {str(key): _as_json(item, name, kinds.get(key, ""), depth + 1) for key, item in value.items()}
     raise InvalidHandoffInputError(f"{name}: a value of type {type(value).__name__} is not taken")
 
 

@@ -108,7 +108,12 @@ class SQLiteReplayStore:
             needed = ".".join(map(str, MIN_SQLITE_VERSION))
             raise ReplayStoreError(f"SQLite {sqlite3.sqlite_version} is too old; {needed} or newer is needed")
         self._path = os.fspath(path)
-        if not isinstance(self._path, str) or self._path in ("", ":memory:") or self._path.startswith("file:"):
+        if (
+            not isinstance(self._path, str)
+            or self._path in ("", ":memory:")
+            or "\0" in self._path
+            or self._path.startswith("file:")
+        ):
             raise ConfigurationError("path must name a file: text or a path object, not :memory: and not a URI")
         self._outbox = bool(outbox)
         self._timeout = _timeout_seconds(timeout)

@@ -1,0 +1,126 @@
+"""argument, standard input, files -> token, payload, browser secret. Read with a limit; every failure has a code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ghasi_handoff import keyfile
+from ghasi_handoff._encoding import b64u_decode
+from ghasi_handoff._redeem import BROWSER_SECRET_BYTES
+from ghasi_handoff._token import MAX_TOKEN_CHARACTERS
+from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, MalformedTokenError
+from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.payload import BookingHandoff
+
+# A payload has at most 2048 bytes in the token; this leaves room for indentation and escapes.
+MAX_PAYLOAD_FILE_BYTES: Final = 65_536
+
+
+def read_ring(path: str | None) -> KeyRing:
+    """The key ring in the file `path`, or, without one, in the variable ``GHASI_HANDOFF_KEYS``.
+
+    Raises:
+        KeyRingError: It cannot be used. The message does not quote it.
+        click.UsageError: Neither is given.
+    """
+    if path is not None:
+        return keyfile.load(path)
+    text = os.environ.get("GHASI_HANDOFF_KEYS", "")
+    if not text:
+        raise click.UsageError(
+            "Missing option '--keys' (or GHASI_HANDOFF_KEYS_FILE, or the ring in GHASI_HANDOFF_KEYS)."
+        )
+    return KeyRing.from_json(text)
+
+
+def read_token(argument: str) -> str:
+    """The token in `argument`, or on standard input if that is ``-``; there, one end of line may follow it.
+
+    Raises:
+        MalformedTokenError: Standard input holds too much, or something else than ASCII.
+        ConfigurationError: Standard input cannot be read.
+    """
+    if argument != "-":
+        return argument
+    data = _standard_input(MAX_TOKEN_CHARACTERS + 2).removesuffix(b"\n")
+    if len(data) > MAX_TOKEN_CHARACTERS:
+        raise MalformedTokenError(
+            f"standard input holds more than {MAX_TOKEN_CHARACTERS} characters, too many for a token"
+        )
+    if not data.isascii():
+        raise MalformedTokenError("standard input is not ASCII text; a token is")
+    return data.decode("ascii")
+
+
+def read_payload(path: str) -> BookingHandoff:
+    """The payload in the JSON file `path`, or on standard input if that is ``-``.
+
+    Raises:
+        InvalidHandoffInputError: Too large, not UTF-8, not JSON, or not a valid payload. The message quotes no value.
+        ConfigurationError: It cannot be read.
+    """
+    limit = MAX_PAYLOAD_FILE_BYTES
+    data = _standard_input(limit + 1) if path == "-" else _file(path, limit + 1, name="payload file")
+    if len(data) > limit:
+        raise InvalidHandoffInputError(f"the payload has more than {limit} bytes")
+    try:
+        return BookingHandoff.from_input(json.loads(data.decode("utf-8"), object_pairs_hook=_unique))
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except ValueError:
+        problem = "it is not JSON, a member stands twice, or a number is too long"
+    except RecursionError:
+        problem = "it is nested too deep"
+    raise InvalidHandoffInputError(f"the payload cannot be read: {problem}")
+
+
+def read_browser_secret(path: str) -> bytes:
+    """The browser secret in the file `path`: 32 raw bytes, or as the cookie has it.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is neither. The message does not quote it.
+    """
+    cookie_characters = 43
+    data = _file(path, cookie_characters + 2, name="browser secret file")
+    if len(data) == BROWSER_SECRET_BYTES:
+        return data
+    text = data.removesuffix(b"\n").decode("latin-1")
+    secret = b64u_decode(text) if len(text) == cookie_characters else None
+    if secret is None:
+        raise ConfigurationError(
+            f"browser secret file {path}: it must hold {BROWSER_SECRET_BYTES} raw bytes, or the cookie's value,"
+            f" which is the same as {cookie_characters} characters of base64url"
+        )
+    return secret
+
+
+def _standard_input(limit: int) -> bytes:
+    if sys.stdin is None:
+        raise ConfigurationError("standard input is closed")
+    try:
+        return sys.stdin.buffer.read(limit)
+    except OSError as exc:
+        raise ConfigurationError(f"standard input: {exc.strerror or exc}") from exc
+
+
+def _file(path: str, limit: int, *, name: str) -> bytes:
+    # Never more than the limit: what is longer is refused for its length, whatever it would cost to read it all.
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(limit)
+    except OSError as exc:
+        raise ConfigurationError(f"{name} {path}: {exc.strerror or exc}") from exc
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    # Which of the two would be handed over? The one who wrote the file can't know.
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members

@@ -1,0 +1,153 @@
+"""answer or error -> standard output, standard error, exit code. Nothing else in this package prints."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
+
+import click
+
+from ghasi_handoff.errors import ConfigurationError, HandoffError, KeyRingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+Clock: TypeAlias = Callable[[], float]
+
+REFUSED: Final = 1
+UNUSABLE: Final = 2
+# As the shell reports a process that SIGPIPE has ended: neither done nor refused.
+BROKEN_PIPE: Final = 141
+
+# A whole word: a token's beginning, or what could be 30 bytes or more. A path with a dot is no such word.
+_SECRET_LIKE: Final = re.compile(r"(?<!\S)(ghasi1\.[^\s:]+|[A-Za-z0-9+/_-]{40,}={0,2})(?=:?(\s|$))")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command found out.
+
+    Attributes:
+        facts: For ``--json``: one object, with the same names each time.
+        text: For people. Bytes are written exactly as they are.
+    """
+
+    facts: Mapping[str, object]
+    text: str | bytes
+
+
+def answers(command: Callable[..., Answer]) -> Callable[..., None]:
+    """A command that returns its answer, as one that prints it, has ``--json``, and reports a refusal by its code.
+
+    The command gets the clock, and its options by name.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, a refusal too.")
+    @functools.wraps(command)
+    def run(*, as_json: bool, **options: object) -> None:
+        clock: Clock = click.get_current_context().obj
+        try:
+            answer = command(clock, **options)
+        except HandoffError as exc:
+            refuse(exc, as_json=as_json)
+        if as_json:
+            write_json({"ok": True, **answer.facts})
+        else:
+            write(answer.text)
+
+    return run
+
+
+def refuse(exc: HandoffError, *, as_json: bool) -> NoReturn:
+    """Report `exc` and end: 2 for a key ring or configuration that cannot be used, 1 for everything else."""
+    status = UNUSABLE if isinstance(exc, (ConfigurationError, KeyRingError)) else REFUSED
+    message = without_secrets(printable(str(exc)))
+    if as_json:
+        write_json({"ok": False, "code": exc.code, "message": message, **exc.log_fields})
+    else:
+        word = click.style("error" if status == UNUSABLE else "refused", fg="red", bold=True)
+        lines = [f"{word}: {exc.code}: {message}"]
+        if exc.log_fields:
+            lines.append("  " + "  ".join(f"{name}={value}" for name, value in exc.log_fields.items()))
+        click.echo("\n".join(lines), err=True)
+    raise click.exceptions.Exit(status)
+
+
+def write(text: str | bytes) -> None:
+    """Text with an end of line, or bytes as they are, to standard output."""
+    # Bytes may come from a token that nobody has verified: data in a pipe, but maybe commands to a terminal.
+    if isinstance(text, bytes) and _is_terminal() and not _shows_as_it_is(text):
+        reason = "these bytes would not show as they are in a terminal; redirect the output, or use --json"
+        refuse(ConfigurationError(reason), as_json=False)
+    try:
+        click.echo(text, nl=isinstance(text, str))
+    except OSError as exc:
+        _forget_unwritten()
+        if exc.errno == errno.EPIPE:  # whoever read this has gone, as `head` does: nobody is there to be told
+            raise click.exceptions.Exit(BROKEN_PIPE) from exc
+        click.echo(f"error: standard output cannot be written: {exc.strerror}", err=True)
+        raise click.exceptions.Exit(UNUSABLE) from exc
+
+
+def write_json(value: Mapping[str, object]) -> None:
+    """One JSON object on one line, in ASCII: what an unverified token holds can't steer a terminal."""
+    write(json.dumps(value, ensure_ascii=True))
+
+
+def printable(text: str) -> str:
+    """`text` with everything that would not show, or would steer a terminal, as an escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def without_secrets(message: str) -> str:
+    """`message` without what was given for a path, where that is a token or looks like a secret in hex or base64.
+
+    ``--browser-secret-file SECRET`` is an easy mistake, and a message about a file names it. What exists is a path.
+    """
+    return _SECRET_LIKE.sub(lambda word: word[0] if os.path.exists(word[0]) else f"{word[0][:6]}...", message)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values, one pair a line, the values in one column."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
+
+
+def iso(moment: datetime) -> str:
+    """A UTC datetime as ``2026-11-23T09:30:00Z``."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def pretty(payload: object) -> str:
+    """A payload for people: JSON on several lines, indented, in ASCII for the reason that `write_json` gives."""
+    return "\n".join(f"  {line}" for line in json.dumps(payload, ensure_ascii=True, indent=2).splitlines())
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _shows_as_it_is(data: bytes) -> bool:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return text.replace("\n", "").isprintable()
+
+
+def _forget_unwritten() -> None:
+    # Else the interpreter, at its end, tries once more to write what is left, and says so at length.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

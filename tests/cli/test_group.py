@@ -1,0 +1,155 @@
+"""The group `ghasi-handoff`: help, version, exit codes, and what a usage error may repeat."""
+
+from __future__ import annotations
+
+import pytest
+
+from ghasi_handoff import __version__
+
+from .desk import STAY_OPTIONS, Desk
+from .test_inspect import forged
+
+PARTIES = ["--keys", "--issuer", "--audience", "--tenant"]
+VARIABLES = ["GHASI_HANDOFF_KEYS_FILE", "GHASI_HANDOFF_ISSUER", "GHASI_HANDOFF_AUDIENCE"]
+COMMANDS = ["demo", "keys", "mint", "inspect", "verify", "redeem", "signing-string"]
+NEEDS = {
+    "demo": ["It needs nothing", "--json"],
+    "keys": ["init"],
+    "keys init": ["It needs --keys", VARIABLES[0], "never overwritten", "--kid", "--json"],
+    "mint": [
+        *("It needs --keys, --issuer, --audience, --tenant", "--payload", "--json", "--lifetime", "--url", "--param"),
+        *PARTIES,
+        *VARIABLES,
+        *{option for option in STAY_OPTIONS if option.startswith("--")},
+    ],
+    "inspect": ["It needs only the token", "no keys", "without verifying", "TOKEN|-", "--json"],
+    "verify": [
+        *("It needs --keys, --issuer, --audience, --tenant and the token", "TOKEN|-", "--json"),
+        *("--leeway", "--max-lifetime", "default: 10", "default: 600", "shell's history"),
+        *PARTIES,
+        *VARIABLES,
+    ],
+    "redeem": [
+        *("It needs --keys, --issuer, --audience, --tenant, --store and the token", "TOKEN|-", "--json"),
+        *("--leeway", "--max-lifetime", "--browser-secret-file", "shell's history"),
+        *PARTIES,
+        *VARIABLES,
+    ],
+    "signing-string": ["It needs only the token", "no keys", "TOKEN|-", "--json"],
+}
+
+
+def test_version(desk: Desk) -> None:
+    """--version says which release this is."""
+    result = desk.run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"ghasi-handoff, version {__version__}\n")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_the_commands_in_order(desk: Desk, option: str) -> None:
+    """Help shows the commands as they follow each other in a handoff's life, and what the exit codes mean."""
+    result = desk.run(option)
+    assert result.exit_code == 0
+    listed = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
+    assert listed == COMMANDS
+    for words in ("0  done", "1  refused", "2  wrong usage", "141  nobody read"):
+        assert words in result.stdout
+
+
+def test_no_command_is_answered_with_the_help(desk: Desk) -> None:
+    """Without a command there is help, and exit code 2."""
+    result = desk.run()
+    assert result.exit_code == 2
+    assert "Commands:" in result.stderr
+    assert "keys" in result.stderr
+
+
+@pytest.mark.parametrize("command", NEEDS)
+def test_help_says_what_a_command_needs(desk: Desk, command: str) -> None:
+    """Each command's help names all that it needs, and fits a terminal of 80 columns."""
+    result = desk.run(*command.split(), "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.isascii()
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    words = " ".join(result.stdout.split())
+    for needed in NEEDS[command]:
+        assert needed in words
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["verify", "--nonsense"],
+        ["keys", "nonsense"],
+        ["inspect"],
+        ["inspect", "a", "b"],
+        ["signing-string"],
+        ["demo", "a"],
+        ["keys", "init"],
+        ["redeem", "a"],
+    ],
+)
+def test_wrong_usage_ends_with_2(desk: Desk, arguments: list[str]) -> None:
+    """Wrong usage prints nothing on standard output, says how it is meant on standard error, and exits with 2."""
+    result = desk.run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: ghasi-handoff")
+    assert "Try 'ghasi-handoff" in result.stderr
+
+
+def test_a_slip_of_the_pen_is_helped(desk: Desk) -> None:
+    """Hiding what was pasted does not hide click's suggestions."""
+    assert "--tenant" in desk.run("verify", "--tennant", "x").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{}"],
+        ["--{}"],
+        ["keys", "{}"],
+        ["demo", "{}"],
+        ["mint", "{}"],
+        ["keys", "init", "--keys", "new.json", "{}"],
+        ["keys", "init", "--secret={}"],
+        ["inspect", "a", "{}"],
+        ["verify", "--leeway", "{}", "a"],
+        ["mint", "--adults", "{}"],
+        ["mint", "--check-in", "{}"],
+        ["redeem", "--browser-secret", "{}", "a"],
+        ["redeem", "--browser-secret={}", "a"],
+        ["verify", "--{}", "a"],
+    ],
+)
+@pytest.mark.parametrize("misplaced", [forged(b"{}"), "a1" * 32, "Zm9v" * 10 + "YmE"])
+def test_a_misplaced_token_or_secret_is_not_repeated(desk: Desk, arguments: list[str], misplaced: str) -> None:
+    """Pasted in the wrong place, a token, or a secret in hex or base64, is not in the message: messages are logged."""
+    result = desk.run(*(argument.format(misplaced) for argument in arguments))
+    assert result.exit_code == 2
+    assert misplaced not in result.output
+    assert misplaced[7:40] not in result.output
+
+
+def test_a_usage_error_cannot_steer_the_terminal(desk: Desk) -> None:
+    """Control characters of an argument are shown as escapes."""
+    result = desk.run("demo", "\x1b[2J\u202e")
+    assert "\x1b" not in result.stderr
+    assert "\\x1b[2J\\u202e" in result.stderr
+
+
+@pytest.mark.parametrize(("color", "no_color", "styled"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_colour_is_for_terminals_only(desk: Desk, color: bool, no_color: str, styled: bool) -> None:
+    """Colour goes to a terminal, unless NO_COLOR is set and not empty; standard error likewise."""
+    token = desk.mint()
+    env = {"NO_COLOR": no_color}
+    for arguments in (desk.verify(token), ("inspect", token), desk.verify("--tenant", "x", token), ("demo",)):
+        assert ("\x1b[" in desk.run(*arguments, env=env, color=color).output) is styled
+
+
+def test_json_is_never_coloured(desk: Desk) -> None:
+    """Not even for a terminal."""
+    token = desk.mint()
+    for arguments in (["inspect", "--json", token], ["inspect", "--json", "x"], ["demo", "--json"]):
+        assert "\x1b" not in desk.run(*arguments, color=True).output

@@ -1,0 +1,113 @@
+"""Stores and processes for the tests of this folder. Whatever a fixture starts, it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from ghasi_handoff import Consumption
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
+from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
+
+from .entries import OpenStore, Store
+from .processes import StartProcess, StoreProcess
+
+
+class Awaiting:
+    """An asynchronous store, used from one event loop after another: each call runs in a new one."""
+
+    def __init__(self, store: AsyncMemoryReplayStore | AsyncSQLiteReplayStore) -> None:
+        self._store = store
+
+    def consume(
+        self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
+    ) -> Consumption:
+        return asyncio.run(
+            self._store.consume(
+                handoff_id,
+                scope=scope,
+                redemption_id=redemption_id,
+                consumed_at=consumed_at,
+                retain_until=retain_until,
+            )
+        )
+
+    def purge(self, now: int | datetime | None = None) -> int:
+        return asyncio.run(self._store.purge(now))
+
+    def close(self) -> None:
+        asyncio.run(self._store.aclose())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """Where an SQLite store puts its file. Nothing is there yet."""
+    return str(tmp_path / "replay.db")
+
+
+@pytest.fixture(params=["memory", "sqlite", "async-memory", "async-sqlite"])
+def open_store(request: pytest.FixtureRequest, path: str) -> Iterator[OpenStore]:
+    """Opens a store of each kind in turn."""
+    kind: str = request.param
+    opened: list[Store] = []
+
+    def open_one(*, clock: Callable[[], float] = time.time) -> Store:
+        store: Store
+        if kind == "memory":
+            store = MemoryReplayStore(clock=clock)
+        elif kind == "sqlite":
+            store = SQLiteReplayStore(path, clock=clock)
+        elif kind == "async-memory":
+            store = Awaiting(AsyncMemoryReplayStore(clock=clock))
+        else:
+            store = Awaiting(AsyncSQLiteReplayStore(path, clock=clock))
+        opened.append(store)
+        return store
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    """An empty store of each kind in turn."""
+    return open_store()
+
+
+@pytest.fixture
+def sqlite_store(path: str) -> Iterator[SQLiteReplayStore]:
+    """An SQLite store at `path`, not used yet."""
+    with SQLiteReplayStore(path) as store:
+        yield store
+
+
+@pytest.fixture
+def start_process() -> Iterator[StartProcess]:
+    """Starts processes that use stores; see store_process.py for what they can be asked."""
+    started: list[StoreProcess] = []
+
+    def start() -> StoreProcess:
+        started.append(StoreProcess())
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that a process of another user can reach and write to."""
+    folder = Path(tempfile.mkdtemp(prefix="ghasi-stores-"))
+    folder.chmod(0o777)
+    yield folder
+    folder.chmod(0o777)
+    shutil.rmtree(folder)

@@ -1,0 +1,378 @@
+"""The SQLite store when something is wrong: no error ever counts as success, and nothing acknowledged is lost.
+
+Locks, full disks, permissions, crashes and forks are real. Each test ends with the fault gone and the truth asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghasi_handoff import ReplayStoreError
+from ghasi_handoff.stores.sqlite import SQLiteReplayStore
+
+from .entries import (
+    HORIZON,
+    NOW,
+    SLACK,
+    assert_held,
+    assert_refused,
+    entry,
+    handoff_id,
+    handoff_ids,
+    redemption_id,
+)
+from .processes import StartProcess
+from .sqlite_files import fill, is_sound, outbox, purged_before, rows, run, stored_ids, write_lock
+
+PAGE = 4096
+
+
+def filled(path: str, ids: list[str], number: int = 1) -> None:
+    """A file with these entries, that no store has open."""
+    with SQLiteReplayStore(path) as store:
+        store.purge(0)
+    fill(path, ids, number=number)
+
+
+def answers_truly(answer: Any, number: int) -> bool:
+    """Whether a process was told, of a handoff that is held, the holder or an error: anything but that it won."""
+    return "error" in answer if isinstance(answer, dict) else answer[:2] == [redemption_id(number), False]
+
+
+# Locked
+
+
+def test_locked_file_is_refused_in_time(path: str, start_process: StartProcess) -> None:
+    """While another process keeps the file locked, a consume ends with an error at its timeout, and stores nothing."""
+    other = start_process()
+    with SQLiteReplayStore(path, timeout=0.5) as store:
+        store.consume(handoff_id(NOW), **entry(1))
+        other.ask("lock", path)
+        began = time.monotonic()
+        error = assert_refused(store, handoff_id(NOW, 1), entry(1))
+        assert 0.4 < time.monotonic() - began < 0.5 + SLACK
+        assert error.log_fields == {"handoff_id": handoff_id(NOW, 1)}
+        assert isinstance(error.__cause__, sqlite3.OperationalError)
+        with pytest.raises(ReplayStoreError):
+            store.purge(NOW)
+        assert stored_ids(path) == [handoff_id(NOW)]
+        other.ask("unlock")
+        assert store.consume(handoff_id(NOW, 1), **entry(2)).first
+
+
+def test_locked_file_is_waited_for(path: str, start_process: StartProcess) -> None:
+    """A consume waits for a lock that is let go within its timeout, and is then answered."""
+    waiting = start_process()
+    filled(path, [])
+    with closing(sqlite3.connect(path, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        waiting.ask("open", path)
+        waiting.say("consume", [handoff_id(NOW)], redemption_id(1), NOW)
+        time.sleep(0.3)
+        assert stored_ids(path) == []
+        lock.execute("ROLLBACK")
+        assert waiting.hear() == [[redemption_id(1), True, NOW]]
+
+
+def test_new_file_that_is_locked_is_refused_in_time(path: str, start_process: StartProcess) -> None:
+    """A file that another process locks before it is a store ends in an error at the timeout, not in a hang."""
+    other = start_process()
+    other.ask("lock", path)
+    with SQLiteReplayStore(path, timeout=0.5) as store:
+        began = time.monotonic()
+        assert_refused(store, handoff_id(NOW), entry(1))
+        assert 0.4 < time.monotonic() - began < 0.5 + SLACK
+        other.ask("unlock")
+        assert store.consume(handoff_id(NOW), **entry(2)).first
+
+
+# Files that cannot be used
+
+
+@pytest.mark.parametrize(("file_mode", "folder_mode"), [(0o444, 0o777), (0o666, 0o555), (0o444, 0o555), (0o000, 0o777)])
+def test_read_only_file_or_folder_is_refused(
+    shared_folder: Path, start_process: StartProcess, file_mode: int, folder_mode: int
+) -> None:
+    """A process that may not write the file, or beside it, wins nothing; with the rights back, all is as before."""
+    file = shared_folder / "replay.db"
+    filled(str(file), [handoff_id(NOW)])
+    file.chmod(file_mode)
+    shared_folder.chmod(folder_mode)
+    process = start_process()
+    process.ask("become_nobody")
+    process.ask("open", str(file))
+    held, new = process.ask("consume", handoff_ids(2), redemption_id(2), NOW)
+    assert answers_truly(held, 1)
+    assert new["log_fields"] == {"handoff_id": handoff_id(NOW, 1)}
+    shared_folder.chmod(0o777)
+    file.chmod(0o666)
+    assert stored_ids(str(file)) == [handoff_id(NOW)]
+    for left_behind in shared_folder.glob("replay.db-*"):
+        left_behind.chmod(0o666)
+    held, new = process.ask("consume", handoff_ids(2), redemption_id(2), NOW)
+    assert (held[0], new[1]) == (redemption_id(1), True)
+
+
+def test_file_of_something_else_is_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """A file that is no database is refused, and stays as it is."""
+    content = random.Random(1).randbytes(3 * PAGE)
+    Path(path).write_bytes(content)
+    for number in range(3):
+        error = assert_refused(sqlite_store, handoff_id(NOW), entry(number))
+        assert error.log_fields == {"handoff_id": handoff_id(NOW)}
+    with pytest.raises(ReplayStoreError):
+        sqlite_store.purge(NOW)
+    assert Path(path).read_bytes() == content
+
+
+@pytest.mark.parametrize("kept", [PAGE, 10 * PAGE, 10 * PAGE + 100])
+def test_truncated_file_is_refused(path: str, sqlite_store: SQLiteReplayStore, kept: int) -> None:
+    """A file that was cut off gives no handoff away a second time."""
+    filled(path, handoff_ids(2000))
+    assert os.path.getsize(path) > 20 * PAGE
+    os.truncate(path, kept)
+    for handoff in [*handoff_ids(2000)[::100], handoff_id(NOW, 2000)]:
+        assert_refused(sqlite_store, handoff, entry(2))
+
+
+def test_damaged_pages_are_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """With a damaged page in the middle of the file, no handoff that is held is given to another."""
+    filled(path, handoff_ids(2000))
+    with open(path, "r+b") as file:
+        for page in range(10, 20):
+            file.seek(page * PAGE)
+            header = file.read(8)
+            file.seek(page * PAGE)
+            file.write(bytes(byte ^ 0xFF for byte in header))
+    asked, refused = handoff_ids(2000)[::5], 0
+    for handoff in asked:
+        try:
+            answer = sqlite_store.consume(handoff, **entry(2))
+        except ReplayStoreError:
+            refused += 1
+        else:
+            assert (answer.holder, answer.first) == (redemption_id(1), False)
+    assert 20 < refused < len(asked)
+
+
+def test_damage_of_every_table_is_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """With all pages but the first overwritten, nothing at all is answered."""
+    filled(path, handoff_ids(2000))
+    size = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.seek(PAGE)
+        file.write(b"\xff" * (size - PAGE))
+    for handoff in handoff_ids(2100)[::100]:
+        assert_refused(sqlite_store, handoff, entry(2))
+
+
+def test_folder_as_path_is_refused(tmp_path: Path) -> None:
+    """A folder is no file to keep entries in."""
+    with SQLiteReplayStore(tmp_path) as store:
+        assert assert_refused(store, handoff_id(NOW), entry(1)).log_fields == {"handoff_id": handoff_id(NOW)}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folder_is_refused_until_it_is_there(tmp_path: Path) -> None:
+    """A store makes its file, never its folder; once the folder is there the same store works."""
+    folder = tmp_path / "not yet"
+    with SQLiteReplayStore(folder / "replay.db") as store:
+        assert_refused(store, handoff_id(NOW), entry(1))
+        assert not folder.exists()
+        folder.mkdir()
+        assert store.consume(handoff_id(NOW), **entry(1)).first
+
+
+@pytest.mark.parametrize("version", [99, 2, -1])
+def test_tables_of_another_version_are_refused(path: str, sqlite_store: SQLiteReplayStore, version: int) -> None:
+    """A file of another release's tables is refused, by name of the version, and not changed."""
+    run(path, "CREATE TABLE another (release)", f"PRAGMA user_version = {version}")
+    error = assert_refused(sqlite_store, handoff_id(NOW), entry(1))
+    assert f"version {version};" in str(error)
+    with pytest.raises(ReplayStoreError):
+        sqlite_store.purge(NOW)
+    assert rows(path, "SELECT name FROM sqlite_schema") == [("another",)]
+
+
+def test_replaced_file_is_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """When another file is put in its place, a store in use refuses for good: some would see one file, some the other."""
+    sqlite_store.consume(handoff_id(NOW), **entry(1))
+    another = f"{path}-another"
+    filled(another, [])
+    os.replace(another, path)
+    for number in range(2, 6):
+        assert_refused(sqlite_store, handoff_id(NOW), entry(number))
+        assert_refused(sqlite_store, handoff_id(NOW, number), entry(number))
+
+
+def test_removed_file_is_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """When its file is removed while in use, a store refuses for good: a new, empty one would know nobody."""
+    sqlite_store.consume(handoff_id(NOW), **entry(1))
+    os.unlink(path)
+    for number in range(2, 6):
+        assert_refused(sqlite_store, handoff_id(NOW), entry(number))
+    with pytest.raises(ReplayStoreError):
+        sqlite_store.purge(NOW)
+    assert not os.path.exists(path)
+
+
+def test_file_replaced_after_an_error_is_refused(path: str) -> None:
+    """A file that is replaced after a consume failed, while the store has it closed, is refused as well."""
+    with SQLiteReplayStore(path, timeout=0.1) as store:
+        store.consume(handoff_id(NOW), **entry(1))
+        with write_lock(path):
+            assert_refused(store, handoff_id(NOW, 1), entry(1))
+        os.rename(path, f"{path}-before")
+        with SQLiteReplayStore(path) as another:
+            another.purge(NOW)
+            assert_refused(store, handoff_id(NOW), entry(2))
+            assert_refused(store, handoff_id(NOW), entry(2))
+
+
+# A full disk
+
+
+def test_full_file_keeps_what_was_acknowledged(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """When the file may not grow, what was acknowledged stays held, and what was refused is free once there is space."""
+    sqlite_store.consume(handoff_id(NOW), **entry(1))
+    connection = sqlite_store._connection
+    assert connection is not None
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+    acknowledged = [handoff_id(NOW)]
+
+    def consume_many() -> None:
+        for handoff in handoff_ids(1000, start=1):
+            sqlite_store.consume(handoff, **entry(1))
+            acknowledged.append(handoff)
+
+    with pytest.raises(ReplayStoreError, match="full") as caught:
+        consume_many()
+    assert 1 < len(acknowledged) < 1000
+    refused = handoff_id(NOW, len(acknowledged))
+    assert caught.value.log_fields == {"handoff_id": refused}
+    # The limit was the connection's; the store has a new one now, and with it space again.
+    assert_held(sqlite_store, acknowledged, 1)
+    assert sqlite_store.consume(refused, **entry(2)).first
+    assert is_sound(path)
+
+
+def test_full_disk_keeps_what_was_acknowledged(path: str, start_process: StartProcess) -> None:
+    """On a disk without space, what was acknowledged stays held, and who was refused gets it once there is space."""
+    ids = handoff_ids(400)
+    process = start_process()
+    process.ask("open", path, True)
+    process.ask("purge", NOW)
+    process.ask("limit_files", 16 * PAGE)
+    answers = process.ask("consume", ids, redemption_id(1), NOW)
+    acknowledged = [handoff for handoff, answer in zip(ids, answers, strict=True) if isinstance(answer, list)]
+    refused = [handoff for handoff in ids if handoff not in acknowledged]
+    assert acknowledged
+    assert refused
+    assert "error" in process.ask("consume", [handoff_id(NOW, 900)], redemption_id(1), NOW)[0]
+    replays = process.ask("consume", acknowledged, redemption_id(2), NOW)
+    assert all(answers_truly(answer, 1) for answer in replays)
+    process.ask("limit_files", None)
+    replays = process.ask("consume", acknowledged, redemption_id(2), NOW)
+    assert all(answer[:2] == [redemption_id(1), False] for answer in replays)
+    retries = process.ask("consume", refused, redemption_id(1), NOW)
+    assert all(answer[0] == redemption_id(1) for answer in retries)
+    assert is_sound(path)
+    assert stored_ids(path) == ids
+    assert [row[0] for row in outbox(path)] == ids
+
+
+# Crashes
+
+
+def test_what_was_acknowledged_survives_kill(path: str, start_process: StartProcess) -> None:
+    """Whenever a process is killed, every handoff that it was told is its own stays its own, outbox entry included."""
+    chance = random.Random(7)
+    acknowledged: dict[int, list[str]] = {}
+    for number in range(1, 7):
+        process = start_process()
+        process.ask("open", path, True)
+        process.say("acknowledge", handoff_ids(20_000, start=number * 100_000), redemption_id(number), NOW)
+        first = process.hear()
+        time.sleep(chance.uniform(0, 0.1))
+        acknowledged[number] = [first, *process.kill()]
+        assert acknowledged[number][-1] != "all"
+    with SQLiteReplayStore(path) as store:
+        for number, ids in acknowledged.items():
+            assert_held(store, ids, number)
+    assert rows(path, "SELECT * FROM handoff_replay_log ORDER BY handoff_id") == outbox(path)
+    assert is_sound(path)
+
+
+def test_purge_that_is_killed_forgets_nothing_it_should_know(path: str, start_process: StartProcess) -> None:
+    """Killed in the middle of a purge: what is left is held as before, what is gone is refused, and a purge goes on."""
+    old = handoff_ids(60_000, seconds=NOW - HORIZON - 1)
+    filled(path, [*old, handoff_id(NOW)])
+    process = start_process()
+    process.ask("open", path)
+    process.say("purge", NOW)
+    with closing(sqlite3.connect(path)) as watching:
+        last = ""
+        while last < old[5_000]:
+            ((last,),) = watching.execute("SELECT min(handoff_id) FROM handoff_replay_log")
+    process.kill()
+    left = stored_ids(path)
+    assert 1 < len(left) < len(old), "the kill came too late"
+    assert purged_before(path) == NOW - HORIZON
+    assert is_sound(path)
+    gone = sorted(set(old) - set(left))
+    with SQLiteReplayStore(path) as store:
+        for handoff in gone[::500]:
+            assert_refused(store, handoff, entry(2))
+        assert_held(store, left[::500], 1)
+        assert store.purge(NOW) == len(left) - 1
+        assert_refused(store, old[-1], entry(1))
+        assert_held(store, [handoff_id(NOW)], 1)
+
+
+def test_store_left_open_lets_its_process_end(path: str, start_process: StartProcess) -> None:
+    """A program that never closes its asynchronous store ends all the same, and its entry is there."""
+    process = start_process()
+    process.ask("leave_open", path, handoff_id(NOW), redemption_id(1), NOW)
+    assert process.wait() == 0
+    with SQLiteReplayStore(path) as store:
+        assert_held(store, [handoff_id(NOW)], 1)
+
+
+# Forks
+
+
+def test_child_of_a_fork_has_its_own_connection(path: str, start_process: StartProcess) -> None:
+    """After a fork parent and child go on with the same store object, and still each handoff goes to one of them."""
+    ids = handoff_ids(50)
+    process = start_process()
+    process.ask("open", path)
+    process.ask("consume", [handoff_id(NOW, 99)], redemption_id(1), NOW)
+    answers = process.ask("fork_and_consume", [*ids, handoff_id(NOW, 99)], redemption_id(1), redemption_id(2), NOW)
+    for told in zip(*(answer[:-1] for answer in answers), strict=True):
+        assert sorted(first for _, first, _ in told) == [False, True]
+        assert len({holder for holder, _, _ in told}) == 1
+    assert [answer[-1] for answer in answers] == [[redemption_id(1), False, NOW]] * 2
+    assert stored_ids(path) == [*ids, handoff_id(NOW, 99)]
+
+
+def test_fork_while_a_thread_waits_in_the_store(path: str, start_process: StartProcess) -> None:
+    """A child forked while another thread holds the store's lock is not locked out by it, and neither is the parent."""
+    process, other = start_process(), start_process()
+    process.ask("open", path)
+    process.ask("consume", [handoff_id(NOW)], redemption_id(1), NOW)
+    other.ask("lock", path)
+    process.ask("fork_while_waiting", handoff_ids(2, start=1), redemption_id(1), redemption_id(2), NOW)
+    time.sleep(0.3)
+    other.ask("unlock")
+    for childs, parents in zip(*process.hear(), strict=True):
+        assert childs[0] == parents[0]
+        assert sorted([childs[1], parents[1]]) == [False, True]
