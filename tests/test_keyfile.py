@@ -118,7 +118,7 @@ def test_path_may_be_relative(ring: KeyRing, path: Path, monkeypatch: pytest.Mon
     assert keyfile.load("keys.json") == keyfile.load(path) == ring
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077, 0o177])
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o077, 0o177], ids=oct)
 def test_only_the_owner_can_read_what_was_saved(ring: KeyRing, path: Path, umask: int) -> None:
     """A saved file has the mode 0600, whatever the process gives to new files."""
     before = os.umask(umask)
@@ -147,7 +147,9 @@ def test_nothing_is_left_beside_the_file(ring: KeyRing, path: Path) -> None:
 # What is not loaded
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o666, 0o644, 0o620, 0o602, 0o610, 0o601, 0o444, 0o1604])
+@pytest.mark.parametrize(
+    "mode", [0o640, 0o604, 0o660, 0o666, 0o644, 0o620, 0o602, 0o610, 0o601, 0o444, 0o1604], ids=oct
+)
 def test_file_that_others_may_use_is_refused(ring: KeyRing, path: Path, mode: int) -> None:
     """A key file that group or others can read, write or execute is refused, by its mode and with what to do."""
     write(path, ring.to_json(), mode)
@@ -157,7 +159,7 @@ def test_file_that_others_may_use_is_refused(ring: KeyRing, path: Path, mode: in
     assert_tells_nothing_of(ring, error)
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o400])
+@pytest.mark.parametrize("mode", [0o600, 0o400], ids=oct)
 def test_file_of_its_owner_alone_is_loaded(ring: KeyRing, path: Path, mode: int) -> None:
     """A key file that nobody but its owner can use is loaded."""
     write(path, ring.to_json(), mode)

@@ -87,7 +87,8 @@ def test_the_designs_code_runs_unchanged(tmp_path: Path) -> None:
         "tn_aurora",
         minted.kid,
     )
-    redeemer = Redeemer(verifier, SQLiteReplayStore(str(tmp_path / "replay.db")))
+    store = SQLiteReplayStore(str(tmp_path / "replay.db"))
+    redeemer = Redeemer(verifier, store)
     redemption = redeemer.redeem(minted.token, tenant="tn_aurora", browser_secret=secret("browser"))
     assert redemption.handoff == verified
     assert redemption.first
@@ -97,6 +98,7 @@ def test_the_designs_code_runs_unchanged(tmp_path: Path) -> None:
         redeemer.redeem(minted.token, tenant="tn_aurora")
     assert (caught.value.code, set(caught.value.log_fields)) == ("replayed", {"handoff_id", "tenant", "kid"})
     assert caught.value.public_text
+    store.close()
     assert signing_string(
         kid=minted.kid,
         issuer="bff-consumer",
