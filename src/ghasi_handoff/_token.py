@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
@@ -13,8 +12,9 @@ from ghasi_handoff.errors import MalformedTokenError
 VERSION: Final = "ghasi1"
 MAX_TOKEN_CHARACTERS: Final = 4096
 
-# token = "ghasi1." kid "." b64u(body) "." b64u(mac)
-_is_token: Final = re.compile(rf"{VERSION}\.([A-Za-z0-9_-]{{1,32}})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{{43}})").fullmatch
+_ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # of kid, body and MAC alike
+_MAX_KID_CHARACTERS: Final = 32
+_MAC_CHARACTERS: Final = 43
 
 
 class UnverifiedToken(NamedTuple):
@@ -45,12 +45,19 @@ def parse_token(token: object) -> UnverifiedToken:
         raise MalformedTokenError(f"a token is a str, not {type(token).__name__}")
     if len(token) > MAX_TOKEN_CHARACTERS:  # before anything that costs time by length
         raise MalformedTokenError(f"the token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are allowed")
-    match = _is_token(token)
-    if match is None:
+    # token = "ghasi1" "." kid "." b64u(body) "." b64u(mac): without their alphabet, just three dots are left.
+    if not token.isascii() or token.encode("ascii").translate(None, _ALPHABET) != b"...":
         raise MalformedTokenError(
-            f"not of the shape {VERSION}.kid.body.mac: {len(token)} characters in {token.count('.') + 1} parts"
+            f"not {VERSION}.kid.body.mac: {len(token)} characters in {token.count('.') + 1} parts, or some outside the"
+            " alphabet"
         )
-    kid, body_text, mac_text = match.groups()
+    version, kid, body_text, mac_text = token.split(".")
+    if version != VERSION:
+        raise MalformedTokenError(f"the token is not of the version {VERSION}")
+    if not 1 <= len(kid) <= _MAX_KID_CHARACTERS:
+        raise MalformedTokenError(f"the token's kid has {len(kid)} characters; 1 to {_MAX_KID_CHARACTERS} are allowed")
+    if not body_text or len(mac_text) != _MAC_CHARACTERS:
+        raise MalformedTokenError(f"the token has no body, or its MAC has not {_MAC_CHARACTERS} characters", kid=kid)
     body = decode_b64u_characters(body_text)
     if body is None:
         raise MalformedTokenError("the token's body is not canonical base64url", kid=kid)

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._encoding import from_seconds, read_clock, whole_seconds
 from ghasi_handoff._mac import is_mac
-from ghasi_handoff._signing_string import Body, parse_body, service_name
+from ghasi_handoff._signing_string import Body, as_name, parse_body, service_name
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -223,9 +223,9 @@ class Verifier(Generic[_PayloadT]):
             _refuse(WrongIssuerError, f"the issuer is {body.issuer}, not {self._issuer}", body, kid)
         if body.audience != self._audience:
             _refuse(WrongAudienceError, f"the audience is {body.audience}, not {self._audience}", body, kid)
-        # The caller's tenant may come from a Host header: it is compared, not quoted. By str's own rule: a subclass
+        # The caller's tenant may come from a Host header: it is compared, not quoted. As plain text: another object
         # might say that it equals everything.
-        if not issubclass(type(tenant), str) or str.__ne__(body.tenant, cast("str", tenant)):
+        if body.tenant != (tenant if type(tenant) is str else as_name(tenant)):
             _refuse(WrongTenantError, f"the tenant is {body.tenant}, not the one whose site was asked", body, kid)
 
     def _check_times(self, body: Body, now: int, grace: int, kid: str) -> None:
