@@ -42,7 +42,7 @@ def parse_token(token: object) -> UnverifiedToken:
     """
     # Only str itself: bytes have several readings as text, and a subclass may answer these methods as it likes.
     if type(token) is not str:
-        raise MalformedTokenError(f"a token is a str, not {type(token).__name__}")
+        raise MalformedTokenError("a token is a str; this is something else")
     if len(token) > MAX_TOKEN_CHARACTERS:  # before anything that costs time by length
         raise MalformedTokenError(f"the token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are allowed")
     # token = "ghasi1" "." kid "." b64u(body) "." b64u(mac): without their alphabet, just three dots are left.
