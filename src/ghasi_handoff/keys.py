@@ -258,7 +258,7 @@ class KeyRing:
         """A ring with one more key, which signs once `propagation` is over.
 
         Bring the new ring to every process of both services within `propagation`. The predecessor then verifies for
-        another 3720 s: until the last token that it signed has ended.
+        another 3720 s, or `propagation` if that is longer: until the last token that it signed has ended.
 
         Args:
             kid: The new key's name; by default the date and four random characters.
@@ -276,13 +276,16 @@ class KeyRing:
         sign_from = max([seconds + delay, *(key._sign_from + 1 for key in self._keys if key._took_part)])
         while any(key._sign_from == sign_from for key in self._keys):
             sign_from += 1
-        if sign_from + SUPERSEDED_KEY_SECONDS > MAX_SECONDS:
+        if sign_from + max(SUPERSEDED_KEY_SECONDS, delay) > MAX_SECONDS:
             raise KeyRingError("the new key would sign after the year 9999")
         if kid is not None and kid in self._by_kid:
             raise KeyRingError(f"key {kid}: this kid is taken; a kid is never used again")
         new = _new_key(kid, seconds, sign_from)
-        # The predecessor's end is known now. So is that of a key whose next one was revoked while it was pending.
-        superseded = [self._ending(key, sign_from) if key._took_part else key for key in self._keys]
+        # The predecessor's end is known now. So is that of a key whose next one was revoked while it was pending. It does
+        # not come before all older copies are gone: when a pending key is revoked its predecessor signs on, and a
+        # verifier with an older copy would retire it.
+        kept_for = max(SUPERSEDED_KEY_SECONDS, delay)
+        superseded = [self._ending(key, sign_from, kept_for) if key._took_part else key for key in self._keys]
         return KeyRing([*superseded, new])
 
     def revoke(self, kid: str, now: datetime | None = None) -> KeyRing:
@@ -400,12 +403,12 @@ class KeyRing:
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise KeyRingError("a key ring is not pickled, its secrets would travel; load the key file in each process")
 
-    def _ending(self, key: SigningKey, new_sign_from: int) -> SigningKey:
+    def _ending(self, key: SigningKey, new_sign_from: int, kept_for: int) -> SigningKey:
         if key._verify_until is not None:
             return key
         successor = self._successor(key)
         taken_over_at = new_sign_from if successor is None else successor._sign_from
-        return key._replaced(verify_until=taken_over_at + SUPERSEDED_KEY_SECONDS, revoked_at=key._revoked_at)
+        return key._replaced(verify_until=taken_over_at + kept_for, revoked_at=key._revoked_at)
 
     def _key(self, kid: str) -> SigningKey:
         key = self._by_kid.get(kid) if isinstance(kid, str) else None

@@ -224,6 +224,22 @@ def test_each_caller_has_an_error_of_its_own(path: str) -> None:
     run_and_close(store, main)
 
 
+def test_closing_refuses(path: str) -> None:
+    """A store that was used and then closed refuses, like one that was never used."""
+    store = AsyncSQLiteReplayStore(path)
+
+    async def main() -> None:
+        await store.consume(handoff_id(NOW), **entry(1))
+        await store.aclose()
+        with pytest.raises(ReplayStoreError, match="closed"):
+            await store.consume(handoff_id(NOW), **entry(1))
+        with pytest.raises(ReplayStoreError, match="closed"):
+            await store.purge(NOW)
+        await store.aclose()
+
+    asyncio.run(main())
+
+
 def test_closing_unused_refuses(path: str) -> None:
     """A store that was closed before its first use stays closed."""
     store = AsyncSQLiteReplayStore(path)

@@ -70,7 +70,9 @@ def test_path_may_be_a_path_object(tmp_path: Path) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("no_file", ["", ":memory:", "file:replay.db", "file:replay.db?mode=memory", b"replay.db"])
+@pytest.mark.parametrize(
+    "no_file", ["", ":memory:", "file:replay.db", "file:replay.db?mode=memory", b"replay.db", "replay\0.db"]
+)
 def test_path_must_name_a_file(kind: Kind, no_file: object) -> None:
     """A database in memory, a URI or bytes are refused: each would be another store than was meant."""
     with pytest.raises(ConfigurationError, match="path"):

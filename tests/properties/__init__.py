@@ -1,0 +1,1 @@
+"""What holds for every input: property tests, one promise a test."""

@@ -1,0 +1,287 @@
+"""Two verifiers that share no code give every token the same verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ghasi_handoff import BookingHandoff, InvalidTokenError, KeyRing, SigningKey, Verifier
+
+from . import oracle
+from .booking_texts import booking_texts, right_texts
+from .hostile import any_texts, bodies, near_tokens
+from .strategies import LAST_READING, NOW, SITE, STAY, aware, free_bits, names, readings, secret_of, share
+
+STAY_TEXT = oracle.canonical_json(oracle.json_value(STAY))
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that a verifier knows, in the words of a test vector."""
+
+    keys: tuple[dict[str, Any], ...]
+    tenant: str = SITE.tenant
+    leeway: int = 10
+    max_lifetime: int = 600
+    now: float = NOW
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys as the library has them."""
+        return KeyRing(
+            [
+                SigningKey(
+                    kid=key["kid"],
+                    secret=bytes.fromhex(key["secret_hex"]),
+                    created_at=aware(0),
+                    sign_from=aware(key["sign_from"]),
+                    verify_until=None if key["verify_until"] is None else aware(key["verify_until"]),
+                    revoked_at=None if key["revoked_at"] is None else aware(key["revoked_at"]),
+                )
+                for key in self.keys
+            ]
+        )
+
+
+SITE_KEY = {
+    "kid": SITE.kid,
+    "secret_hex": SITE.secret.hex(),
+    "sign_from": NOW,
+    "verify_until": None,
+    "revoked_at": None,
+}
+PLAIN = Config((SITE_KEY,))
+
+
+@st.composite
+def rings(draw: st.DrawFn) -> tuple[dict[str, Any], ...]:
+    """One to four keys around the present, in each state; the first has the site's kid."""
+    if draw(st.integers(0, 3)) == 0:  # the site's key, superseded: retired just now, or in a moment
+        until = NOW + draw(st.sampled_from([-3600, -1, 0, 1, 300, 309, 310, 311]))
+        newer = {
+            "kid": "k",
+            "secret_hex": secret_of("k").hex(),
+            "sign_from": until - 3720,
+            "verify_until": None,
+            "revoked_at": None,
+        }
+        return {**SITE_KEY, "sign_from": until - 9999, "verify_until": until}, newer
+    count = draw(st.integers(1, 4))
+    near = st.sampled_from([NOW, NOW + 1, NOW - 1, NOW - 3720, NOW - 3719, NOW - 3721]) | st.integers(
+        NOW - 8000, NOW + 2000
+    )
+    starts = draw(st.lists(near, min_size=count, max_size=count, unique=True))
+    kids = [SITE.kid, "k", "2026-11A", "2026-11"][:count]
+    revoked = [draw(near) if draw(st.integers(0, 4)) == 0 else None for _ in kids]
+    keys: list[dict[str, Any]] = []
+    for kid, start, gone in zip(kids, starts, revoked, strict=True):
+        # Not revoked before they could sign.
+        took_part = [other for other, end in zip(starts, revoked, strict=True) if end is None or end >= other]
+        later = [other for other in took_part if other > start]
+        extra = draw(st.none() | st.sampled_from([0, 1, 60]) | st.integers(0, 4000)) if later else None
+        keys.append(
+            {
+                "kid": kid,
+                "secret_hex": (SITE.secret if kid == SITE.kid else secret_of(kid)).hex(),
+                "sign_from": start,
+                "verify_until": None if extra is None else min(later) + 3720 + extra,
+                "revoked_at": gone,
+            }
+        )
+    return tuple(draw(st.permutations(keys)))
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """Any configuration around the present."""
+    offset = draw(st.sampled_from([0, -1, -10, -11, 309, 310, 311, 59, 60]) | st.integers(-4000, 8000))
+    return Config(
+        keys=draw(rings()),
+        tenant=draw(st.sampled_from(["TN_AURORA", "", "tn_aurora\n"]) | names | any_texts)
+        if draw(st.integers(0, 5)) == 0
+        else SITE.tenant,
+        leeway=draw(st.sampled_from([0, 1, 10, 60]) | st.integers(0, 60)),
+        max_lifetime=draw(st.sampled_from([1, 299, 300, 600, 3600]) | st.integers(1, 3600)),
+        now=NOW + offset + draw(st.sampled_from([0, 0, 0.5, 0.9375])),
+    )
+
+
+def compare(token: str, config: Config) -> str:
+    """Ask both; they must say the same, and where they accept, tell the same facts. Returns what they said."""
+    vector = {
+        "token": token,
+        "tenant": config.tenant,
+        "keys": list(config.keys),
+        "issuer": SITE.issuer,
+        "audience": SITE.audience,
+        "leeway": config.leeway,
+        "max_lifetime": config.max_lifetime,
+        "now": config.now,
+    }
+    expected, facts = oracle.verdict(vector)
+    verifier = Verifier(
+        config.ring,
+        issuer=SITE.issuer,
+        audience=SITE.audience,
+        leeway=timedelta(seconds=config.leeway),
+        max_lifetime=timedelta(seconds=config.max_lifetime),
+        clock=lambda: config.now,
+    )
+    said, verified = "accepted", None
+    try:
+        verified = verifier.verify(token, tenant=config.tenant)
+    except InvalidTokenError as exc:
+        said = exc.code
+    assert said == expected
+    if verified is None:
+        return said
+    assert verified.handoff_id == facts["handoff_id"]
+    assert verified.issued_at == aware(facts["issued_at"])
+    assert verified.expires_at == aware(facts["expires_at"])
+    assert oracle.json_value(verified.payload) == facts["payload"]
+    assert (verified.tenant, verified.issuer, verified.audience) == (config.tenant, SITE.issuer, SITE.audience)
+    assert type(verified.payload) is BookingHandoff
+    return said
+
+
+def signed(body: bytes) -> str:
+    """A token of any body with a valid MAC."""
+    return oracle.signed(SITE.kid, SITE.secret, body)
+
+
+@st.composite
+def keyed(draw: st.DrawFn, contents: st.SearchStrategy[bytes]) -> str:
+    """A token under the site's key, another key, the wrong key, or one that no ring has."""
+    kid, secret = draw(
+        st.sampled_from(
+            [(SITE.kid, SITE.secret)] * 6
+            + [
+                ("k", secret_of("k")),
+                ("2026-11", secret_of("2026-11")),
+                (SITE.kid, secret_of("k")),
+                ("none", SITE.secret),
+            ]
+        )
+    )
+    return oracle.signed(kid, secret, draw(contents))
+
+
+@st.composite
+def plain_bodies(draw: st.DrawFn) -> bytes:
+    """A body that is right but for its times, maybe."""
+    issued_at = NOW + draw(st.sampled_from([0, 10, 11, -309, -310, 60, 61]) | st.integers(-4000, 4000))
+    expires_at = issued_at + draw(st.sampled_from([1, 300, 600, 601, 3600, 3601]) | st.integers(-10, 3700))
+    handoff_id = oracle.handoff_id(issued_at * 1000 + draw(st.integers(0, 999)), draw(free_bits))
+    lines = (SITE.issuer, SITE.audience, SITE.tenant, handoff_id, str(issued_at), str(expires_at))
+    return "\n".join(lines).encode() + b"\n" + STAY_TEXT
+
+
+@st.composite
+def addressed_bodies(draw: st.DrawFn) -> bytes:
+    """A body that is right but for its addressee, maybe."""
+    others = ["bff-other", "tn_other", SITE.issuer, SITE.audience, SITE.tenant]
+    right = (SITE.issuer, SITE.audience, SITE.tenant)
+    lines = [draw(st.sampled_from([name] * 5 + others)) for name in right]
+    lines += [oracle.handoff_id(NOW * 1000, draw(free_bits)), str(NOW), str(NOW + 300)]
+    return "\n".join(lines).encode() + b"\n" + STAY_TEXT
+
+
+def with_payload(payload: bytes) -> str:
+    """A token that is right but for its payload, maybe."""
+    lines = (SITE.issuer, SITE.audience, SITE.tenant, oracle.handoff_id(NOW * 1000, 1), str(NOW), str(NOW + 300))
+    return signed("\n".join(lines).encode() + b"\n" + payload)
+
+
+@share(6)
+@given(body=bodies(st.just(STAY_TEXT)) | addressed_bodies())
+def test_bodies(body: bytes) -> None:
+    """Whatever stands in the six lines, the verdicts agree."""
+    compare(signed(body), PLAIN)
+
+
+@share(5)
+@given(payload=booking_texts)
+def test_payloads(payload: bytes) -> None:
+    """Whatever stands in the payload, the verdicts agree."""
+    compare(with_payload(payload), PLAIN)
+
+
+@share(6)
+@given(token=keyed(plain_bodies()), config=configs())
+def test_configurations(token: str, config: Config) -> None:
+    """Whatever the clock, leeway, max lifetime, tenant and states of the keys, the verdicts agree."""
+    compare(token, config)
+
+
+@share(3)
+@given(
+    token=keyed(st.one_of(bodies(booking_texts), bodies(right_texts), plain_bodies())),
+    config=configs(),
+    data=st.data(),
+)
+def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> None:
+    """Whatever is wrong with token and configuration together, both verifiers find the same fault first."""
+    for _ in range(data.draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        place = data.draw(st.integers(0, len(token)))
+        token = token[:place] + data.draw(st.sampled_from([*"ABab019-_.=+/ \n", "", "é"])) + token[place + 1 :]
+    compare(token, config)
+
+
+@share(3)
+@given(token=st.one_of(any_texts, near_tokens()), config=configs())
+def test_texts(token: str, config: Config) -> None:
+    """Whatever the text, the verdicts agree."""
+    compare(token, config)
+
+
+@given(reading=readings, lifetime=st.integers(1, 600), offset=st.integers(-20, 20) | st.integers(280, 700))
+def test_all_of_time(reading: float, lifetime: int, offset: int) -> None:
+    """From 1970 to the year 9999 the verdicts agree."""
+    issued_at = math.floor(reading)
+    now = reading + offset
+    if not 0 <= now <= LAST_READING:
+        return
+    lines = (SITE.issuer, SITE.audience, SITE.tenant, oracle.handoff_id(issued_at * 1000, 5), str(issued_at))
+    body = "\n".join(lines).encode() + f"\n{issued_at + lifetime}\n".encode() + STAY_TEXT
+    compare(signed(body), Config(({**SITE_KEY, "sign_from": 0},), now=now))
+
+
+def test_the_inputs_tried_reach_every_verdict() -> None:
+    """The comparison is not one of refusals alone: each verdict comes up, and acceptance often."""
+    seen: dict[str, int] = {}
+    plain = st.just(PLAIN)
+    tried = [
+        (bodies(st.just(STAY_TEXT)).map(signed), plain),
+        (booking_texts.map(with_payload), plain),
+        (addressed_bodies().map(signed), plain),
+        (keyed(plain_bodies()), plain),
+        (plain_bodies().map(signed), configs()),
+    ]
+    for tokens, some_configs in tried:
+
+        @settings(max_examples=300, database=None)
+        @given(token=tokens, config=some_configs)
+        def collect(token: str, config: Config) -> None:
+            said = compare(token, config)
+            seen[said] = seen.get(said, 0) + 1
+
+        collect()
+    assert set(seen) == {
+        *(
+            "accepted",
+            "malformed",
+            "unknown_key",
+            "revoked_key",
+            "retired_key",
+            "invalid_mac",
+            "wrong_issuer",
+            "wrong_audience",
+        ),
+        *("wrong_tenant", "lifetime_too_long", "not_yet_valid", "expired", "invalid_payload"),
+    }
+    assert seen["accepted"] >= 100
