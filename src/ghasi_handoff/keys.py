@@ -281,8 +281,8 @@ class KeyRing:
         if kid is not None and kid in self._by_kid:
             raise KeyRingError(f"key {kid}: this kid is taken; a kid is never used again")
         new = _new_key(kid, seconds, sign_from)
-        # The predecessor's end is known now. So is that of a key whose next one was revoked while it was pending. It does
-        # not come before all older copies are gone: when a pending key is revoked its predecessor signs on, and a
+        # The predecessor's end is known now. So is that of a key whose next one was revoked while it was pending. It
+        # does not come before all older copies are gone: when a pending key is revoked its predecessor signs on, and a
         # verifier with an older copy would retire it.
         kept_for = max(SUPERSEDED_KEY_SECONDS, delay)
         superseded = [self._ending(key, sign_from, kept_for) if key._took_part else key for key in self._keys]

@@ -224,7 +224,9 @@ def near_tokens(draw: st.DrawFn) -> str:
     )
     body = draw(_mostly(st.binary(max_size=200).map(oracle.b64u), st.text(_B64U, max_size=50)))
     mac = draw(
-        _mostly(st.binary(min_size=32, max_size=32), st.binary(min_size=31, max_size=33)).map(oracle.b64u)
+        _mostly(
+            st.binary(min_size=32, max_size=32).map(oracle.b64u), st.binary(min_size=31, max_size=33).map(oracle.b64u)
+        )
         | st.text(_B64U, min_size=42, max_size=44)
     )
     return ".".join((version, kid, body, mac))
