@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
 from ghasi_handoff._encoding import MAX_SECONDS, read_clock, to_seconds
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 
-__all__ = ["AsyncReplayStore", "Consumption", "ReplayStore", "StoreGuarantees"]
+__all__ = ["AsyncReplayStore", "Consumption", "Hazard", "ReplayStore", "StoreGuarantees", "StoreReport", "StoreStats"]
 
 # A purge keeps what is younger than this: the longest lifetime (3600) + twice the largest leeway (60) + 120.
 HORIZON_SECONDS: Final = 3600 + 2 * 60 + 120
+# An entry that a purge could have removed this long ago means that no purge runs.
+PURGE_OVERDUE_SECONDS: Final = 24 * 3600
+# How far a store's clock may be from ours before `check` reports it: the default leeway of a verifier.
+DEFAULT_LEEWAY: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,64 @@ class StoreGuarantees:
     shared: bool
     survives_failover: bool
     outbox: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hazard:
+    """One thing about a live store that can break its promises.
+
+    Attributes:
+        code: Stable, in lower case with underscores, for alerts: ``evicting_policy``, ``clock_differs``.
+        text: What is wrong, with the value that was found.
+        remedy: What the operator does about it.
+    """
+
+    code: str
+    text: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What `check` found on a live store.
+
+    Attributes:
+        server: Product and version that answered, such as ``PostgreSQL 18.4``.
+        settings: The settings that were looked at, by name.
+        hazards: Empty when the store may be trusted as documented.
+    """
+
+    server: str
+    settings: dict[str, str]
+    hazards: tuple[Hazard, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no hazard was found."""
+        return not self.hazards
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """How much a store holds. None stands for what it cannot tell.
+
+    Attributes:
+        entries: Redemptions held. On PostgreSQL, above 100 000, the planner's estimate.
+        oldest_at: Time of the oldest handoff id held, Unix seconds.
+        newest_at: Time of the newest handoff id held, Unix seconds.
+        purged_before: Ids before this time are refused: they may have been purged. Unix seconds.
+        refused: Replays noted for support.
+        outbox: Entries of the outbox that wait for delivery.
+        size_bytes: Bytes of all this, indexes included.
+    """
+
+    entries: int | None
+    oldest_at: int | None
+    newest_at: int | None
+    purged_before: int | None
+    refused: int | None
+    outbox: int | None
+    size_bytes: int | None
 
 
 @runtime_checkable
@@ -126,3 +188,47 @@ def purge_time(now: int | datetime | None, clock: Callable[[], float]) -> int:
     if isinstance(now, datetime):
         return to_seconds(now, name="now", error=ConfigurationError)
     return int(read_clock(clock if now is None else lambda: now))
+
+
+def clock_hazards(ours: float, theirs: float | None, newest_id_seconds: int | None, leeway: timedelta) -> list[Hazard]:
+    """What two clocks, and the newest stored id, say about each other.
+
+    Args:
+        ours: This machine's clock, Unix seconds.
+        theirs: The server's clock, Unix seconds; None where there is no server.
+        newest_id_seconds: The time of the newest stored id.
+        leeway: The verifier's leeway.
+    """
+    allowed = leeway.total_seconds()
+    found: list[Hazard] = []
+    if theirs is not None and abs(theirs - ours) > allowed:
+        found.append(
+            Hazard(
+                "clock_differs",
+                f"the server's clock is {theirs - ours:+.0f} s from this machine's; the leeway is {allowed:g} s",
+                "synchronise both machines by NTP",
+            )
+        )
+    if newest_id_seconds is not None and newest_id_seconds - ours > allowed:
+        found.append(
+            Hazard(
+                "clock_behind",
+                f"the newest handoff id is {newest_id_seconds - ours:.0f} s ahead of this machine's clock",
+                "synchronise this machine, and the ones that mint, by NTP",
+            )
+        )
+    return found
+
+
+def purge_hazards(ours: float, oldest_id_seconds: int | None) -> list[Hazard]:
+    """Whether the oldest stored id should have been purged long ago."""
+    if oldest_id_seconds is None or ours - oldest_id_seconds <= HORIZON_SECONDS + PURGE_OVERDUE_SECONDS:
+        return []
+    return [
+        Hazard(
+            "purge_overdue",
+            f"the oldest entry is {(ours - oldest_id_seconds) / 3600:.0f} h old; a purge removes what is older than "
+            f"{HORIZON_SECONDS // 60} min",
+            "run `ghasi-handoff store maintain` every hour",
+        )
+    ]

@@ -156,8 +156,11 @@ def test_cancelled_while_queued_is_never_consumed(path: str, start_process: Star
     async def main() -> None:
         await store.consume(handoff_id(NOW), **entry(1))
         other.ask("lock", path)
-        waiting = [asyncio.ensure_future(store.consume(handoff, **entry(1))) for handoff in handoff_ids(30, start=1)]
-        await asyncio.sleep(0.2)
+        first, *others = handoff_ids(30, start=1)
+        waiting = [asyncio.ensure_future(store.consume(first, **entry(1)))]
+        await asyncio.sleep(0.1)  # its batch is in flight; the others make the next
+        waiting += [asyncio.ensure_future(store.consume(handoff, **entry(1))) for handoff in others]
+        await asyncio.sleep(0.1)
         for task in waiting[1:]:
             task.cancel()
         await asyncio.gather(*waiting[1:], return_exceptions=True)

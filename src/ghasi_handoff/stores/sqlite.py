@@ -6,29 +6,43 @@ Never on a network file system: its locks do not hold there.
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final, Self
+from weakref import WeakSet
 
+from ghasi_handoff._encoding import read_clock
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
+from ghasi_handoff.replay import (
+    DEFAULT_LEEWAY,
+    Consumption,
+    Hazard,
+    StoreGuarantees,
+    StoreReport,
+    StoreStats,
+    check_entry,
+    clock_hazards,
+    purge_cutoff,
+    purge_hazards,
+    purge_time,
+)
+from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome, ThreadedGroupCommit
 
 __all__ = ["AsyncSQLiteReplayStore", "SQLiteReplayStore"]
 
 MIN_SQLITE_VERSION: Final = (3, 37, 0)  # STRICT tables
 SCHEMA_VERSION: Final = 1
+FULL: Final = 2  # of PRAGMA synchronous
 PURGE_CHUNK: Final = 500
-REFUSALS_KEPT_PER_HANDOFF: Final = 8
 REFUSALS_KEPT_SECONDS: Final = 24 * 3600
-DEFAULT_TIMEOUT_SECONDS: Final = 2.0
 
 _SCHEMA: Final = """
 CREATE TABLE handoff_replay_log (
@@ -57,12 +71,17 @@ INSERT INTO handoff_replay_mark VALUES (0);
 PRAGMA user_version = 1;
 """
 
-_FIND: Final = "SELECT redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = ? AND scope = ?"
-_INSERT: Final = "INSERT INTO handoff_replay_log VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_INSERT_OUTBOX: Final = "INSERT INTO handoff_outbox VALUES (?, ?, ?, ?)"
+# CROSS JOIN fixes the order, so that each wanted key is looked up in the primary key.
+_FIND: Final = """
+SELECT handoff_id, scope, redemption_id, consumed_at FROM (VALUES {}) AS wanted
+CROSS JOIN handoff_replay_log ON handoff_id = wanted.column1 AND scope = wanted.column2
+"""
+_INSERT: Final = "INSERT INTO handoff_replay_log VALUES {} ON CONFLICT DO NOTHING RETURNING handoff_id, scope"
+_INSERT_OUTBOX: Final = "INSERT INTO handoff_outbox VALUES {} ON CONFLICT DO NOTHING"
 _MARK: Final = "SELECT purged_before FROM handoff_replay_mark"
 _RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = max(purged_before, ?)"
 _NEWEST: Final = "SELECT max(handoff_id) FROM handoff_replay_log"
+_OLDEST: Final = "SELECT min(handoff_id) FROM handoff_replay_log"
 _PURGE: Final = """
 DELETE FROM handoff_replay_log WHERE handoff_id <= (
     SELECT max(handoff_id) FROM (
@@ -72,16 +91,22 @@ _COUNT_REFUSED: Final = "SELECT count(*) FROM handoff_replay_refused WHERE hando
 _INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?, ?, ?, ?)"
 _PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < ?"
 
-# Connections of a parent process, found after a fork. SQLite forbids even closing them here: that could remove the
-# parent's locks and its write-ahead log. Kept, so that they are never finalised.
+# SQLite keeps in the process's memory which locks the process holds on a file. A fork copies that, not the locks: a
+# child that opens the same file goes without locks, and its parent, closing, removes the write-ahead log under it. Then
+# each has a file of its own, and one handoff two holders. So before a fork every file is closed.
+_open_stores: Final[WeakSet[SQLiteReplayStore]] = WeakSet()
+_held_for_fork: Final[list[SQLiteReplayStore]] = []
+# What could not be closed in time, or was forked without a word to Python: never used again in this process, nor
+# finalised.
 _of_the_parent: Final[list[sqlite3.Connection]] = []
+_files_of_the_parent: Final[set[tuple[int, int]]] = set()
 
 
 class SQLiteReplayStore:
     """Entries in one SQLite file, each committed to disk before its consume is answered.
 
     Write-ahead mode with ``synchronous=FULL``. The file is made at the first use, by whichever process is first. One
-    connection per store, shared by its threads; a fork is detected and the child opens its own.
+    connection per store, shared by its threads; before a fork it is closed, and the child opens its own.
 
     Args:
         path: The file. Not ``:memory:``: use `MemoryReplayStore` for that.
@@ -116,13 +141,16 @@ class SQLiteReplayStore:
         ):
             raise ConfigurationError("path must name a file: text or a path object, not :memory: and not a URI")
         self._outbox = bool(outbox)
-        self._timeout = _timeout_seconds(timeout)
+        self._timeout = timeout_seconds(timeout)
         self._clock = clock
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._closed = False
+        self._commits = ThreadedGroupCommit(
+            self._run, self._note, self._interrupt, timeout=self._timeout, product="SQLite"
+        )
 
     def consume(
         self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
@@ -133,34 +161,14 @@ class SQLiteReplayStore:
             ReplayStoreError: Locked, read-only, corrupt or full file; past its retention; older than what was purged.
         """
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
-        with self._session(handoff_id) as connection:
-            # A read first: a replay is then decided without the write lock, so a flood of them holds up nobody.
-            entry = connection.execute(_FIND, (handoff_id, scope)).fetchone()
-            if entry is None:
-                row = (handoff_id, scope, redemption_id, consumed_at)
-                # IMMEDIATE: a transaction that begins by reading can't wait for the write lock, it fails at once.
-                connection.execute("BEGIN IMMEDIATE")
-                if connection.execute(_INSERT, row).rowcount == 1:
-                    # After the insert: a purge that ran before it has raised the mark, one that runs later finds the
-                    # row.
-                    (purged_before,) = connection.execute(_MARK).fetchone()
-                    if handoff_id_seconds(handoff_id) < purged_before:
-                        raise ReplayStoreError("the handoff is older than what was purged", handoff_id=handoff_id)
-                    if self._outbox:
-                        connection.execute(_INSERT_OUTBOX, row)
-                    connection.execute("COMMIT")
-                    return Consumption(redemption_id, first=True, consumed_at=consumed_at)
-                entry = connection.execute(_FIND, (handoff_id, scope)).fetchone()
-                connection.execute("ROLLBACK")
-            if entry[0] != redemption_id:
-                _record_refusal(connection, handoff_id, scope, redemption_id, consumed_at)
-            return Consumption(entry[0], first=False, consumed_at=entry[1])
+        return self._commits.consume(Entry(handoff_id, scope, redemption_id, consumed_at))
 
-    def purge(self, now: int | datetime | None = None) -> int:
+    def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove entries that no token can need any more, a chunk a transaction. Returns how many.
 
         Args:
             now: Unix seconds or an aware datetime; by default the clock's reading.
+            progress: Called after each chunk with the number removed so far.
 
         Raises:
             ConfigurationError: `now` or the clock's reading is no time.
@@ -174,12 +182,49 @@ class SQLiteReplayStore:
             removed += count
             if count == 0:
                 break
+            if progress is not None:
+                progress(removed)
         with self._session() as connection:
             connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
+    def create_schema(self) -> None:
+        """Make the file and its tables now, instead of at the first use. Safe to repeat.
+
+        Raises:
+            ReplayStoreError: The file cannot be made, or has a schema of another version.
+        """
+        with self._session():
+            return
+
+    def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
+        """Look at the file for everything that could break the store's promises. Changes nothing.
+
+        The file is opened a second time, as it is: the store's own connection puts right what it can.
+
+        Args:
+            leeway: How far the newest id may be ahead of this machine's clock.
+
+        Raises:
+            ReplayStoreError: The file cannot be read.
+        """
+        with self._lock:
+            live = None if self._connection is None else self._connection.execute("PRAGMA synchronous").fetchone()[0]
+        with self._reader() as connection:
+            return _report(connection, FULL if live is None else live, read_clock(self._clock), leeway)
+
+    def stats(self) -> StoreStats:
+        """How much the store holds. Counting reads the whole file.
+
+        Raises:
+            ReplayStoreError: The file cannot be read, or is not a replay store.
+        """
+        with self._reader() as connection:
+            return _stats(connection)
+
     def close(self) -> None:
         """Close the file. The store cannot be used afterwards."""
+        self._commits.close()
         with self._lock:
             self._closed = True
             self._discard()
@@ -190,17 +235,88 @@ class SQLiteReplayStore:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
+        try:
+            with self._session(deadline) as connection:
+                # A read first: a replay is then decided without the write lock, so a flood of them holds up nobody.
+                found = _find(connection, entries)
+                new = [entry for entry in entries if entry.key not in found]
+                if new:
+                    # IMMEDIATE: a transaction that begins by reading can't wait for the write lock, it fails at once.
+                    connection.execute("BEGIN IMMEDIATE")
+                    won = self._insert(connection, new)
+                    found |= _find(connection, [entry for entry in new if entry.key not in won])
+                    connection.execute("COMMIT")
+        except ReplayStoreError as exc:
+            return exc
+        return [
+            found.get(entry.key) or Consumption(entry.redemption_id, first=True, consumed_at=entry.consumed_at)
+            for entry in entries
+        ]
+
+    def _insert(self, connection: sqlite3.Connection, new: Sequence[Entry]) -> set[tuple[str, str]]:
+        won = set(connection.execute(_INSERT.format(_values(4, new)), [value for entry in new for value in entry]))
+        # After the insert: a purge that ran before it has raised the mark, one that runs later finds the rows.
+        (purged_before,) = connection.execute(_MARK).fetchone()
+        if any(handoff_id_seconds(handoff_id) < purged_before for handoff_id, _ in won):
+            raise ReplayStoreError("a handoff is older than what was purged")  # nothing of this transaction stays
+        rows = [entry for entry in new if entry.key in won]
+        if rows and self._outbox:
+            connection.execute(_INSERT_OUTBOX.format(_values(4, rows)), [value for entry in rows for value in entry])
+        return won
+
+    def _note(self, entries: Sequence[Entry], deadline: float) -> None:
+        """For support, after the decision: who else tried. A busy or full file loses the note, not the decision."""
+        try:
+            with self._session(deadline) as connection:
+                connection.execute("PRAGMA busy_timeout = 0")
+                with suppress(sqlite3.OperationalError):
+                    for entry in entries:
+                        # Counted before, so that a flood of replays stops taking the write lock after the first few.
+                        # Two processes at once may both count seven: a ninth note does no harm.
+                        (noted,) = connection.execute(_COUNT_REFUSED, entry.key).fetchone()
+                        if noted < REFUSALS_NOTED_PER_HANDOFF:
+                            connection.execute(_INSERT_REFUSED, entry)
+        except ReplayStoreError:
+            return
+
+    def _interrupt(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            try:
+                connection.interrupt()
+            except sqlite3.ProgrammingError:
+                return  # it was closed meanwhile
+
     @contextmanager
-    def _session(self, handoff_id: str | None = None) -> Generator[sqlite3.Connection]:
+    def _reader(self) -> Generator[sqlite3.Connection]:
+        """A connection of its own that cannot write and changes no setting."""
+        if not os.path.exists(self._path):
+            raise ReplayStoreError(
+                "SQLite: there is no such file; `ghasi-handoff store init` or the first use makes it"
+            )
+        try:
+            uri = f"{Path(self._path).absolute().as_uri()}?mode=ro"
+            connection = sqlite3.connect(uri, timeout=self._timeout, uri=True)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except (sqlite3.Error, OSError) as exc:
+            raise ReplayStoreError(f"SQLite: {_error_name(exc)}: {exc}") from exc
+
+    @contextmanager
+    def _session(self, deadline: float | None = None) -> Generator[sqlite3.Connection]:
         """The connection, for this thread alone; afterwards no transaction is open. Failures as `ReplayStoreError`."""
-        deadline = time.monotonic() + self._timeout
+        if deadline is None:
+            deadline = time.monotonic() + self._timeout
         if self._pid != os.getpid():
             self._start_over_after_fork()
-        if not self._lock.acquire(timeout=self._timeout):
-            raise ReplayStoreError(f"other threads used the store for {self._timeout:g} s", handoff_id=handoff_id)
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise ReplayStoreError(f"other threads used the store for {self._timeout:g} s")
         try:
             if self._closed:
-                raise ReplayStoreError("the store is closed", handoff_id=handoff_id)
+                raise ReplayStoreError("the store is closed")
             connection = self._opened(deadline)
             connection.execute(f"PRAGMA busy_timeout = {_milliseconds_left(deadline)}")
             try:
@@ -211,7 +327,7 @@ class SQLiteReplayStore:
         except (sqlite3.Error, OSError) as exc:
             # Whatever it was, the next call starts from a fresh connection, and so from what is really on disk.
             self._discard()
-            raise ReplayStoreError(f"SQLite: {_error_name(exc)}: {exc}", handoff_id=handoff_id) from exc
+            raise ReplayStoreError(f"SQLite: {_error_name(exc)}: {exc}") from exc
         finally:
             self._lock.release()
 
@@ -223,8 +339,11 @@ class SQLiteReplayStore:
                 "the SQLite file was replaced or removed while in use; restart every process that uses it"
             )
         if self._connection is None:
+            if _identity(self._path) in _files_of_the_parent:
+                raise ReplayStoreError("the SQLite file was in use at the fork of this process; restart the process")
             self._connection = _open(self._path, deadline)
             self._file = _identity(self._path)
+            _open_stores.add(self)
         return self._connection
 
     def _discard(self) -> None:
@@ -235,9 +354,33 @@ class SQLiteReplayStore:
     def _start_over_after_fork(self) -> None:
         if self._connection is not None:
             _of_the_parent.append(self._connection)
+            if self._file is not None:
+                _files_of_the_parent.add(self._file)
         self._connection = None
         self._lock = threading.Lock()  # the parent's may have been held at the fork
         self._pid = os.getpid()
+
+
+def _before_fork() -> None:
+    for store in list(_open_stores):
+        if store._lock.acquire(timeout=store._timeout):
+            _held_for_fork.append(store)
+            store._discard()
+
+
+def _after_fork_in_parent() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop()._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _held_for_fork.clear()
+    for store in list(_open_stores):
+        store._start_over_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class AsyncSQLiteReplayStore:
@@ -268,10 +411,6 @@ class AsyncSQLiteReplayStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = SQLiteReplayStore(path, outbox, timeout=timeout, clock=clock)
-        self._timeout = _timeout_seconds(timeout)
-        self._pid = os.getpid()
-        self._executor: ThreadPoolExecutor | None = None
-        self._closed = False
 
     async def consume(
         self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
@@ -279,35 +418,29 @@ class AsyncSQLiteReplayStore:
         """See `ghasi_handoff.ReplayStore.consume`.
 
         Raises:
-            ReplayStoreError: As `SQLiteReplayStore.consume`, or no answer within the timeout.
+            ReplayStoreError: As `SQLiteReplayStore.consume`.
         """
-        consume = functools.partial(
-            self._store.consume,
-            handoff_id,
-            scope=scope,
-            redemption_id=redemption_id,
-            consumed_at=consumed_at,
-            retain_until=retain_until,
-        )
-        if self._closed:
-            raise ReplayStoreError("the store is closed", handoff_id=handoff_id)
-        work = asyncio.wrap_future(self._worker().submit(consume))
-        try:
-            # On a time-out, work that has not begun is dropped; work that has begun ends by itself.
-            return await asyncio.wait_for(work, self._timeout)
-        except TimeoutError:
-            pass
-        raise ReplayStoreError(f"SQLite: no answer within {self._timeout:g} s", handoff_id=handoff_id)
+        check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
+        return await self._store._commits.consume_async(Entry(handoff_id, scope, redemption_id, consumed_at))
 
-    async def purge(self, now: int | datetime | None = None) -> int:
-        """As `SQLiteReplayStore.purge`."""
-        return await asyncio.to_thread(self._store.purge, now)
+    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+        """As `SQLiteReplayStore.purge`; `progress` is called in another thread."""
+        return await asyncio.to_thread(self._store.purge, now, progress=progress)
+
+    async def create_schema(self) -> None:
+        """As `SQLiteReplayStore.create_schema`."""
+        await asyncio.to_thread(self._store.create_schema)
+
+    async def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
+        """As `SQLiteReplayStore.check`."""
+        return await asyncio.to_thread(self._store.check, leeway=leeway)
+
+    async def stats(self) -> StoreStats:
+        """As `SQLiteReplayStore.stats`."""
+        return await asyncio.to_thread(self._store.stats)
 
     async def aclose(self) -> None:
         """Close the file once running work is done. The store cannot be used afterwards."""
-        self._closed = True
-        if self._executor is not None and self._pid == os.getpid():
-            await asyncio.to_thread(self._executor.shutdown)
         await asyncio.to_thread(self._store.close)
 
     async def __aenter__(self) -> Self:
@@ -315,13 +448,6 @@ class AsyncSQLiteReplayStore:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
-
-    def _worker(self) -> ThreadPoolExecutor:
-        # One thread: SQLite has one writer anyway. A forked child has none of its parent's threads.
-        if self._executor is None or self._pid != os.getpid():
-            self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ghasi-handoff-sqlite")
-            self._pid = os.getpid()
-        return self._executor
 
 
 def _open(path: str, deadline: float) -> sqlite3.Connection:
@@ -382,19 +508,74 @@ def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
     return count
 
 
-def _record_refusal(
-    connection: sqlite3.Connection, handoff_id: str, scope: str, redemption_id: str, refused_at: int
-) -> None:
-    """For support, after the decision: who else tried. A file that is busy or full loses the note, not the decision."""
-    connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        # Counted before, so that a flood of replays stops taking the write lock after the first few. Two processes at
-        # once may both count seven: a ninth note does no harm.
-        (noted,) = connection.execute(_COUNT_REFUSED, (handoff_id, scope)).fetchone()
-        if noted < REFUSALS_KEPT_PER_HANDOFF:
-            connection.execute(_INSERT_REFUSED, (handoff_id, scope, redemption_id, refused_at))
-    except sqlite3.OperationalError:
-        return
+def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
+    # One statement for all: each one lets other threads run, and waits for its turn again.
+    if not entries:
+        return {}
+    rows = connection.execute(_FIND.format(_values(2, entries)), [part for entry in entries for part in entry.key])
+    return {
+        (handoff_id, scope): Consumption(holder, first=False, consumed_at=at) for handoff_id, scope, holder, at in rows
+    }
+
+
+def _values(columns: int, entries: Sequence[Entry]) -> str:
+    return ", ".join(["(" + ", ".join("?" * columns) + ")"] * len(entries))
+
+
+def _report(connection: sqlite3.Connection, synchronous: int, ours: float, leeway: timedelta) -> StoreReport:
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    version = _schema_version(connection)
+    found: list[Hazard] = []
+    if mode != "wal":
+        found.append(
+            Hazard(
+                "not_wal",
+                f"the file is in {mode} mode: readers and the writer block each other",
+                "find out which program changed it; `ghasi-handoff store init` changes it back",
+            )
+        )
+    if synchronous < FULL:
+        found.append(
+            Hazard(
+                "not_full",
+                f"synchronous is {synchronous} ({FULL} is FULL): a power failure may undo what was answered",
+                "find out what changed it in this process, and restart the process",
+            )
+        )
+    if version != SCHEMA_VERSION:
+        found.append(
+            Hazard(
+                "schema_version",
+                f"the schema has version {version}; this release needs {SCHEMA_VERSION}",
+                "name the right file, or use the release that made this one",
+            )
+        )
+    oldest = newest = None
+    if version == SCHEMA_VERSION:
+        (oldest,) = connection.execute(_OLDEST).fetchone()
+        (newest,) = connection.execute(_NEWEST).fetchone()
+    found += clock_hazards(ours, None, None if newest is None else handoff_id_seconds(newest), leeway)
+    found += purge_hazards(ours, None if oldest is None else handoff_id_seconds(oldest))
+    settings = {"journal_mode": mode, "synchronous": str(synchronous), "schema_version": str(version)}
+    return StoreReport(f"SQLite {sqlite3.sqlite_version}", settings, tuple(found))
+
+
+def _stats(connection: sqlite3.Connection) -> StoreStats:
+    def one(query: str) -> int:
+        (value,) = connection.execute(query).fetchone()
+        return int(value)
+
+    (oldest,) = connection.execute(_OLDEST).fetchone()
+    (newest,) = connection.execute(_NEWEST).fetchone()
+    return StoreStats(
+        entries=one("SELECT count(*) FROM handoff_replay_log"),
+        oldest_at=None if oldest is None else handoff_id_seconds(oldest),
+        newest_at=None if newest is None else handoff_id_seconds(newest),
+        purged_before=one(_MARK),
+        refused=one("SELECT count(*) FROM handoff_replay_refused"),
+        outbox=one("SELECT count(*) FROM handoff_outbox"),
+        size_bytes=one("PRAGMA page_count") * one("PRAGMA page_size"),
+    )
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -411,10 +592,3 @@ def _error_name(exc: sqlite3.Error | OSError) -> str:
 
 def _milliseconds_left(deadline: float) -> int:
     return max(0, int((deadline - time.monotonic()) * 1000))
-
-
-def _timeout_seconds(timeout: float | timedelta) -> float:
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= 60:
-        raise ConfigurationError("timeout must be more than 0 and at most 60 seconds")
-    return float(seconds)

@@ -1,0 +1,23 @@
+"""How long a store may take to answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from ghasi_handoff.errors import ConfigurationError
+
+DEFAULT_TIMEOUT_SECONDS: Final = 2.0
+MAX_TIMEOUT_SECONDS: Final = 60.0
+
+
+def timeout_seconds(timeout: float | timedelta) -> float:
+    """A store's `timeout` in seconds.
+
+    Raises:
+        ConfigurationError: Not a number or timedelta, not positive, or over 60 s.
+    """
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        raise ConfigurationError(f"timeout must be more than 0 and at most {MAX_TIMEOUT_SECONDS:g} seconds")
+    return float(seconds)
