@@ -104,6 +104,22 @@ class Session:
         waiting.join()
         return [child(), parents]
 
+    def fork_and_close(self, ids: list[str], childs_id: str, at: int) -> Any:
+        """Fork; the child consumes half of `ids`, the parent once more and closes, then the child goes on."""
+        half_done, closed = os.pipe(), os.pipe()
+
+        def work() -> Any:
+            self.consume(ids[: len(ids) // 2], childs_id, at)
+            os.write(half_done[1], b"x")
+            os.read(closed[0], 1)
+            return self.consume(ids[len(ids) // 2 :], childs_id, at)
+
+        child = in_a_child(work)
+        os.read(half_done[0], 1)
+        self._store.close()
+        os.write(closed[1], b"x")
+        return child()
+
     def leave_open(self, path: str, handoff_id: str, redemption_id: str, at: int) -> None:
         """Consume once through an asynchronous store that nobody closes."""
         asyncio.run(consume(AsyncSQLiteReplayStore(path), handoff_id, redemption_id, at))

@@ -387,3 +387,14 @@ def test_fork_while_a_thread_waits_in_the_store(path: str, start_process: StartP
         assert "error" not in [*childs, *parents]
         assert childs[0] == parents[0]
         assert sorted([childs[1], parents[1]]) == [False, True]
+
+
+def test_parent_that_closes_leaves_its_child_the_file(path: str, start_process: StartProcess) -> None:
+    """A parent closes its store while its forked child goes on; what the child redeems stays the child's."""
+    process = start_process()
+    process.ask("open", path)
+    process.ask("consume", [handoff_id(NOW, 99)], redemption_id(1), NOW)
+    process.ask("fork_and_close", handoff_ids(20), redemption_id(2), NOW)
+    with SQLiteReplayStore(path) as later:
+        assert_held(later, handoff_ids(20), 2)
+    assert is_sound(path)
