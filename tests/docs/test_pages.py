@@ -16,7 +16,7 @@ import pytest
 import ghasi_handoff
 from ghasi_handoff import _encoding, _mint, _token, _verify, errors, keys
 from ghasi_handoff.cli import main
-from ghasi_handoff.stores import memory, sqlite
+from ghasi_handoff.stores import _deadline, memory, sqlite
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -181,7 +181,7 @@ def test_the_table_of_defaults_is_the_code() -> None:
         [seconds(_verify.DEFAULT_MAX_LIFETIME), most],
         [seconds(_verify.DEFAULT_LEEWAY), seconds(keys.MAX_LEEWAY_SECONDS)],
         [seconds(keys.DEFAULT_PROPAGATION), ""],
-        [seconds(sqlite.DEFAULT_TIMEOUT_SECONDS), "60 s"],
+        [seconds(_deadline.DEFAULT_TIMEOUT_SECONDS), "60 s"],
         [str(memory.DEFAULT_CAPACITY), ""],
         ["", f"{_token.MAX_TOKEN_CHARACTERS} characters"],
         ["", f"{_encoding.MAX_PAYLOAD_BYTES} bytes"],

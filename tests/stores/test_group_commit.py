@@ -207,7 +207,11 @@ def test_each_caller_gets_an_exception_of_its_own() -> None:
 def test_a_hanging_transaction_is_aborted_in_time(count: int) -> None:
     """Whoever waits for a transaction that hangs gets an error within the timeout, and the transaction is told to end."""
     table, aborted = Table(), threading.Event()
-    table.on_run = lambda: None if aborted.wait(10) else None
+
+    def hang() -> None:
+        aborted.wait(10)
+
+    table.on_run = hang
     commits = table.threaded(timeout=0.3, abort=aborted.set)
     began = time.monotonic()
     with ThreadPoolExecutor(count) as threads:

@@ -275,7 +275,8 @@ class ThreadedGroupCommit:
         plan = plan_batch(entries)
         wanted = next(plan)
         reason = self._too_late()
-        while True:
+        outcomes: list[Outcome] | None = None
+        while outcomes is None:
             overdue_at = overdue(batch, wanted, time.monotonic(), self._margin)
             try:
                 if overdue_at is None:
@@ -288,8 +289,7 @@ class ThreadedGroupCommit:
                     reason = came_of_it if isinstance(came_of_it, ReplayStoreError) else reason
                     wanted = plan.send(came_of_it)
             except StopIteration as end:
-                outcomes: list[Outcome] = end.value
-                break
+                outcomes = end.value
             finally:
                 self._overdue_at = None
         refused = refusals(entries, outcomes)
@@ -426,7 +426,8 @@ class TaskGroupCommit:
         plan = plan_batch(entries)
         wanted = next(plan)
         reason = self._too_late()
-        while True:
+        outcomes: list[Outcome] | None = None
+        while outcomes is None:
             overdue_at = overdue(batch, wanted, loop.time(), self._margin)
             try:
                 if overdue_at is None:
@@ -440,8 +441,7 @@ class TaskGroupCommit:
                     reason = came_of_it if isinstance(came_of_it, ReplayStoreError) else reason
                     wanted = plan.send(came_of_it)
             except StopIteration as end:
-                outcomes: list[Outcome] = end.value
-                break
+                outcomes = end.value
         refused = refusals(entries, outcomes)
         overdue_at = overdue(batch, refused, loop.time(), self._margin)
         if overdue_at is not None:

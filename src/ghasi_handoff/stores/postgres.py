@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -207,6 +207,9 @@ SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = 'handoff_replay_log':
 """
 
 _Row: TypeAlias = tuple[Any, ...]
+_T = TypeVar("_T")
+# Yields a statement and its arguments, is sent the rows; so that both stores take the same steps.
+_Steps: TypeAlias = Generator[tuple[LiteralString, Sequence[Any]], list[_Row], _T]
 
 
 class PostgresReplayStore:
@@ -285,8 +288,7 @@ class PostgresReplayStore:
         removed = 0
         while True:
             with self._session() as connection, connection.transaction():
-                steps = _purge_steps(seconds)
-                count = _drive(steps, connection)
+                count = _drive(_purge_steps(seconds), connection)
             removed += count
             if count == 0:
                 break
@@ -552,7 +554,8 @@ class _Borrowed:
 
     def __enter__(self) -> Connection[Any]:
         try:
-            connection = self._connection = self._pool.getconn(self._seconds)
+            connection: Connection[Any] = self._pool.getconn(self._seconds)
+            self._connection = connection
             self._autocommit = connection.autocommit
             if not self._autocommit:
                 connection.autocommit = True
@@ -591,7 +594,8 @@ class _AsyncBorrowed:
 
     async def __aenter__(self) -> AsyncConnection[Any]:
         try:
-            connection = self._connection = await self._pool.getconn(self._seconds)
+            connection: AsyncConnection[Any] = await self._pool.getconn(self._seconds)
+            self._connection = connection
             self._autocommit = connection.autocommit
             if not self._autocommit:
                 await connection.set_autocommit(True)
@@ -631,7 +635,7 @@ class _PoolOwner:
             raise ReplayStoreError("PostgreSQL: the pool was opened before a fork; open it in each process")
 
 
-def _drive(steps: Generator[tuple[str, Sequence[Any]], list[_Row], Any], connection: Connection[Any]) -> Any:
+def _drive(steps: _Steps[_T], connection: Connection[Any]) -> _T:
     try:
         query, arguments = next(steps)
         while True:
@@ -640,12 +644,11 @@ def _drive(steps: Generator[tuple[str, Sequence[Any]], list[_Row], Any], connect
                 rows = cursor.fetchall() if cursor.description is not None else [(cursor.rowcount,)]
             query, arguments = steps.send(rows)
     except StopIteration as end:
-        return end.value
+        result: _T = end.value
+        return result
 
 
-async def _drive_async(
-    steps: Generator[tuple[str, Sequence[Any]], list[_Row], Any], connection: AsyncConnection[Any]
-) -> Any:
+async def _drive_async(steps: _Steps[_T], connection: AsyncConnection[Any]) -> _T:
     try:
         query, arguments = next(steps)
         while True:
@@ -654,10 +657,11 @@ async def _drive_async(
                 rows = await cursor.fetchall() if cursor.description is not None else [(cursor.rowcount,)]
             query, arguments = steps.send(rows)
     except StopIteration as end:
-        return end.value
+        result: _T = end.value
+        return result
 
 
-def _purge_steps(now: int) -> Generator[tuple[str, Sequence[Any]], list[_Row], int]:
+def _purge_steps(now: int) -> _Steps[int]:
     newest = yield _NEWEST, ()
     if not newest:
         return 0
@@ -668,9 +672,7 @@ def _purge_steps(now: int) -> Generator[tuple[str, Sequence[Any]], list[_Row], i
     return int(removed[0][0])
 
 
-def _check_steps(
-    clock: Callable[[], float], leeway: timedelta
-) -> Generator[tuple[str, Sequence[Any]], list[_Row], StoreReport]:
+def _check_steps(clock: Callable[[], float], leeway: timedelta) -> _Steps[StoreReport]:
     ((version, fsync, full_pages, commit, isolation, replica, theirs, persistence, function),) = yield _SETTINGS, ()
     ours = read_clock(clock)
     found = [
@@ -737,7 +739,7 @@ def _check_steps(
     return StoreReport(f"PostgreSQL {version}", settings, tuple(found))
 
 
-def _stats_steps() -> Generator[tuple[str, Sequence[Any]], list[_Row], StoreStats]:
+def _stats_steps() -> _Steps[StoreStats]:
     ((estimate, counted, mark, refused, outbox, size),) = yield _STATS, (COUNTED_EXACTLY,)
     oldest = yield _OLDEST, ()
     newest = yield _NEWEST, ()
@@ -758,7 +760,7 @@ def _require_version(row: _Row | None) -> None:
         raise ReplayStoreError(f"PostgreSQL: the schema has version {version}; this release needs {SCHEMA_VERSION}")
 
 
-def _statement(entries: Sequence[Entry], outbox: bool) -> tuple[str, tuple[Any, ...]]:
+def _statement(entries: Sequence[Entry], outbox: bool) -> tuple[LiteralString, tuple[Any, ...]]:
     first = entries[0]  # they are sorted by id, so also the oldest
     seconds = handoff_id_seconds(first.handoff_id)
     if len(entries) == 1:
