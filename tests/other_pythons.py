@@ -10,6 +10,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests import servers
+
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 
 
@@ -32,6 +35,12 @@ def works(python: str, version: str) -> bool:
     except OSError:
         return False
     return done.returncode == 0 and done.stdout.split() == ["CPython", version]
+
+
+def server_folders() -> dict[str, str]:
+    """Where this Python's environment has the servers of the tests: not every Python has a wheel with them."""
+    kinds = (servers.POSTGRES, servers.REDIS)
+    return {f"{kind.variable}_BIN": str(servers.executable(kind).parent) for kind in kinds}
 
 
 def main() -> int:
@@ -57,7 +66,7 @@ def main() -> int:
             f"VENV=.venv-{version}",
         ]
         # The thorough search for counter-examples runs on the main Python; here it is about the interpreter.
-        environment = {"HYPOTHESIS_PROFILE": "quick"} | os.environ
+        environment = {"HYPOTHESIS_PROFILE": "quick"} | server_folders() | os.environ
         if subprocess.run(command, env=environment, check=False).returncode != 0:
             failed.append(version)
     if missing:

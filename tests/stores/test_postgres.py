@@ -1,0 +1,529 @@
+"""The PostgreSQL stores against a real server: schema, decisions, the pool's connections, hazards, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from ghasi_handoff import ConfigurationError, ReplayStoreError
+from ghasi_handoff.replay import Consumption
+from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _array
+
+from .entries import NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
+
+T = TypeVar("T")
+HORIZON = 3840
+
+
+@pytest.fixture
+def pool(postgres_url: str) -> Iterator[ConnectionPool[Any]]:
+    """A pool as an application has it, on a database of this test's own."""
+    with ConnectionPool(postgres_url, min_size=1, max_size=8, timeout=5, open=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(pool: ConnectionPool[Any]) -> Iterator[PostgresReplayStore]:
+    """A store with its schema made."""
+    with PostgresReplayStore(pool, timeout=5) as made:
+        made.create_schema()
+        yield made
+
+
+def ask(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
+    """What the database says, over a connection of its own."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(query, arguments)
+        return cursor.fetchall() if cursor.description else []
+
+
+def run_async(url: str, main: Callable[[AsyncPostgresReplayStore], Awaitable[T]], **options: Any) -> T:
+    """Run `main` with an asynchronous store whose schema is made."""
+
+    async def whole() -> T:
+        async with (
+            AsyncConnectionPool(url, min_size=1, max_size=8, timeout=5, open=False) as pool,
+            AsyncPostgresReplayStore(pool, **options) as store,
+        ):
+            await store.create_schema()
+            return await main(store)
+
+    return asyncio.run(whole())
+
+
+# ---- schema
+
+
+def test_schema_is_made_once_however_often_it_is_asked_for(pool: ConnectionPool[Any], postgres_url: str) -> None:
+    """Many processes may make the schema at once, and again later: nothing fails and nothing is lost."""
+    store = PostgresReplayStore(pool, timeout=10)
+    with ThreadPoolExecutor(6) as threads:
+        for made in [threads.submit(store.create_schema) for _ in range(6)]:
+            made.result()
+    store.consume(handoff_id(NOW), **entry(1))
+    store.create_schema()
+    assert_held(store, [handoff_id(NOW)], 1)
+    assert ask(postgres_url, "SELECT schema_version, purged_before FROM handoff_replay_mark") == [(1, 0)]
+    store.close()
+
+
+def test_plain_migration_makes_the_same_schema(pool: ConnectionPool[Any], postgres_url: str) -> None:
+    """A team that runs the plain SQL with its own tool gets a store that works and has no hazard."""
+    ask(postgres_url, SCHEMA)
+    with PostgresReplayStore(pool) as store:
+        assert store.consume(handoff_id(int(time.time())), **entry(1)).first
+        assert store.check().ok
+
+
+def test_without_a_schema_the_error_says_what_to_do(pool: ConnectionPool[Any]) -> None:
+    """A database without the tables refuses, and names the command that makes them."""
+    with PostgresReplayStore(pool) as store, pytest.raises(ReplayStoreError, match="store init"):
+        store.consume(handoff_id(NOW), **entry(1))
+
+
+def test_schema_of_another_version_is_refused(store: PostgresReplayStore, postgres_url: str) -> None:
+    """A schema that a later release has changed is neither overwritten nor taken for this one's."""
+    ask(postgres_url, "UPDATE handoff_replay_mark SET schema_version = 2")
+    with pytest.raises(ReplayStoreError, match="version 2"):
+        store.create_schema()
+    assert "schema_version" in {hazard.code for hazard in store.check().hazards}
+
+
+# ---- decisions
+
+
+def test_first_holder_stays(store: PostgresReplayStore) -> None:
+    """Whoever comes later, in whichever scope of their own, is told the first holder and its time."""
+    assert store.consume(handoff_id(NOW), **entry(1)) == Consumption(redemption_id(1), first=True, consumed_at=NOW)
+    later = store.consume(handoff_id(NOW), **entry(2, at=NOW + 5))
+    assert later == Consumption(redemption_id(1), first=False, consumed_at=NOW)
+    assert store.consume(handoff_id(NOW), **entry(2, scope="other\nscope")).first
+
+
+def test_one_holder_among_machines(pool: ConnectionPool[Any], postgres_url: str) -> None:
+    """Stores with pools of their own, as on several machines, agree on one holder for every handoff."""
+    with ConnectionPool(postgres_url, min_size=2, max_size=4, open=True) as other_pool:
+        stores = [PostgresReplayStore(pool, timeout=10), PostgresReplayStore(other_pool, timeout=10)]
+        stores[0].create_schema()
+        ids = handoff_ids(60)
+        barrier = threading.Barrier(8)
+
+        def redeem(number: int) -> list[Consumption]:
+            barrier.wait()
+            return [stores[number % 2].consume(handoff, **entry(number)) for handoff in ids]
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = [told.result() for told in [threads.submit(redeem, number) for number in range(8)]]
+        for store in stores:
+            store.close()
+    for told in zip(*answers, strict=True):
+        assert len({(answer.holder, answer.consumed_at) for answer in told}) == 1
+        assert sum(answer.first for answer in told) == 1
+
+
+def test_a_batch_mixes_new_and_held(postgres_url: str) -> None:
+    """Many consumes at once, of new handoffs and of held ones, each get their own answer."""
+
+    async def main(store: AsyncPostgresReplayStore) -> None:
+        ids = handoff_ids(40)
+        for handoff in ids[::2]:
+            await store.consume(handoff, **entry(1))
+        answers = await asyncio.gather(*(store.consume(handoff, **entry(2)) for handoff in ids))
+        assert [answer.holder for answer in answers] == [redemption_id(1), redemption_id(2)] * 20
+        assert [answer.first for answer in answers] == [False, True] * 20
+
+    run_async(postgres_url, main)
+
+
+def test_outbox_is_written_with_the_winner(pool: ConnectionPool[Any], postgres_url: str) -> None:
+    """With an outbox each winner has its row there, alone or in a batch; a loser never."""
+    with PostgresReplayStore(pool, outbox=True) as store:
+        store.create_schema()
+        store.consume(handoff_id(NOW), **entry(1))
+        store.consume(handoff_id(NOW), **entry(2))
+
+    async def main(many: AsyncPostgresReplayStore) -> None:
+        await asyncio.gather(*(many.consume(handoff, **entry(3)) for handoff in handoff_ids(20)))
+
+    run_async(postgres_url, main, outbox=True)
+    rows = ask(postgres_url, "SELECT handoff_id::text, redemption_id FROM handoff_outbox ORDER BY handoff_id")
+    assert rows == [(handoff_id(NOW), redemption_id(1))] + [(other, redemption_id(3)) for other in handoff_ids(20)[1:]]
+
+
+def test_outbox_of_a_mixed_batch_has_the_winners_only(postgres_url: str) -> None:
+    """A handoff that was held before the batch gets no outbox row from it."""
+
+    async def before(store: AsyncPostgresReplayStore) -> None:
+        await asyncio.gather(*(store.consume(handoff, **entry(1)) for handoff in handoff_ids(10)))
+
+    async def after(store: AsyncPostgresReplayStore) -> None:
+        await asyncio.gather(*(store.consume(handoff, **entry(2)) for handoff in handoff_ids(20)))
+
+    run_async(postgres_url, before)
+    run_async(postgres_url, after, outbox=True)
+    rows = ask(postgres_url, "SELECT handoff_id::text, redemption_id FROM handoff_outbox ORDER BY handoff_id")
+    assert rows == [(handoff, redemption_id(2)) for handoff in handoff_ids(20)[10:]]
+
+
+def test_one_call_of_the_function_tells_every_held_row(store: PostgresReplayStore, postgres_url: str) -> None:
+    """The function for batches returns, in one call, the holder of each handoff that was held, and of no other scope."""
+    ids = handoff_ids(4)
+    store.consume(ids[0], **entry(1, scope="a"))
+    store.consume(ids[1], **entry(1, scope="b"))
+    call = "SELECT * FROM handoff_replay_consume_many_v1(%s::uuid[], %s, %s, %s::bigint[], %s, false)"
+    rows = ask(postgres_url, call, ids, ["a"] * 4, ["stranger"] * 4, [NOW + 1] * 4, NOW)
+    assert rows == [(ids[0], "a", redemption_id(1), NOW)]
+    assert ask(postgres_url, "SELECT count(*) FROM handoff_replay_log WHERE redemption_id = 'stranger'") == [(3,)]
+
+
+def test_refused_replays_are_noted(store: PostgresReplayStore, postgres_url: str) -> None:
+    """For support: who else tried, at most eight for a handoff, and never its holder."""
+    for number in range(1, 15):
+        store.consume(handoff_id(NOW), **entry(number, at=NOW + number))
+    noted = ask(postgres_url, "SELECT redemption_id, refused_at FROM handoff_replay_refused ORDER BY refused_at")
+    assert noted == [(redemption_id(number), NOW + number) for number in range(2, 10)]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)))
+def test_array_literal_is_read_back(values: list[str]) -> None:
+    """Whatever texts are put in an array literal, PostgreSQL's grammar for it gives them back."""
+    literal, found, position = _array(values), [], 1
+    while literal[position] == '"':
+        text, position = "", position + 1
+        while literal[position] != '"':
+            position += literal[position] == "\\"
+            text, position = text + literal[position], position + 1
+        found.append(text)
+        position += 1 + (literal[position + 1] == ",")
+    assert found == values
+    assert literal[position:] == "}"
+
+
+def test_any_scope_is_kept_as_it_is(store: PostgresReplayStore, postgres_url: str) -> None:
+    """Quotes, braces, backslashes and NULL in a scope are characters like any other, in a batch as well."""
+    scopes = ['a"b', "{x,y}", "back\\slash", "NULL", "ü\n'"]
+
+    async def main(many: AsyncPostgresReplayStore) -> None:
+        answers = await asyncio.gather(*(many.consume(handoff_id(NOW), **entry(1, scope=scope)) for scope in scopes))
+        assert all(answer.first for answer in answers)
+
+    run_async(postgres_url, main)
+    assert {scope for (scope,) in ask(postgres_url, "SELECT scope FROM handoff_replay_log")} == set(scopes)
+    assert not store.consume(handoff_id(NOW), **entry(2, scope=scopes[0])).first
+
+
+# ---- purge
+
+
+def test_purge_forgets_only_what_no_token_can_need(store: PostgresReplayStore, postgres_url: str) -> None:
+    """What is older than the horizon behind the newest id goes, its id is refused from then on, the rest stays held."""
+    old, young = handoff_ids(30, seconds=NOW - HORIZON - 1), handoff_ids(30, seconds=NOW - HORIZON + 1)
+    for handoff in [*old, *young, handoff_id(NOW)]:
+        store.consume(handoff, **entry(1))
+    assert store.purge(NOW + 10**6) == 30
+    assert store.purge(NOW + 10**6) == 0
+    assert_refused(store, old[0], entry(2))
+    assert_held(store, [*young, handoff_id(NOW)], 1)
+    assert ask(postgres_url, "SELECT purged_before FROM handoff_replay_mark") == [(NOW - HORIZON,)]
+    assert store.stats().entries == 31
+
+
+def test_purge_runs_in_chunks_and_tells(store: PostgresReplayStore, postgres_url: str) -> None:
+    """A large purge takes several transactions and reports its progress after each."""
+    ask(
+        postgres_url,
+        "INSERT INTO handoff_replay_log SELECT ('01000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'a', 'b', 1"
+        " FROM generate_series(1, 5000) AS n",
+    )
+    store.consume(handoff_id(NOW), **entry(1))
+    told: list[int] = []
+    assert store.purge(NOW, progress=told.append) == 5000
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert told[-1] == 5000
+
+
+def test_id_below_the_mark_is_refused_without_a_trace(store: PostgresReplayStore, postgres_url: str) -> None:
+    """Neither alone nor in a batch is an id below the mark accepted, and its batch does not suffer."""
+    ask(postgres_url, "UPDATE handoff_replay_mark SET purged_before = %s", NOW)
+    old = handoff_id(NOW - 1)
+    assert_refused(store, old, entry(1))
+
+    async def main(many: AsyncPostgresReplayStore) -> list[Any]:
+        calls = [many.consume(handoff, **entry(1)) for handoff in [old, *handoff_ids(10)]]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    refused, *answers = run_async(postgres_url, main)
+    assert isinstance(refused, ReplayStoreError)
+    assert all(answer.first for answer in answers)
+    assert ask(postgres_url, "SELECT count(*) FROM handoff_replay_log") == [(10,)]
+
+
+def test_consume_waits_for_a_purge_in_progress_and_then_sees_its_mark(
+    store: PostgresReplayStore, postgres_url: str
+) -> None:
+    """An id that a purge is removing at this moment is not taken for a new one."""
+    old = handoff_id(NOW - HORIZON - 10)
+    store.consume(old, **entry(1))
+    store.consume(handoff_id(NOW), **entry(1))
+    with psycopg.connect(postgres_url) as purging, ThreadPoolExecutor(1) as thread:
+        purging.execute("UPDATE handoff_replay_mark SET purged_before = %s", (NOW - HORIZON,))
+        purging.execute("DELETE FROM handoff_replay_log WHERE handoff_id = %s", (old,))
+        stranger = thread.submit(store.consume, old, **entry(2))
+        time.sleep(0.3)
+        assert not stranger.done()
+        purging.commit()
+        with pytest.raises(ReplayStoreError):
+            stranger.result()
+    assert ask(postgres_url, "SELECT count(*) FROM handoff_replay_log") == [(1,)]
+
+
+# ---- the application's pool
+
+
+def test_a_connection_goes_back_as_it_was(postgres_url: str) -> None:
+    """The pool stays the application's: row factory, autocommit and an open pool are as before, and rows are read rightly."""
+    options = {"row_factory": dict_row}
+    with ConnectionPool(postgres_url, kwargs=options, min_size=1, max_size=1, open=True) as pool:
+        with PostgresReplayStore(pool) as store:
+            store.create_schema()
+            assert store.consume(handoff_id(NOW), **entry(1)).first
+            assert not store.consume(handoff_id(NOW), **entry(2)).first
+            assert store.stats().entries == 1
+            assert store.check().server.startswith("PostgreSQL")
+            store.purge(NOW)
+        with pool.connection() as connection:
+            assert connection.autocommit is False
+            row: object = connection.execute("SELECT 1 AS one").fetchone()
+            assert row == {"one": 1}
+
+
+def test_pool_of_the_wrong_kind_is_refused(postgres_url: str) -> None:
+    """A synchronous store over an asynchronous pool, or the reverse, is refused when it is made."""
+    with pytest.raises(ConfigurationError, match="ConnectionPool"):
+        PostgresReplayStore(AsyncConnectionPool(postgres_url, open=False))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="AsyncConnectionPool"):
+        AsyncPostgresReplayStore(ConnectionPool(postgres_url, open=False))  # type: ignore[arg-type]
+
+
+def test_pool_that_is_not_open_is_an_error(postgres_url: str) -> None:
+    """A store may be made at import, before its pool is open; used too early it refuses."""
+    store = PostgresReplayStore(ConnectionPool(postgres_url, open=False))
+    assert_refused(store, handoff_id(NOW), entry(1))
+    store.close()
+
+
+def test_a_full_pool_ends_in_an_error_in_time(postgres_url: str) -> None:
+    """When others hold every connection the consume fails at its timeout; once one is free it works."""
+    with (
+        ConnectionPool(postgres_url, min_size=1, max_size=1, open=True) as pool,
+        PostgresReplayStore(pool, timeout=0.5) as store,
+    ):
+        store.create_schema()
+        with pool.connection():
+            began = time.monotonic()
+            assert_refused(store, handoff_id(NOW), entry(1))
+            assert time.monotonic() - began < 2
+        assert store.consume(handoff_id(NOW), **entry(2)).first
+
+
+def test_dead_connections_of_the_pool_are_passed_over(store: PostgresReplayStore, postgres_url: str) -> None:
+    """After every connection was cut, as by a restart, the very next consume is answered."""
+    pool = store._pool
+    held = [pool.getconn() for _ in range(4)]
+    for connection in held:
+        pool.putconn(connection)
+    ask(
+        postgres_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
+    )
+    assert store.consume(handoff_id(NOW), **entry(1)).first
+
+
+def test_a_waiting_insert_ends_in_time_and_the_truth_is_found_later(
+    store: PostgresReplayStore, pool: ConnectionPool[Any], postgres_url: str
+) -> None:
+    """Another transaction holds the row and stalls: the consume fails at its timeout, and a retry gets the true holder."""
+    with PostgresReplayStore(pool, timeout=0.5) as impatient, psycopg.connect(postgres_url) as stalled:
+        stalled.execute(
+            "INSERT INTO handoff_replay_log VALUES (%s, %s, %s, %s)", (handoff_id(NOW), SCOPE, redemption_id(9), NOW)
+        )
+        began = time.monotonic()
+        assert_refused(impatient, handoff_id(NOW), entry(1))
+        assert time.monotonic() - began < 2
+        assert impatient.consume(handoff_id(NOW, 1), **entry(1)).first
+        stalled.commit()
+    assert store.consume(handoff_id(NOW), **entry(1)).holder == redemption_id(9)
+
+
+def test_no_password_shows_in_an_error() -> None:
+    """A server that can't be reached is named without the password of its URL."""
+    url = "postgresql://guest:sesame-open@127.0.0.1:1/postgres"
+    with (
+        ConnectionPool(url, min_size=1, open=True, reconnect_timeout=0.1) as pool,
+        PostgresReplayStore(pool, timeout=0.5) as store,
+    ):
+        refused = assert_refused(store, handoff_id(NOW), entry(1))
+    text, cause = f"{refused} {refused!r}", refused.__cause__
+    while cause is not None:
+        text, cause = f"{text} {cause} {cause!r}", cause.__cause__
+    assert "sesame" not in text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_pool_of_a_parent_is_refused_in_its_child(store: PostgresReplayStore) -> None:
+    """A child that inherited an open pool refuses, instead of writing into its parent's connection."""
+    store.consume(handoff_id(NOW), **entry(1))
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            store.consume(handoff_id(NOW, 1), **entry(2))
+        except ReplayStoreError as exc:
+            os.write(writing, str(exc).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    assert b"before a fork" in os.read(reading, 1000)
+    assert store.consume(handoff_id(NOW, 1), **entry(3)).first
+
+
+# ---- isolation and durability
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_other_isolation_is_refused_and_reported(pool: ConnectionPool[Any], postgres_url: str, level: str) -> None:
+    """Under an isolation whose statements share a snapshot nothing is accepted, and check says why."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        PostgresReplayStore(pool).create_schema()
+        connection.execute(
+            f"ALTER DATABASE {connection.info.dbname} SET default_transaction_isolation = '{level}'".encode()
+        )
+    with ConnectionPool(postgres_url, min_size=1, max_size=2, open=True) as fresh, PostgresReplayStore(fresh) as store:
+        assert "READ COMMITTED" in str(assert_refused(store, handoff_id(NOW), entry(1)))
+        assert [hazard.code for hazard in store.check().hazards] == ["isolation"]
+
+
+def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
+    pool: ConnectionPool[Any], postgres_url: str
+) -> None:
+    """Where sessions commit asynchronously a consume still waits for the disk, and check reports the setting."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        PostgresReplayStore(pool).create_schema()
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off".encode())
+        connection.execute("SET synchronous_commit = off")
+        connection.execute("BEGIN")
+        connection.execute(
+            "SELECT * FROM handoff_replay_consume_v1(%s, 's', 'r', 1, 1, false)", (handoff_id(int(time.time()), 7),)
+        )
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
+        connection.execute("COMMIT")
+        assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
+    with ConnectionPool(postgres_url, min_size=1, max_size=2, open=True) as fresh, PostgresReplayStore(fresh) as store:
+        assert store.consume(handoff_id(int(time.time())), **entry(1)).first
+        assert [hazard.code for hazard in store.check().hazards] == ["synchronous_commit_off"]
+
+
+def test_check_reports_clock_purge_and_unlogged_table(pool: ConnectionPool[Any], postgres_url: str) -> None:
+    """A clock that differs by more than the leeway, a purge that has not run, a table that a crash empties."""
+    now = time.time()
+    store = PostgresReplayStore(pool, clock=lambda: now + 100)
+    store.create_schema()
+    store.consume(handoff_id(int(now) - HORIZON - 25 * 3600), **entry(1, at=NOW))
+    ask(postgres_url, "ALTER TABLE handoff_replay_log SET UNLOGGED")
+    assert {hazard.code for hazard in store.check().hazards} == {"clock_differs", "purge_overdue", "unlogged_table"}
+    assert "clock_differs" not in {hazard.code for hazard in store.check(leeway=timedelta(seconds=200)).hazards}
+    behind = PostgresReplayStore(pool, clock=lambda: now - 100)
+    behind.consume(handoff_id(int(now)), **entry(1, at=NOW))
+    assert {"clock_differs", "clock_behind"} <= {hazard.code for hazard in behind.check().hazards}
+    store.close()
+    behind.close()
+
+
+def test_check_of_an_empty_database_says_that_the_schema_is_missing(pool: ConnectionPool[Any]) -> None:
+    """Without a schema check still answers, with that as its finding."""
+    with PostgresReplayStore(pool) as store:
+        assert [hazard.code for hazard in store.check().hazards] == ["schema_version"]
+
+
+def test_stats_count_what_is_there(store: PostgresReplayStore) -> None:
+    """Entries, oldest and newest id, refusals and size are those of the tables."""
+    for handoff in handoff_ids(5):
+        store.consume(handoff, **entry(1))
+    store.consume(handoff_id(NOW + 60), **entry(1))
+    store.consume(handoff_id(NOW), **entry(2))
+    stats = store.stats()
+    assert (stats.entries, stats.oldest_at, stats.newest_at) == (6, NOW, NOW + 60)
+    assert (stats.refused, stats.outbox, stats.purged_before) == (1, 0, 0)
+    assert stats.size_bytes is not None and stats.size_bytes > 0
+
+
+# ---- asyncio
+
+
+def test_cancelled_callers_leave_the_truth_to_a_retry(postgres_url: str) -> None:
+    """Consumes cancelled at any moment: a retry by the same redemption id is answered, by another it is a replay or a win."""
+
+    async def main(store: AsyncPostgresReplayStore) -> None:
+        for round_number in range(40):
+            ids = handoff_ids(10, start=round_number * 10)
+            calls = [asyncio.create_task(store.consume(handoff, **entry(1))) for handoff in ids]
+            await asyncio.sleep(round_number * 0.0002)
+            for call in calls:
+                call.cancel()
+            told = await asyncio.gather(*calls, return_exceptions=True)
+            for handoff, answer in zip(ids, told, strict=True):
+                other = await store.consume(handoff, **entry(2))
+                if isinstance(answer, Consumption):
+                    assert other.holder == redemption_id(1)
+                assert (await store.consume(handoff, **entry(1))).holder == other.holder
+
+    run_async(postgres_url, main)
+
+
+def test_store_made_at_import_works_in_a_loop_of_later(postgres_url: str) -> None:
+    """Made outside any event loop, a store serves the loop in which its pool is opened later."""
+    pool = AsyncConnectionPool(postgres_url, min_size=1, max_size=2, open=False)
+    store = AsyncPostgresReplayStore(pool)
+
+    async def main() -> Consumption:
+        async with pool, store:
+            await store.create_schema()
+            return await store.consume(handoff_id(NOW), **entry(1))
+
+    assert asyncio.run(main()).first
+
+
+def test_two_event_loops_at_once_are_both_answered(postgres_url: str) -> None:
+    """Two loops with a store each race for the same handoffs and agree."""
+
+    def in_a_loop(number: int) -> list[Consumption]:
+        async def main(store: AsyncPostgresReplayStore) -> list[Consumption]:
+            return await asyncio.gather(*(store.consume(handoff, **entry(number)) for handoff in handoff_ids(50)))
+
+        return run_async(postgres_url, main, timeout=10)
+
+    with ThreadPoolExecutor(2) as threads:
+        told = [answers.result() for answers in [threads.submit(in_a_loop, number) for number in (1, 2)]]
+    assert [answer.holder for answer in told[0]] == [answer.holder for answer in told[1]]
+    assert all(one.first is not other.first for one, other in zip(*told, strict=True))
+
+
+def test_closed_store_refuses(store: PostgresReplayStore, postgres_url: str) -> None:
+    """A closed store refuses, and its pool is still the application's to use."""
+    store.close()
+    assert_refused(store, handoff_id(NOW), entry(1))
+    with store._pool.connection() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -1,0 +1,128 @@
+"""The servers of the tests: real ones, that can be killed and paused, and that leave nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from . import server_watcher
+from .servers import PostgresServer, RedisCluster, RedisServer
+
+
+def test_postgres_keeps_what_was_committed_when_it_is_killed() -> None:
+    """A killed PostgreSQL is gone at once, and after a restart at the same URL has what was committed."""
+    with PostgresServer() as server:
+        members = server_watcher.family(server.pid)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept (n integer)")
+            connection.execute("INSERT INTO kept VALUES (7)")
+            server.kill()
+            assert not any(map(server_watcher.is_running, members))
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        server.start()
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT n FROM kept").fetchall() == [(7,)]
+            assert connection.execute("SHOW fsync").fetchone() == ("on",)
+
+
+def test_redis_keeps_what_was_written_when_it_is_killed() -> None:
+    """A killed Redis, restarted, has what its append-only file has: with appendfsync always, all that was answered."""
+    with RedisServer({"appendfsync": "always"}) as server:
+        with server.client() as client:
+            client.set("kept", 7)
+        server.kill()
+        assert not server.alive
+        server.start()
+        with server.client() as client:
+            assert client.get("kept") == "7"
+
+
+def test_paused_server_hangs_and_goes_on() -> None:
+    """A paused server takes connections and answers nothing, until it is resumed."""
+    with RedisServer() as server:
+        server.pause()
+        hurried = redis.Redis(port=server.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+        with hurried, pytest.raises(redis.TimeoutError):
+            hurried.ping()
+        server.resume()
+        with server.client() as client:
+            assert client.ping()
+
+
+def test_settings_reach_the_server() -> None:
+    """What a test sets is what the server runs with, also after a restart with more."""
+    with RedisServer({"maxmemory-policy": "allkeys-lru"}) as server:
+        server.restart(appendonly="no")
+        with server.client() as client:
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
+            assert client.config_get("appendonly") == {"appendonly": "no"}
+
+
+def test_cluster_has_all_slots() -> None:
+    """Three nodes share all slots, and a cluster's client reaches each of them."""
+    with RedisCluster() as cluster, redis.RedisCluster.from_url(cluster.url) as client:
+        for number in range(50):
+            client.set(f"key {number}", number)
+        assert len(client.get_primaries()) == 3
+        sizes = []
+        for node in cluster.nodes:
+            with node.client() as one:
+                sizes.append(one.dbsize())
+    assert sum(sizes) == 50
+    assert all(sizes)
+
+
+def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
+    """Servers die with the process that started them, even if that is killed, and their folder goes."""
+    program = (
+        "import os, time\n"
+        "from tests.servers import RedisServer\n"
+        "server = RedisServer(); server.start()\n"
+        "print(server.pid, server.folder, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent
+    ) as process:
+        assert process.stdout is not None
+        pid, folder = process.stdout.readline().decode().split()
+        assert server_watcher.is_running(int(pid))
+        process.kill()
+    deadline = time.monotonic() + 10
+    while server_watcher.is_running(int(pid)) or Path(folder).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_missing_server_is_named_and_its_tests_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no server can be had, the run names each test that it left out, and in CI fails."""
+    (tmp_path / "test_it.py").write_text(
+        "from tests.conftest import *\ndef test_redis(redis_url: str) -> None:\n    'Needs one.'\n", "utf-8"
+    )
+    hide = (
+        "import sys, pytest\nfrom tests import servers\n"
+        "def none(kind):\n    raise servers.NoServerError(f'no {kind.name} server: hidden')\n"
+        "servers.executable = none\nsys.exit(pytest.main(sys.argv[1:]))\n"
+    )
+    root = Path(__file__).parent.parent
+    arguments = ["-c", str(root / "pyproject.toml"), "--rootdir", str(root), "-q", "-p", "tests.conftest"]
+    for ci, status in (("", 0), ("true", 1)):
+        monkeypatch.setenv("CI", ci)
+        done = subprocess.run(
+            [sys.executable, "-c", hide, *arguments, "-p", "conftest", str(tmp_path / "test_it.py")],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "left out for want of a server" in done.stdout, done.stdout + done.stderr
+        assert "::test_redis" in done.stdout
+        assert done.returncode == status, done.stdout
