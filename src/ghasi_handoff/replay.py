@@ -11,7 +11,17 @@ from ghasi_handoff._encoding import MAX_SECONDS, read_clock, to_seconds
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 
-__all__ = ["AsyncReplayStore", "Consumption", "Hazard", "ReplayStore", "StoreGuarantees", "StoreReport", "StoreStats"]
+__all__ = [
+    "HORIZON_SECONDS",
+    "AsyncReplayStore",
+    "Consumption",
+    "Hazard",
+    "ReplayStore",
+    "StoreGuarantees",
+    "StoreReport",
+    "StoreStats",
+    "check_entry",
+]
 
 # A purge keeps what is younger than this: the longest lifetime (3600) + twice the largest leeway (60) + 120.
 HORIZON_SECONDS: Final = 3600 + 2 * 60 + 120

@@ -845,7 +845,7 @@ def test_a_failover_can_lose_the_last_writes(
         # The link is cut, and stays so, as in a partition of the network.
         admin.execute_command("ACL SETUSER", "default", "-psync", "-sync")
         try:
-            admin.client_kill_filter(_type="replica")
+            admin.execute_command("CLIENT KILL", "TYPE", "slave")
             assert one.consume(handoff_id(NOW, 1), **entry(1)).first
             replica.replicaof("NO", "ONE")
         finally:

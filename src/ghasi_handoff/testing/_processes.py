@@ -1,0 +1,102 @@
+"""Steps -> a process of its own that has the same store -> outcomes. It can be killed, and can kill itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ghasi_handoff.testing._entries import Step, broken
+
+if TYPE_CHECKING:
+    from ghasi_handoff.testing._promises import Promises
+
+# A new interpreter on a busy machine takes its time.
+PATIENCE_SECONDS: Final = 60.0
+
+
+class StoreProcess:
+    """A new interpreter with a store at the same place.
+
+    Args:
+        kit: The test class. The process imports it by its name, so that nothing else has to be picklable.
+        place: Where the store keeps its data.
+    """
+
+    def __init__(self, kit: type[Promises[Any]], place: Path) -> None:
+        # Spawned, not forked: a fork of a process with threads, connections and locks is another promise.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, kit, str(place)), daemon=True)
+        try:
+            self._process.start()
+        except BaseException:
+            self._connection.close()
+            raise
+        finally:
+            theirs.close()
+
+    def perform(self, steps: Sequence[Step]) -> None:
+        """Ask for all steps; `hear` gets the list of outcomes."""
+        self._connection.send((False, list(steps)))
+
+    def perform_and_die(self, steps: Sequence[Step]) -> None:
+        """Ask for all steps; `hear` gets them one by one, but the last: after that one the process kills itself."""
+        self._connection.send((True, list(steps)))
+
+    def hear(self) -> Any:
+        """What the process says next. At first it says None: it is ready.
+
+        Raises:
+            AssertionError: It has ended, or says nothing.
+        """
+        if not self._connection.poll(PATIENCE_SECONDS):
+            broken(f"a process with the store said nothing for {PATIENCE_SECONDS:g} s")
+        try:
+            return self._connection.recv()
+        except EOFError:
+            self._process.join(PATIENCE_SECONDS)
+            broken(
+                f"a process with the store ended with {self._process.exitcode}; its standard error says why. "
+                "The test class must stand at the top of a module that can be imported"
+            )
+
+    def wait(self) -> None:
+        """Until it has ended by itself.
+
+        Raises:
+            AssertionError: It does not end.
+        """
+        self._process.join(PATIENCE_SECONDS)
+        if self._process.exitcode is None:
+            broken("a process that should have killed itself goes on")
+
+    def end(self) -> None:
+        """End it, if it has not ended yet."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self._connection.close()
+
+
+def _serve(connection: Connection, kit: type[Promises[Any]], place: str) -> None:
+    stage = kit()
+    with stage.stage(Path(place)):
+        store = stage.open()
+        connection.send(None)
+        while True:
+            try:
+                dies, steps = connection.recv()
+            except EOFError:
+                return
+            if not dies:
+                connection.send([stage.perform(store, step) for step in steps])
+                continue
+            for step in steps[:-1]:
+                connection.send(stage.perform(store, step))
+            stage.perform(store, steps[-1])
+            os.kill(os.getpid(), signal.SIGKILL)

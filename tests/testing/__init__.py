@@ -1,0 +1,1 @@
+"""The conformance kit: this library's stores keep every promise, and each planted mutant is caught."""

@@ -1,0 +1,201 @@
+"""The kit's first users, and what it must catch."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghasi_handoff import ConfigurationError
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
+from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
+from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance, handoff_id_at, redemption_id_of
+from ghasi_handoff.testing._promises import Promises
+
+from . import mutants
+
+
+class TestMemoryReplayStore(ReplayStoreConformance):
+    durable = False
+
+    def make_store(self, place: Path) -> MemoryReplayStore:
+        return MemoryReplayStore()
+
+    def make_full_store(self, place: Path, capacity: int) -> MemoryReplayStore:
+        return MemoryReplayStore(capacity=capacity)
+
+
+class TestAsyncMemoryReplayStore(AsyncReplayStoreConformance):
+    durable = False
+
+    def make_store(self, place: Path) -> AsyncMemoryReplayStore:
+        return AsyncMemoryReplayStore()
+
+    def make_full_store(self, place: Path, capacity: int) -> AsyncMemoryReplayStore:
+        return AsyncMemoryReplayStore(capacity=capacity)
+
+
+class LockedFile:
+    """A file whose write lock somebody holds for good: every consume times out."""
+
+    def __init__(self, path: Path) -> None:
+        with SQLiteReplayStore(path) as store:
+            store.create_schema()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def unlock(self) -> None:
+        self._connection.close()
+
+
+class LockedSQLiteReplayStore(SQLiteReplayStore):
+    """A store whose file is locked until it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, timeout=0.3)
+        self._locked = LockedFile(path)
+
+    def close(self) -> None:
+        super().close()
+        self._locked.unlock()
+
+
+class AsyncLockedSQLiteReplayStore(AsyncSQLiteReplayStore):
+    """As `LockedSQLiteReplayStore`."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, timeout=0.3)
+        self._locked = LockedFile(path)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self._locked.unlock()
+
+
+class TestSQLiteReplayStore(ReplayStoreConformance):
+    def make_store(self, place: Path) -> SQLiteReplayStore:
+        return SQLiteReplayStore(place / "replay.db")
+
+    def make_failing_store(self, place: Path) -> SQLiteReplayStore:
+        return LockedSQLiteReplayStore(place / "replay.db")
+
+
+class TestAsyncSQLiteReplayStore(AsyncReplayStoreConformance):
+    def make_store(self, place: Path) -> AsyncSQLiteReplayStore:
+        return AsyncSQLiteReplayStore(place / "replay.db")
+
+    def make_failing_store(self, place: Path) -> AsyncSQLiteReplayStore:
+        return AsyncLockedSQLiteReplayStore(place / "replay.db")
+
+
+def promises_of(kit: type[Promises[Any]]) -> list[str]:
+    """The names of the tests that pytest would collect."""
+    return [name for name in dir(kit) if name.startswith("test_") and callable(getattr(kit, name))]
+
+
+def broken_promises(
+    kit: type[Promises[Any]], folder: Path, leave_out: frozenset[str] = frozenset()
+) -> dict[str, Exception]:
+    """Run every test of a kit but those left out. The ones that fail, by name, and why."""
+
+    def run(name: str) -> Exception | None:
+        stage = kit()
+        (folder / name).mkdir()
+        with stage.stage(folder / name):
+            try:
+                getattr(stage, name)()
+            except Exception as exc:
+                return exc
+        return None
+
+    names = [name for name in promises_of(kit) if name not in leave_out]
+    # Side by side: most of the time they wait.
+    with ThreadPoolExecutor(8) as threads:
+        return {name: exc for name, exc in zip(names, threads.map(run, names), strict=True) if exc is not None}
+
+
+@pytest.fixture(autouse=True)
+def _switch_interval() -> Iterator[None]:
+    """Races that run side by side cannot each put it back."""
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("kit", mutants.REFERENCES, ids=lambda kit: kit.__name__)
+def test_reference_keeps_every_promise(kit: type[Promises[Any]], tmp_path: Path) -> None:
+    """What the mutants are made from is correct: what the kit finds in them is their own."""
+    assert broken_promises(kit, tmp_path) == {}
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.kit.__name__)
+def test_mutant_is_caught(mutant: mutants.Mutant, tmp_path: Path) -> None:
+    """Each planted mutant breaks the promise that it was made to break, by a failed promise and not by some error."""
+    # One test waits for the clock, up to two seconds: it is left to the mutants that it is there for.
+    waits = frozenset({"test_entry_is_held_until_its_retention_ends"})
+    found = broken_promises(mutant.kit, tmp_path, leave_out=waits - {mutant.caught_by, *mutant.also})
+    assert isinstance(found.get(mutant.caught_by), AssertionError), found
+    assert set(found) <= {mutant.caught_by, *mutant.also}
+
+
+def test_every_promise_is_broken_by_some_mutant() -> None:
+    """No test of the kit is there for nothing."""
+    every = {name for kit in mutants.REFERENCES for name in promises_of(kit)}
+    assert every == {name for mutant in mutants.MUTANTS for name in (mutant.caught_by, *mutant.also)}
+
+
+def test_what_a_store_does_not_have_is_not_collected() -> None:
+    """A test that a store cannot take is not there, and is there again for a store of a subclass that can."""
+
+    class Small(ReplayStoreConformance):
+        durable = False
+        purges = False
+
+    class Large(Small):
+        durable = True
+        purges = True
+
+        def make_full_store(self, place: Path, capacity: int) -> MemoryReplayStore:
+            return MemoryReplayStore(capacity=capacity)
+
+    small, large = set(promises_of(Small)), set(promises_of(Large))
+    assert small < large
+    assert not [name for name in small if "purge" in name or "process" in name or "crash" in name or "full" in name]
+    assert large - small >= {"test_purge_never_reopens", "test_full_store_refuses_and_keeps"}
+
+
+def test_async_kit_has_every_promise_of_the_other() -> None:
+    """What is asked of a store that is called is asked of one that is awaited."""
+    assert set(promises_of(mutants.MemoryKit)) < set(promises_of(mutants.AsyncMemoryKit))
+
+
+def test_library_does_not_import_pytest() -> None:
+    """Only the kit needs pytest."""
+    program = "import sys, ghasi_handoff, ghasi_handoff.stores.sqlite; sys.exit('pytest' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("seconds", "n"), [(-1, 0), (2**48 // 1000, 0), (0, -1), (0, 2**48)])
+def test_handoff_id_that_does_not_fit_is_refused(seconds: int, n: int) -> None:
+    """No id is made whose text would be no UUIDv7."""
+    with pytest.raises(ConfigurationError):
+        handoff_id_at(seconds, n)
+
+
+def test_handoff_id_has_its_time() -> None:
+    """An id is a UUIDv7 of its second; its number keeps it apart."""
+    assert handoff_id_at(1_800_000_000) == "01a3185c-5000-7000-8000-000000000000"
+    assert handoff_id_at(1_800_000_000, n=255) == "01a3185c-5000-7000-8000-0000000000ff"
+
+
+def test_redemption_id_has_its_form() -> None:
+    """64 hexadecimal digits, others for each number."""
+    assert re.fullmatch("[0-9a-f]{64}", redemption_id_of(7))
+    assert redemption_id_of(7) != redemption_id_of(8)
