@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import assert_type
 
+import psycopg_pool
+import redis
+import redis.asyncio
+
 from ghasi_handoff import (
     AsyncRedeemer,
     AsyncReplayStore,
@@ -22,6 +26,7 @@ from ghasi_handoff import (
     Verifier,
     keyfile,
 )
+from ghasi_handoff.replay import StoreReport, StoreStats
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 

@@ -181,12 +181,13 @@ ON CONFLICT DO NOTHING
 _NEWEST: Final = "SELECT handoff_id::text FROM handoff_replay_log ORDER BY handoff_id DESC LIMIT 1"
 _OLDEST: Final = "SELECT handoff_id::text FROM handoff_replay_log ORDER BY handoff_id LIMIT 1"
 _RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = %s WHERE purged_before < %s"
-_PURGE: Final = """
-DELETE FROM handoff_replay_log WHERE handoff_id <= (
-    SELECT handoff_id FROM (
-        SELECT handoff_id FROM handoff_replay_log WHERE handoff_id < %s ORDER BY handoff_id LIMIT %s
-    ) AS chunk ORDER BY handoff_id DESC LIMIT 1)
+# A chunk begins where the last one ended, and its end is a value, not a subquery: otherwise each chunk would read the
+# whole table, and all that was removed before it.
+_CHUNK_END: Final = """
+SELECT handoff_id FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s
+ORDER BY handoff_id OFFSET %s LIMIT 1
 """
+_PURGE: Final = "DELETE FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s"
 _PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < %s"
 _SETTINGS: Final = """
 SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'),
@@ -286,12 +287,11 @@ class PostgresReplayStore:
         """
         seconds = purge_time(now, self._clock)
         removed = 0
-        while True:
+        start: UUID | None = UUID(int=0)
+        while start is not None:
             with self._session() as connection, connection.transaction():
-                count = _drive(_purge_steps(seconds), connection)
+                count, start = _drive(_purge_steps(seconds, start), connection)
             removed += count
-            if count == 0:
-                break
             if progress is not None:
                 progress(removed)
         with self._session() as connection:
@@ -431,12 +431,11 @@ class AsyncPostgresReplayStore:
         """As `PostgresReplayStore.purge`."""
         seconds = purge_time(now, self._clock)
         removed = 0
-        while True:
+        start: UUID | None = UUID(int=0)
+        while start is not None:
             async with self._session() as connection, connection.transaction():
-                count = await _drive_async(_purge_steps(seconds), connection)
+                count, start = await _drive_async(_purge_steps(seconds, start), connection)
             removed += count
-            if count == 0:
-                break
             if progress is not None:
                 progress(removed)
         async with self._session() as connection:
@@ -661,15 +660,19 @@ async def _drive_async(steps: _Steps[_T], connection: AsyncConnection[Any]) -> _
         return result
 
 
-def _purge_steps(now: int) -> _Steps[int]:
+def _purge_steps(now: int, start: UUID) -> _Steps[tuple[int, UUID | None]]:
+    """How many were removed, and where the next chunk begins; None if this was the last."""
     newest = yield _NEWEST, ()
     if not newest:
-        return 0
+        return 0, None
     cutoff = purge_cutoff(now, handoff_id_seconds(newest[0][0]))
     # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
     yield _RAISE_MARK, (cutoff, cutoff)
-    removed = yield _PURGE, (UUID(int=(cutoff * 1000) << 80), PURGE_CHUNK)
-    return int(removed[0][0])
+    end = UUID(int=(cutoff * 1000) << 80)
+    chunk_end = yield _CHUNK_END, (start, end, PURGE_CHUNK)
+    upto: UUID | None = chunk_end[0][0] if chunk_end else None
+    removed = yield _PURGE, (start, upto or end)
+    return int(removed[0][0]), upto
 
 
 def _check_steps(clock: Callable[[], float], leeway: timedelta) -> _Steps[StoreReport]:

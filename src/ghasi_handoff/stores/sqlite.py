@@ -42,6 +42,8 @@ MIN_SQLITE_VERSION: Final = (3, 37, 0)  # STRICT tables
 SCHEMA_VERSION: Final = 1
 FULL: Final = 2  # of PRAGMA synchronous
 PURGE_CHUNK: Final = 500
+# Between two chunks of a purge. SQLite's lock has no queue: without a pause another process seldom gets it in between.
+PURGE_PAUSE_SECONDS: Final = 0.002
 REFUSALS_KEPT_SECONDS: Final = 24 * 3600
 
 _SCHEMA: Final = """
@@ -184,6 +186,7 @@ class SQLiteReplayStore:
                 break
             if progress is not None:
                 progress(removed)
+            time.sleep(PURGE_PAUSE_SECONDS)
         with self._session() as connection:
             connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
@@ -242,8 +245,7 @@ class SQLiteReplayStore:
                 found = _find(connection, entries)
                 new = [entry for entry in entries if entry.key not in found]
                 if new:
-                    # IMMEDIATE: a transaction that begins by reading can't wait for the write lock, it fails at once.
-                    connection.execute("BEGIN IMMEDIATE")
+                    _begin(connection, deadline)
                     won = self._insert(connection, new)
                     found |= _find(connection, [entry for entry in new if entry.key not in won])
                     connection.execute("COMMIT")
@@ -506,6 +508,20 @@ def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
     count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", PURGE_CHUNK)).rowcount
     connection.execute("COMMIT")
     return count
+
+
+def _begin(connection: sqlite3.Connection, deadline: float) -> None:
+    """Take the write lock, asking every millisecond: SQLite itself sleeps ever longer, and misses its turn."""
+    connection.execute("PRAGMA busy_timeout = 1")
+    while True:
+        try:
+            # IMMEDIATE: a transaction that begins by reading can't wait for the write lock, it fails at once.
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        else:
+            return
 
 
 def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
