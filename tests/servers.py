@@ -158,7 +158,7 @@ class OwnServer(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.kind.executable}-", dir=_workplace()))
         self.log = self.folder / "log"
         self.version = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
 
     @property
     @abstractmethod
@@ -188,7 +188,7 @@ class OwnServer(ABC):
         self.settings |= settings
         command = self._prepare()
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            process: subprocess.Popen[Any] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -196,7 +196,8 @@ class OwnServer(ABC):
                 start_new_session=True,  # Ctrl-C is for the tests, which then stop the server
                 **_surroundings(self.kind),
             )
-        _watcher().tell(f"+{self.pid_or_gone()}")
+        self._process = process
+        _watcher().tell(f"+{process.pid}")
         try:
             self.version = self._wait_for_answer()
         except BaseException:
@@ -250,12 +251,6 @@ class OwnServer(ABC):
     @abstractmethod
     def _ask_version(self) -> str:
         """Connect and ask for the version."""
-
-    def pid_or_gone(self) -> int:
-        """Its process, even if that has ended already."""
-        if self._process is None:
-            raise RuntimeError(f"{self.kind.name} was not started")
-        return self._process.pid
 
     def _wait_for_answer(self) -> str:
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from ghasi_handoff import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _array
+from tests.servers import PostgresServer
 
 from .entries import NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
 
@@ -434,6 +435,30 @@ def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
     with ConnectionPool(postgres_url, min_size=1, max_size=2, open=True) as fresh, PostgresReplayStore(fresh) as store:
         assert store.consume(handoff_id(int(time.time())), **entry(1)).first
         assert [hazard.code for hazard in store.check().hazards] == ["synchronous_commit_off"]
+
+
+def test_server_that_does_not_wait_for_the_disk_is_reported() -> None:
+    """Fsync and full_page_writes off are settings of a server; check reports both."""
+    with (
+        PostgresServer({"fsync": "off", "full_page_writes": "off"}) as server,
+        ConnectionPool(server.url, min_size=1, max_size=2, open=True) as pool,
+        PostgresReplayStore(pool) as store,
+    ):
+        store.create_schema()
+        assert [hazard.code for hazard in store.check().hazards] == ["fsync_off", "full_page_writes_off"]
+
+
+def test_replica_refuses_and_is_reported() -> None:
+    """A hot standby accepts no consume, and check names it."""
+    with PostgresServer() as primary:
+        with ConnectionPool(primary.url, min_size=1, max_size=2, open=True) as pool, PostgresReplayStore(pool) as store:
+            store.create_schema()
+        primary.stop()
+        (primary.folder / "data" / "standby.signal").touch()
+        primary.start()
+        with ConnectionPool(primary.url, min_size=1, max_size=2, open=True) as pool, PostgresReplayStore(pool) as store:
+            assert "ReadOnlySqlTransaction" in str(assert_refused(store, handoff_id(NOW), entry(1)))
+            assert [hazard.code for hazard in store.check().hazards] == ["replica"]
 
 
 def test_check_reports_clock_purge_and_unlogged_table(pool: ConnectionPool[Any], postgres_url: str) -> None:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from typing_extensions import override
 
@@ -58,7 +58,7 @@ class TestPostgres(ReplayStoreConformance):
 
     @override
     def make_failing_store(self, place: Path) -> PostgresReplayStore:
-        unreachable = psycopg.conninfo.make_conninfo(os.environ[DATABASE], host="127.0.0.1", hostaddr="", port=1)
+        unreachable = make_conninfo(os.environ[DATABASE], host="127.0.0.1", hostaddr="", port=1)
         return WithItsPool(ConnectionPool(unreachable, min_size=1, max_size=1, open=True), timeout=1)
 
 
@@ -71,5 +71,5 @@ class TestAsyncPostgres(AsyncReplayStoreConformance):
 
     @override
     def make_failing_store(self, place: Path) -> AsyncPostgresReplayStore:
-        unreachable = psycopg.conninfo.make_conninfo(os.environ[DATABASE], host="127.0.0.1", hostaddr="", port=1)
+        unreachable = make_conninfo(os.environ[DATABASE], host="127.0.0.1", hostaddr="", port=1)
         return AsyncWithItsPool(AsyncConnectionPool(unreachable, min_size=1, max_size=1, open=False), timeout=1)

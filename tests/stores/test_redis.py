@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import random
@@ -27,7 +28,7 @@ from redis.retry import Retry
 from typing_extensions import override
 
 from ghasi_handoff import ConfigurationError, Consumption, InvalidHandoffInputError, ReplayStoreError
-from ghasi_handoff.stores.redis import Ask, AsyncRedisReplayStore, RedisReplayStore, ask, read_answers
+from ghasi_handoff.stores.redis import Ask, AsyncRedisReplayStore, RedisReplayStore, ask, exchange, read_answers
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
 from tests.servers import RedisCluster, RedisServer
 
@@ -293,8 +294,9 @@ def test_a_value_that_is_no_entry_is_in_doubt(store: OneStore, admin: Any, value
 def test_a_key_of_another_type_is_in_doubt(store: OneStore, admin: Any) -> None:
     """A list where the entry should be is an error of the server, and no answer; the next consume is not disturbed."""
     admin.rpush(KEY + handoff_id(NOW), "x")
-    with pytest.raises(ReplayStoreError, match=r"^Redis: ResponseError WRONGTYPE$"):
+    with pytest.raises(ReplayStoreError, match=r"^Redis: ResponseError WRONGTYPE$") as caught:
         store.consume(handoff_id(NOW), **entry(1))
+    assert caught.value.__cause__ is None  # a server's text may quote what was sent
     assert store.consume(handoff_id(NOW, 1), **entry(2)).first
 
 
@@ -493,6 +495,7 @@ def test_evicting_policies_are_refused_and_reported(
         with pytest.raises(ReplayStoreError, match=f"maxmemory_policy is {policy}") as caught:
             one.consume(handoff_id(NOW), **entry(1))
         assert caught.value.code == "store_unavailable"
+        assert caught.value.log_fields == {"handoff_id": handoff_id(NOW)}
         (hazard,) = one.check().hazards
         assert hazard.code == "evicting_policy" and policy in hazard.text
         assert admin.dbsize() == 0
@@ -757,8 +760,16 @@ def test_a_pool_that_makes_wait_is_left_in_time(shared_server: RedisServer, admi
     asyncio.run(wait())
 
 
+class SlowPool(redis.asyncio.ConnectionPool):
+    """A pool that takes a moment to take a connection back, in which a task may be cancelled."""
+
+    async def release(self, connection: Any) -> None:
+        await asyncio.sleep(0)
+        await super().release(connection)
+
+
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "in batches"])
-@pytest.mark.parametrize("kind", ["plain", "blocking"])
+@pytest.mark.parametrize("kind", ["plain", "blocking", "slow"])
 def test_cancelled_tasks_never_cross_talk(shared_server: RedisServer, admin: Any, together: bool, kind: str) -> None:
     """Tasks are cancelled at random moments: no other is ever given their answer, and no connection is lost."""
     chance = random.Random(f"{together} {kind}")
@@ -767,6 +778,8 @@ def test_cancelled_tasks_never_cross_talk(shared_server: RedisServer, admin: Any
         pool: Any = redis.asyncio.ConnectionPool.from_url(shared_server.url, max_connections=4)
         if kind == "blocking":
             pool = redis.asyncio.BlockingConnectionPool.from_url(shared_server.url, max_connections=2, timeout=5)
+        if kind == "slow":
+            pool = SlowPool.from_url(shared_server.url, max_connections=4)
         async with redis.asyncio.Redis(connection_pool=pool) as client, AsyncRedisReplayStore(client) as store:
             cancelled = 0
             for turn in range(400):
@@ -814,6 +827,102 @@ def test_all_tasks_cancelled_at_once_leave_a_working_store(shared_server: RedisS
                 assert {answer.holder for answer in told} == {redemption_id(1)}
 
     asyncio.run(cancel_all())
+
+
+class CutShort:
+    """A pool, and its only connection, that is interrupted before the second answer and does nothing about it."""
+
+    def __init__(self, interruption: BaseException) -> None:
+        self.interruption = interruption
+        self.done: list[str] = []
+        self.send_packed_command = self.pack_commands = lambda commands: commands
+
+    def get_connection(self) -> CutShort:
+        return self
+
+    def read_response(self, **settings: object) -> object:
+        self.done.append("read")
+        if self.done == ["read", "read"]:
+            raise self.interruption
+        return b"OK"
+
+    def disconnect(self) -> None:
+        self.done.append("disconnect")
+
+    def release(self, connection: object) -> None:
+        assert connection is self
+        self.done.append("release")
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), redis.ConnectionError()])
+def test_a_connection_with_an_answer_left_is_closed(interruption: BaseException) -> None:
+    """Whatever interrupts a consume between its answers, the connection is closed before the next caller gets it."""
+    # A fake, because the driver's own connections close themselves in the cases that can be provoked.
+    pool = CutShort(interruption)
+    with pytest.raises(type(interruption)):
+        exchange(pool, _asked())
+    assert pool.done == ["read", "read", "disconnect", "release"]
+
+
+class AwaitedCutShort:
+    """`CutShort`, awaited."""
+
+    def __init__(self, pool: CutShort) -> None:
+        self.pool = pool
+        self.pack_commands = pool.pack_commands
+
+    async def get_connection(self) -> AwaitedCutShort:
+        return self
+
+    async def send_packed_command(self, commands: object) -> None:
+        await asyncio.sleep(0)
+
+    async def read_response(self, **settings: object) -> object:
+        return self.pool.read_response()
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        self.pool.disconnect()
+
+    async def release(self, connection: object) -> None:
+        self.pool.release(self.pool)
+
+
+@pytest.mark.parametrize("interruption", [asyncio.CancelledError(), redis.ConnectionError()])
+def test_an_awaited_connection_with_an_answer_left_is_closed(interruption: BaseException) -> None:
+    """Whatever interrupts an awaited consume between its answers, its connection is closed, too."""
+    pool = CutShort(interruption)
+
+    async def use() -> None:
+        client: Any = redis.asyncio.Redis()
+        client.connection_pool = AwaitedCutShort(pool)
+        with pytest.raises(type(interruption)):
+            await AsyncRedisReplayStore(client)._exchange([_asked()])
+
+    asyncio.run(use())
+    assert pool.done == ["read", "read", "disconnect", "release"]
+
+
+@pytest.mark.filterwarnings("ignore")  # of a connection whose event loop has ended
+def test_a_connection_of_an_ended_event_loop_is_in_doubt(shared_server: RedisServer, admin: Any) -> None:
+    """Where the client still has connections of an event loop that ended, a consume is in doubt at worst."""
+
+    def use_thrice() -> set[str]:
+        client = redis.asyncio.Redis.from_url(shared_server.url)
+        store = AsyncRedisReplayStore(client)
+
+        async def use(number: int) -> str:
+            try:
+                return (await store.consume(handoff_id(NOW), **entry(number))).holder
+            except ReplayStoreError:
+                return redemption_id(1)
+            finally:
+                if number == 3:
+                    await client.aclose()
+
+        return {asyncio.run(use(number)) for number in (1, 2, 3)}
+
+    assert use_thrice() == {redemption_id(1)}
+    gc.collect()
 
 
 def test_a_store_outlives_event_loops(shared_server: RedisServer, admin: Any) -> None:
@@ -952,6 +1061,42 @@ def test_a_hung_node_is_given_up_in_time(open_one: OpenOne) -> None:
         for handoff in ids:
             assert settle(lambda handoff=handoff: one.consume(handoff, **entry(1))).holder == redemption_id(1)  # type: ignore[misc]
             assert one.consume(handoff, **entry(2)).holder == redemption_id(1)
+
+
+def test_an_unreachable_cluster_is_in_doubt(open_one: OpenOne) -> None:
+    """Without any of its nodes a cluster gives no answer, the first time nor later."""
+    with RedisCluster() as cluster:
+        one = open_one(cluster.url, cluster=True)
+        one.consume(handoff_id(NOW), **entry(1))
+        for node in cluster.nodes:
+            node.kill()
+        for act in [lambda: one.consume(handoff_id(NOW), **entry(1))] * 3 + [one.check, one.stats]:
+            assert timed(act) < 2 + SLACK
+
+
+def test_another_node_takes_over(open_one: OpenOne) -> None:
+    """When a node has died and another serves its slots, the store finds it by itself."""
+    with RedisCluster() as cluster:
+        one = open_one(cluster.url, cluster=True)
+        ids = handoff_ids(12)
+        for handoff in ids[:6]:
+            one.consume(handoff, **entry(1))
+        cluster.nodes[1].kill()
+        survivors = [connect(cluster.nodes[number].url) for number in (0, 2)]
+        lost = range(16384 // 3, 2 * 16384 // 3)
+        for survivor in survivors:
+            survivor.execute_command("CLUSTER DELSLOTS", *lost)
+        survivors[0].execute_command("CLUSTER ADDSLOTS", *lost)
+        survivors[0].execute_command("CLUSTER BUMPEPOCH")
+        deadline = time.monotonic() + 20
+        while any(survivor.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for survivor in survivors):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for survivor in survivors:
+            survivor.close()
+        for handoff in ids[6:]:
+            assert settle(lambda handoff=handoff: one.consume(handoff, **entry(1))).holder == redemption_id(1)  # type: ignore[misc]
+            assert settle(lambda handoff=handoff: one.consume(handoff, **entry(2))).holder == redemption_id(1)  # type: ignore[misc]
 
 
 def test_a_cluster_that_is_down_is_reported(open_one: OpenOne) -> None:

@@ -28,6 +28,8 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.replay import StoreReport, StoreStats
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
+from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
+from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
 
@@ -94,8 +96,24 @@ async def redeem() -> None:
 
 
 # The shipped stores follow the protocols, and so may anybody's.
-stores: list[ReplayStore] = [MemoryReplayStore(), SQLiteReplayStore("a.db")]
-async_stores: list[AsyncReplayStore] = [AsyncMemoryReplayStore(), AsyncSQLiteReplayStore("a.db")]
+pool, async_pool = psycopg_pool.ConnectionPool(""), psycopg_pool.AsyncConnectionPool("")
+client, async_client = redis.Redis(), redis.asyncio.Redis()
+stores: list[ReplayStore] = [
+    MemoryReplayStore(),
+    SQLiteReplayStore("a.db", outbox=True),
+    PostgresReplayStore(pool, outbox=True),
+    RedisReplayStore(client),
+]
+async_stores: list[AsyncReplayStore] = [
+    AsyncMemoryReplayStore(),
+    AsyncSQLiteReplayStore("a.db", outbox=True),
+    AsyncPostgresReplayStore(async_pool, outbox=True),
+    AsyncRedisReplayStore(async_client),
+]
+assert_type(PostgresReplayStore(pool).check(), StoreReport)
+assert_type(RedisReplayStore(client).stats(), StoreStats)
+AsyncPostgresReplayStore(pool)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+RedisReplayStore(async_client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 class OwnStore:
