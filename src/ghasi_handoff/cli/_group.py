@@ -17,6 +17,7 @@ from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._demo import demo
 from ghasi_handoff.cli._keys import keys
 from ghasi_handoff.cli._output import printable
+from ghasi_handoff.cli._store import store
 from ghasi_handoff.cli._tokens import inspect_, mint, redeem, signing_string, verify
 
 if TYPE_CHECKING:
@@ -92,5 +93,5 @@ def main(ctx: click.Context) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (demo, keys, mint, inspect_, verify, redeem, signing_string):
+for _command in (demo, keys, mint, inspect_, verify, redeem, signing_string, store):
     main.add_command(_command)

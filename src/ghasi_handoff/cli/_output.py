@@ -38,10 +38,12 @@ class Answer:
     Attributes:
         facts: For ``--json``: one object, with the same names each time.
         text: For people. Bytes are written exactly as they are.
+        status: The exit code.
     """
 
     facts: Mapping[str, object]
     text: str | bytes
+    status: int = 0
 
 
 def answers(command: Callable[..., Answer]) -> Callable[..., None]:
@@ -62,6 +64,8 @@ def answers(command: Callable[..., Answer]) -> Callable[..., None]:
             write_json({"ok": True, **answer.facts})
         else:
             write(answer.text)
+        if answer.status != 0:
+            raise click.exceptions.Exit(answer.status)
 
     return run
 

@@ -803,6 +803,8 @@ def _translated(exc: Exception, *, lost: bool) -> ReplayStoreError | _LostConnec
     text = "PostgreSQL: " + ": ".join(part for part in (type(exc).__name__, state, primary) if part)
     if isinstance(exc, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
         text += "; run create_schema(), `ghasi-handoff store init`, or the migration"
+    elif isinstance(exc, psycopg_pool.PoolTimeout):
+        text += ": no connection within the timeout: the server is not to be reached, or others hold the whole pool"
     error = ReplayStoreError(text)
     error.__cause__ = exc
     return _LostConnectionError(error) if lost else error

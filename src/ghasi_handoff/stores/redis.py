@@ -556,9 +556,9 @@ class RedisReplayStore:
 
     def _exchange(self, asked: Ask) -> tuple[object, object]:
         if self._single is not None:
-            return _exchange(self._single.connection_pool, asked)
+            return exchange(self._single.connection_pool, asked)
         node = self._cluster.get_node_from_key(asked.key)
-        answers = _exchange(self._cluster.get_redis_connection(node).connection_pool, asked)
+        answers = exchange(self._cluster.get_redis_connection(node).connection_pool, asked)
         if not any(isinstance(answer, _REDIRECTIONS) for answer in answers):
             return answers
         # The slot moves, or has moved. redis-py follows, but waits for each command, so this isn't the usual way.
@@ -570,7 +570,7 @@ class RedisReplayStore:
         return set_answer, get_answer
 
 
-def _exchange(pool: Any, asked: Ask) -> tuple[object, object]:
+def exchange(pool: Any, asked: Ask) -> tuple[object, object]:
     """Both commands and both answers over one connection. A pipeline, without what it adds."""
     connection = pool.get_connection()
     answers: list[object] = []
