@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import MovedError
 from redis.retry import Retry
 
 from . import server_watcher
@@ -76,7 +77,7 @@ def test_cluster_has_all_slots() -> None:
                 for number in range(50):
                     try:
                         client.set(f"key {number}", number)
-                    except redis.exceptions.MovedError:
+                    except MovedError:
                         continue  # another node's
                     taken.append((number, node))
     assert sorted(number for number, _ in taken) == list(range(50))

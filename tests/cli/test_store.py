@@ -66,8 +66,7 @@ def test_people_are_told_the_same(url: str) -> None:
 
 def test_url_may_come_from_the_environment(tmp_path: Path) -> None:
     """A URL with a password need not be on a command line."""
-    environment = {"GHASI_HANDOFF_STORE_URL": f"sqlite:///{tmp_path}/replay.db"}
-    assert answer("init", **environment)["ok"] is True
+    assert answer("init", GHASI_HANDOFF_STORE_URL=f"sqlite:///{tmp_path}/replay.db")["ok"] is True
     assert answer("init", status=2)["code"] == "configuration"
 
 
