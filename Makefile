@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-one test-others lint types contracts docs bench vectors lock clean
+.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth vectors lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -58,8 +58,20 @@ contracts: $(VENV)/.dev  ## layers and purity: import-linter
 docs: $(VENV)/.dev  ## the documentation site, into site/; a warning is an error
 	$(BIN)/zensical build --clean --strict
 
-bench: $(VENV)/.test  ## benchmarks: ratios within one process
+bench:  ## benchmarks: ratios within one process; peers, stores, growth (the last needs a quarter of an hour and 8 GB of disk)
+	@$(MAKE) --no-print-directory bench-peers
+	@$(MAKE) --no-print-directory bench-stores BENCH_ARGS=
+	@$(MAKE) --no-print-directory bench-growth BENCH_ARGS=
+
+bench-peers: $(VENV)/.test
 	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
+
+# With BENCH_ARGS="--out docs" these two also write the figures and plots of the documentation, for which they need .dev.
+bench-stores: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
+	$(BIN)/python -m benchmarks.stores $(BENCH_ARGS)
+
+bench-growth: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
+	$(BIN)/python -m benchmarks.growth $(BENCH_ARGS)
 
 vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py
