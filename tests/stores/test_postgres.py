@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption
+from ghasi_handoff.stores import postgres
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _array
 from tests.servers import PostgresServer
 
@@ -255,6 +256,25 @@ def test_purge_runs_in_chunks_and_tells(store: PostgresReplayStore, postgres_url
     assert len(told) > 1
     assert told == sorted(told)
     assert told[-1] == 5000
+
+
+def test_no_statement_of_a_purge_reads_the_whole_table(store: PostgresReplayStore, postgres_url: str) -> None:
+    """Newest and oldest id, the end of a chunk and its removal are found by the primary key, however many entries there are."""
+    ask(
+        postgres_url,
+        "INSERT INTO handoff_replay_log SELECT ('01000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'a', 'b', 1"
+        " FROM generate_series(1, 20000) AS n",
+    )
+    ask(postgres_url, "ANALYZE handoff_replay_log")
+    low, high = handoff_id(0), "01000000-0000-7000-8000-000000000010"
+    for statement, arguments in (
+        (postgres._NEWEST, ()),
+        (postgres._OLDEST, ()),
+        (postgres._CHUNK_END, (low, high, 10)),
+        (postgres._PURGE, (low, high)),
+    ):
+        plan = "\n".join(line for (line,) in ask(postgres_url, f"EXPLAIN {statement}", *arguments))
+        assert "Seq Scan" not in plan, plan
 
 
 def test_id_below_the_mark_is_refused_without_a_trace(store: PostgresReplayStore, postgres_url: str) -> None:

@@ -178,8 +178,9 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS r (id,
 WHERE (SELECT count(*) FROM handoff_replay_refused x WHERE x.handoff_id = r.id AND x.scope = r.of_scope) < 8
 ON CONFLICT DO NOTHING
 """
-_NEWEST: Final = "SELECT handoff_id::text FROM handoff_replay_log ORDER BY handoff_id DESC LIMIT 1"
-_OLDEST: Final = "SELECT handoff_id::text FROM handoff_replay_log ORDER BY handoff_id LIMIT 1"
+# Qualified: ORDER BY handoff_id would mean the text that is put out, and would sort the whole table.
+_NEWEST: Final = "SELECT l.handoff_id::text FROM handoff_replay_log l ORDER BY l.handoff_id DESC LIMIT 1"
+_OLDEST: Final = "SELECT l.handoff_id::text FROM handoff_replay_log l ORDER BY l.handoff_id LIMIT 1"
 _RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = %s WHERE purged_before < %s"
 # A chunk begins where the last one ended, and its end is a value, not a subquery: otherwise each chunk would read the
 # whole table, and all that was removed before it.
