@@ -9,6 +9,7 @@ block follows from its language alone, and a language that is not in the table a
   for any lines.
 - ``json``, ``toml`` and ``ini`` must parse.
 - ``sh`` holds commands that a test cannot run. Each has to be of a known kind that can be looked up instead.
+- ``sql`` must be the migration of the PostgreSQL store, word by word.
 - ``abnf`` belongs in the specification, where tests/docs/test_grammar.py turns it into a recogniser.
 - ``text`` is output or a drawing.
 """
@@ -148,6 +149,13 @@ def check_abnf(example: Example) -> str | None:
     return None if here == "docs/spec/v1.md" else "a grammar belongs in docs/spec/v1.md, where it is tested"
 
 
+def check_sql(example: Example) -> str | None:
+    """The only SQL is the migration, and it must be the one that the library runs."""
+    from ghasi_handoff.stores.postgres import SCHEMA
+
+    return None if str(example.parsed).strip() == SCHEMA.strip() else "this is not ghasi_handoff.stores.postgres.SCHEMA"
+
+
 def is_make_target(target: str) -> str:
     """Why `target` is no target of the Makefile, or nothing."""
     found = re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
@@ -176,6 +184,7 @@ EVALUATORS: Final[dict[str, Callable[[Example], str | None]]] = {
     "ini": check_ini,
     "sh": check_lookup,
     "abnf": check_abnf,
+    "sql": check_sql,
     "text": lambda example: None,
 }
 

@@ -16,7 +16,7 @@ import pytest
 import ghasi_handoff
 from ghasi_handoff import _encoding, _mint, _token, _verify, errors, keys
 from ghasi_handoff.cli import main
-from ghasi_handoff.stores import _deadline, memory, sqlite
+from ghasi_handoff.stores import _deadline, memory, postgres, redis, sqlite
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -135,9 +135,9 @@ def test_every_public_name_is_in_the_reference() -> None:
         for match in OBJECT.finditer(page.read_text("utf-8"))
     ]
     public = set(ghasi_handoff.__all__) - {"__version__"}
-    public |= {f"stores.memory.{name}" for name in memory.__all__} | {
-        f"stores.sqlite.{name}" for name in sqlite.__all__
-    }
+    for store in (memory, postgres, redis, sqlite):
+        public |= {f"stores.{store.__name__.rpartition('.')[2]}.{name}" for name in store.__all__ if name != "SCHEMA"}
+    public |= {"replay.Hazard", "replay.StoreReport", "replay.StoreStats"}
     assert sorted(described) == sorted(public | {"keyfile.load", "keyfile.save"})
 
 
