@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar
 from uuid import UUID
@@ -533,13 +533,13 @@ class _InUse:
         """Shut the socket down: whoever waits on it is told at once that the connection is lost."""
         with self._lock:  # held, so that a connection that went back to the pool is never hit
             connection = self._connection
-            if connection is None or connection.closed:
+            if connection is None:
                 return
-            with socket.socket(fileno=os.dup(connection.fileno())) as copy:
-                try:
+            try:
+                with socket.socket(fileno=os.dup(connection.fileno())) as copy:
                     copy.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    return  # the other side was quicker
+            except (psycopg.Error, OSError):
+                return  # the other side was quicker: it is lost already
 
 
 class _Borrowed:
@@ -578,7 +578,8 @@ class _Borrowed:
         if connection is not None:
             # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
             if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                connection.autocommit = False
+                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
+                    connection.autocommit = False
             self._pool.putconn(connection)
 
 
@@ -617,7 +618,8 @@ class _AsyncBorrowed:
         connection, self._connection = self._connection, None
         if connection is not None:
             if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                await connection.set_autocommit(False)
+                with suppress(psycopg.OperationalError):
+                    await connection.set_autocommit(False)
             await self._pool.putconn(connection)
 
 

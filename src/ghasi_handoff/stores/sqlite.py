@@ -305,7 +305,7 @@ class SQLiteReplayStore:
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as exc:
-            raise ReplayStoreError(f"SQLite: {_error_name(exc)}: {exc}") from exc
+            raise ReplayStoreError(f"SQLite: {_error_text(exc)}") from exc
 
     @contextmanager
     def _session(self, deadline: float | None = None) -> Generator[sqlite3.Connection]:
@@ -329,7 +329,7 @@ class SQLiteReplayStore:
         except (sqlite3.Error, OSError) as exc:
             # Whatever it was, the next call starts from a fresh connection, and so from what is really on disk.
             self._discard()
-            raise ReplayStoreError(f"SQLite: {_error_name(exc)}: {exc}") from exc
+            raise ReplayStoreError(f"SQLite: {_error_text(exc)}") from exc
         finally:
             self._lock.release()
 
@@ -341,7 +341,7 @@ class SQLiteReplayStore:
                 "the SQLite file was replaced or removed while in use; restart every process that uses it"
             )
         if self._connection is None:
-            if _identity(self._path) in _files_of_the_parent:
+            if _files_of_the_parent and _identity(self._path) in _files_of_the_parent:
                 raise ReplayStoreError("the SQLite file was in use at the fork of this process; restart the process")
             self._connection = _open(self._path, deadline)
             self._file = _identity(self._path)
@@ -602,8 +602,11 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _error_name(exc: sqlite3.Error | OSError) -> str:
-    return getattr(exc, "sqlite_errorname", "") or type(exc).__name__
+def _error_text(exc: sqlite3.Error | OSError) -> str:
+    """The error without the path, which an OSError's own text has: a token may have been given for one by mistake."""
+    if isinstance(exc, OSError):
+        return f"{type(exc).__name__}: {exc.strerror}"
+    return f"{getattr(exc, 'sqlite_errorname', '') or type(exc).__name__}: {exc}"
 
 
 def _milliseconds_left(deadline: float) -> int:

@@ -1,0 +1,1 @@
+"""Faults of real stores: what was acknowledged, in doubt, forgotten, and whether a handoff ever had two holders."""
