@@ -31,6 +31,7 @@ CALLERS: Final = 9
 SLACK_SECONDS: Final = 2.0
 
 _numbers = itertools.count(1)
+_purges = itertools.count()
 
 
 def call(number: int, by: int, *, minted: int | None = None) -> Call:
@@ -134,7 +135,7 @@ def pool_exhausted(server: PostgresServer) -> Tally:
 def client_killed(url: str) -> Tally:
     """Kill -9 of a process between two consumes, or between a consume and its answer."""
     ledger, start = Ledger(), next(_numbers) * 1_000_000
-    calls = [call(start + number, 1) for number in range(400)]
+    calls = [call(start + number, 1) for number in range(4000)]
     with client(url, "load") as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -162,7 +163,8 @@ def client_killed(url: str) -> Tally:
 
 def stalled_past_retention(url: str) -> Tally:
     """A process is stopped with an entry in its hand; when it goes on, its handoff was redeemed and purged long ago."""
-    number, now = next(_numbers) * 1_000_000, int(time.time())
+    number = next(_numbers) * 1_000_000
+    now = int(time.time()) + 200 * next(_purges)  # each trial beyond the mark that the last one left
     old = call(number, 1, minted=now - HORIZON - 100)
     ledger = Ledger()
     with opened(url) as store, client(url, "stall") as process:
