@@ -13,10 +13,17 @@ from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, R
 
 __all__ = [
     "HORIZON_SECONDS",
+    "AsyncOutbox",
     "AsyncReplayStore",
     "Consumption",
     "Hazard",
+    "Outbox",
+    "OutboxEntry",
+    "OutboxStats",
+    "ReplayRecord",
+    "ReplayRefusal",
     "ReplayStore",
+    "ReplayTrace",
     "StoreGuarantees",
     "StoreReport",
     "StoreStats",
@@ -27,6 +34,8 @@ __all__ = [
 HORIZON_SECONDS: Final = 3600 + 2 * 60 + 120
 # An entry that a purge could have removed this long ago means that no purge runs.
 PURGE_OVERDUE_SECONDS: Final = 24 * 3600
+# A worker leaves an entry alone for so long after its redemption: the service itself is calling the issuer then.
+OUTBOX_DELAY_SECONDS: Final = 3
 # How far a store's clock may be from ours before `check` reports it: the default leeway of a verifier.
 DEFAULT_LEEWAY: Final = timedelta(seconds=10)
 
@@ -120,6 +129,162 @@ class StoreStats:
     refused: int | None
     outbox: int | None
     size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A redemption of which the issuer has not been told for certain.
+
+    Attributes:
+        handoff_id: The handoff.
+        scope: The issuer, LF, the audience.
+        redemption_id: Who redeemed.
+        consumed_at: When, Unix seconds by the clock of the caller that won.
+        attempts: How often a worker has taken it for delivery.
+        due_at: Not to be taken before this time, Unix seconds. A worker that takes it moves this ahead.
+        dead_at: When delivery was given up, Unix seconds; None while it goes on.
+        outcome: What came of the last try, in one word; empty before the first.
+    """
+
+    handoff_id: str
+    scope: str
+    redemption_id: str
+    consumed_at: int
+    attempts: int
+    due_at: int
+    dead_at: int | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStats:
+    """How much waits in an outbox.
+
+    Attributes:
+        pending: Entries that are still to be delivered.
+        dead: Entries whose delivery was given up.
+        oldest_consumed_at: The oldest pending entry's redemption, Unix seconds; None if none is pending.
+    """
+
+    pending: int
+    dead: int
+    oldest_consumed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRecord:
+    """Who holds a handoff: one row of the replay log.
+
+    Attributes:
+        scope: The issuer, LF, the audience.
+        redemption_id: The holder.
+        consumed_at: Unix seconds.
+    """
+
+    scope: str
+    redemption_id: str
+    consumed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRefusal:
+    """A replay that was refused, as far as it was noted.
+
+    Attributes:
+        scope: The issuer, LF, the audience.
+        redemption_id: Who tried.
+        refused_at: Unix seconds.
+    """
+
+    scope: str
+    redemption_id: str
+    refused_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayTrace:
+    """Everything that a store knows of one handoff, for support. No decision reads it.
+
+    Attributes:
+        records: Who holds it, in each scope.
+        refusals: Who else tried, oldest first.
+        outbox: What is still to be delivered.
+    """
+
+    records: tuple[ReplayRecord, ...]
+    refusals: tuple[ReplayRefusal, ...]
+    outbox: tuple[OutboxEntry, ...]
+
+
+class Outbox(Protocol):
+    """The redemptions of which the issuer is still to be told. A store writes each in the consume's transaction."""
+
+    def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
+        """Take up to `limit` entries that are due; no other worker gets them for `seconds`, unless settled before.
+
+        Args:
+            now: Unix seconds.
+            limit: At most so many, the longest due first.
+            seconds: A worker that dies gives its entries back after this time.
+            whether_due: False takes entries before their time, too.
+        """
+        ...
+
+    def settle(self, handoff_id: str, scope: str, redemption_id: str) -> bool:
+        """Remove an entry: the issuer has given its final answer. Whether it was there."""
+        ...
+
+    def postpone(self, entry: OutboxEntry, *, due_at: int, outcome: str) -> None:
+        """Try `entry` again at `due_at`."""
+        ...
+
+    def bury(self, entry: OutboxEntry, *, dead_at: int, outcome: str) -> None:
+        """Give up on `entry`, but keep it: an operator decides."""
+        ...
+
+    def revive(self) -> int:
+        """Make every entry that was given up due again. How many there were."""
+        ...
+
+    def entries(self, *, limit: int) -> list[OutboxEntry]:
+        """Up to `limit` entries, the dead ones first, then the oldest. Changes nothing."""
+        ...
+
+    def stats(self) -> OutboxStats:
+        """How much waits."""
+        ...
+
+
+class AsyncOutbox(Protocol):
+    """`Outbox` for asyncio."""
+
+    async def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
+        """As `Outbox.lease`."""
+        ...
+
+    async def settle(self, handoff_id: str, scope: str, redemption_id: str) -> bool:
+        """As `Outbox.settle`."""
+        ...
+
+    async def postpone(self, entry: OutboxEntry, *, due_at: int, outcome: str) -> None:
+        """As `Outbox.postpone`."""
+        ...
+
+    async def bury(self, entry: OutboxEntry, *, dead_at: int, outcome: str) -> None:
+        """As `Outbox.bury`."""
+        ...
+
+    async def revive(self) -> int:
+        """As `Outbox.revive`."""
+        ...
+
+    async def entries(self, *, limit: int) -> list[OutboxEntry]:
+        """As `Outbox.entries`."""
+        ...
+
+    async def stats(self) -> OutboxStats:
+        """As `Outbox.stats`."""
+        ...
 
 
 @runtime_checkable

@@ -125,7 +125,7 @@ def pool_exhausted(server: PostgresServer) -> Tally:
     with opened(server.url, timeout=0.5) as store:
         with load(store, ledger), ExitStack() as held:
             for _ in range(4):
-                held.enter_context(store._pool.connection(timeout=5))
+                held.enter_context(store._pool._pool.connection(timeout=5))
             time.sleep(1.2)
         answering(store)
     with opened(server.url) as judge:

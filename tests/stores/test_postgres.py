@@ -78,7 +78,7 @@ def test_schema_is_made_once_however_often_it_is_asked_for(pool: ConnectionPool[
     store.consume(handoff_id(NOW), **entry(1))
     store.create_schema()
     assert_held(store, [handoff_id(NOW)], 1)
-    assert ask(postgres_url, "SELECT schema_version, purged_before FROM handoff_replay_mark") == [(1, 0)]
+    assert ask(postgres_url, "SELECT schema_version, purged_before FROM handoff_replay_mark") == [(2, 0)]
     store.close()
 
 
@@ -98,8 +98,8 @@ def test_without_a_schema_the_error_says_what_to_do(pool: ConnectionPool[Any]) -
 
 def test_schema_of_another_version_is_refused(store: PostgresReplayStore, postgres_url: str) -> None:
     """A schema that a later release has changed is neither overwritten nor taken for this one's."""
-    ask(postgres_url, "UPDATE handoff_replay_mark SET schema_version = 2")
-    with pytest.raises(ReplayStoreError, match="version 2"):
+    ask(postgres_url, "UPDATE handoff_replay_mark SET schema_version = 3")
+    with pytest.raises(ReplayStoreError, match="version 3"):
         store.create_schema()
     assert "schema_version" in {hazard.code for hazard in store.check().hazards}
 
@@ -363,7 +363,7 @@ def test_a_full_pool_ends_in_an_error_in_time(postgres_url: str) -> None:
 
 def test_dead_connections_of_the_pool_are_passed_over(store: PostgresReplayStore, postgres_url: str) -> None:
     """After every connection was cut, as by a restart, the very next consume is answered."""
-    pool = store._pool
+    pool = store._pool._pool
     held = [pool.getconn() for _ in range(4)]
     for connection in held:
         pool.putconn(connection)
@@ -570,5 +570,5 @@ def test_closed_store_refuses(store: PostgresReplayStore, postgres_url: str) -> 
     """A closed store refuses, and its pool is still the application's to use."""
     store.close()
     assert_refused(store, handoff_id(NOW), entry(1))
-    with store._pool.connection() as connection:
+    with store._pool._pool.connection() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -33,7 +33,7 @@ class WithItsPool(PostgresReplayStore):
     @override
     def close(self) -> None:
         super().close()
-        self._pool.close()
+        self._pool._pool.close()
 
 
 class AsyncWithItsPool(AsyncPostgresReplayStore):
@@ -41,14 +41,14 @@ class AsyncWithItsPool(AsyncPostgresReplayStore):
 
     @override
     async def consume(self, *args: Any, **kwargs: Any) -> Consumption:
-        if self._pool.closed:
-            await self._pool.open()
+        if self._pool._pool.closed:
+            await self._pool._pool.open()
         return await super().consume(*args, **kwargs)
 
     @override
     async def aclose(self) -> None:
         await super().aclose()
-        await self._pool.close()
+        await self._pool._pool.close()
 
 
 class TestPostgres(ReplayStoreConformance):

@@ -110,7 +110,7 @@ def test_old_sqlite_is_refused(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> N
 def test_commits_are_durable(sqlite_store: SQLiteReplayStore) -> None:
     """The store's connection is in write-ahead mode and waits for the disk at each commit (synchronous=FULL)."""
     sqlite_store.consume(handoff_id(NOW), **entry())
-    connection = sqlite_store._connection
+    connection = sqlite_store._file._connection
     assert connection is not None
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -139,7 +139,7 @@ def test_tables_are_strict_and_keyed(path: str, sqlite_store: SQLiteReplayStore)
 def test_file_states_its_version(path: str, sqlite_store: SQLiteReplayStore) -> None:
     """The file says which version of the tables it has, for a later release to know."""
     sqlite_store.purge(NOW)
-    assert rows(path, "PRAGMA user_version") == [(1,)]
+    assert rows(path, "PRAGMA user_version") == [(2,)]
 
 
 # Threads and processes

@@ -36,7 +36,7 @@ def test_sound_file_has_no_hazard(path: str) -> None:
         report = store.check()
     assert report.ok
     assert report.server == f"SQLite {sqlite3.sqlite_version}"
-    assert report.settings == {"journal_mode": "wal", "synchronous": "2", "schema_version": "1"}
+    assert report.settings == {"journal_mode": "wal", "synchronous": "2", "schema_version": "2"}
 
 
 def test_file_out_of_write_ahead_mode_is_reported(path: str) -> None:
@@ -53,8 +53,8 @@ def test_file_out_of_write_ahead_mode_is_reported(path: str) -> None:
 def test_synchronous_below_full_is_reported(path: str, weaker: int) -> None:
     """A connection whose synchronous setting somebody lowered is reported."""
     with a_store(path) as store:
-        assert store._connection is not None
-        store._connection.execute(f"PRAGMA synchronous = {weaker}")
+        assert store._file._connection is not None
+        store._file._connection.execute(f"PRAGMA synchronous = {weaker}")
         assert codes(store.check()) == ["not_full"]
 
 

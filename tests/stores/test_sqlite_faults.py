@@ -195,7 +195,7 @@ def test_missing_folder_is_refused_until_it_is_there(tmp_path: Path) -> None:
         assert store.consume(handoff_id(NOW), **entry(1)).first
 
 
-@pytest.mark.parametrize("version", [99, 2, -1])
+@pytest.mark.parametrize("version", [99, 3, -1])
 def test_tables_of_another_version_are_refused(path: str, sqlite_store: SQLiteReplayStore, version: int) -> None:
     """A file of another release's tables is refused, by name of the version, and not changed."""
     run(path, "CREATE TABLE another (release)", f"PRAGMA user_version = {version}")
@@ -247,7 +247,7 @@ def test_file_replaced_after_an_error_is_refused(path: str) -> None:
 def test_full_file_keeps_what_was_acknowledged(path: str, sqlite_store: SQLiteReplayStore) -> None:
     """When the file may not grow, what was acknowledged stays held, and what was refused is free once there is space."""
     sqlite_store.consume(handoff_id(NOW), **entry(1))
-    connection = sqlite_store._connection
+    connection = sqlite_store._file._connection
     assert connection is not None
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 3}")

@@ -7,30 +7,27 @@ that a stalled client could hold open in the middle of it.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar
+from typing import Any, Final, LiteralString, Self
 from uuid import UUID
 
-import psycopg
-import psycopg_pool
-from psycopg import AsyncConnection, Connection
-from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff._encoding import read_clock
 from ghasi_handoff._signing_string import handoff_id_seconds
-from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
+from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import (
     DEFAULT_LEEWAY,
+    OUTBOX_DELAY_SECONDS,
     Consumption,
     Hazard,
+    OutboxEntry,
+    ReplayRecord,
+    ReplayRefusal,
+    ReplayTrace,
     StoreGuarantees,
     StoreReport,
     StoreStats,
@@ -42,10 +39,22 @@ from ghasi_handoff.replay import (
 )
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome, TaskGroupCommit, ThreadedGroupCommit
+from ghasi_handoff.stores._postgres_outbox import OF_ONE, AsyncPostgresOutbox, PostgresOutbox
+from ghasi_handoff.stores._postgres_pool import (
+    LOCK_SCHEMA,
+    AsyncPostgresPool,
+    InUse,
+    LostConnectionError,
+    PostgresPool,
+    Row,
+    Steps,
+    drive,
+    drive_async,
+)
 
 __all__ = ["SCHEMA", "AsyncPostgresReplayStore", "PostgresReplayStore"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 PURGE_CHUNK: Final = 2000
 REFUSALS_KEPT_SECONDS: Final = 24 * 3600
 COUNTED_EXACTLY: Final = 100_000
@@ -74,12 +83,20 @@ CREATE TABLE IF NOT EXISTS handoff_outbox (
     consumed_at   bigint NOT NULL,
     PRIMARY KEY (handoff_id, scope)
 );
+-- When to deliver an entry next, and what became of the last try. An entry with dead_at is delivered no more.
+ALTER TABLE handoff_outbox
+    ADD COLUMN IF NOT EXISTS attempts integer NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS due_at   bigint  NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS dead_at  bigint,
+    ADD COLUMN IF NOT EXISTS outcome  text    NOT NULL DEFAULT '';
+CREATE INDEX IF NOT EXISTS handoff_outbox_due ON handoff_outbox (due_at) WHERE dead_at IS NULL;
 CREATE TABLE IF NOT EXISTS handoff_replay_mark (
     only_row       boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     schema_version integer NOT NULL,
     purged_before  bigint  NOT NULL
 );
-INSERT INTO handoff_replay_mark (schema_version, purged_before) VALUES (1, 0) ON CONFLICT DO NOTHING;
+INSERT INTO handoff_replay_mark (schema_version, purged_before) VALUES (2, 0) ON CONFLICT DO NOTHING;
+UPDATE handoff_replay_mark SET schema_version = 2 WHERE schema_version = 1;
 
 -- One handoff: who holds it from now on.
 CREATE OR REPLACE FUNCTION handoff_replay_consume_v1(
@@ -164,8 +181,6 @@ END
 $$;
 """
 
-# One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
-_LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
 _SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_replay_mark"
 _CONSUME: Final = "SELECT holder, holder_at, first FROM handoff_replay_consume_v1(%s, %s, %s, %s, %s, %s)"
 _CONSUME_MANY: Final = (
@@ -189,6 +204,10 @@ SELECT handoff_id FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id 
 ORDER BY handoff_id OFFSET %s LIMIT 1
 """
 _PURGE: Final = "DELETE FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s"
+_RECORDS_OF_ONE: Final = "SELECT scope, redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = %s"
+_REFUSALS_OF_ONE: Final = (
+    "SELECT scope, redemption_id, refused_at FROM handoff_replay_refused WHERE handoff_id = %s ORDER BY refused_at"
+)
 _PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < %s"
 _SETTINGS: Final = """
 SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'),
@@ -207,11 +226,6 @@ SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = 'handoff_replay_log':
        (SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(
             ARRAY['handoff_replay_log', 'handoff_replay_refused', 'handoff_outbox', 'handoff_replay_mark']) AS name)
 """
-
-_Row: TypeAlias = tuple[Any, ...]
-_T = TypeVar("_T")
-# Yields a statement and its arguments, is sent the rows; so that both stores take the same steps.
-_Steps: TypeAlias = Generator[tuple[LiteralString, Sequence[Any]], list[_Row], _T]
 
 
 class PostgresReplayStore:
@@ -241,14 +255,11 @@ class PostgresReplayStore:
         timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not isinstance(pool, ConnectionPool):
-            raise ConfigurationError(f"pool must be a psycopg_pool.ConnectionPool, not {type(pool).__name__}")
-        self._pool = pool
-        self._outbox = bool(outbox)
         self._timeout = timeout_seconds(timeout)
+        self._pool = PostgresPool(pool, self._timeout)
+        self._outbox = PostgresOutbox(self._pool, OUTBOX_DELAY_SECONDS) if outbox else None
         self._clock = clock
-        self._owner = _PoolOwner(pool)
-        self._in_use = _InUse()
+        self._in_use = InUse()
         self._commits = ThreadedGroupCommit(
             self._run, self._note, self._in_use.cut, timeout=self._timeout, product="PostgreSQL"
         )
@@ -264,14 +275,19 @@ class PostgresReplayStore:
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
         return self._commits.consume(Entry(handoff_id, scope, redemption_id, consumed_at))
 
+    @property
+    def outbox(self) -> PostgresOutbox | None:
+        """The outbox, if this store writes one."""
+        return self._outbox
+
     def create_schema(self) -> None:
         """Make the tables and the function, if they are not there. Safe to repeat, and from many processes at once.
 
         Raises:
             ReplayStoreError: The database refused, or has a schema of another version.
         """
-        with self._session() as connection, connection.transaction():
-            connection.execute(_LOCK_SCHEMA)
+        with self._pool.session() as connection, connection.transaction():
+            connection.execute(LOCK_SCHEMA)
             connection.execute(SCHEMA)
             _require_version(connection.execute(_SCHEMA_VERSION).fetchone())
 
@@ -290,12 +306,12 @@ class PostgresReplayStore:
         removed = 0
         start: UUID | None = UUID(int=0)
         while start is not None:
-            with self._session() as connection, connection.transaction():
-                count, start = _drive(_purge_steps(seconds, start), connection)
+            with self._pool.session() as connection, connection.transaction():
+                count, start = drive(_purge_steps(seconds, start), connection)
             removed += count
             if progress is not None:
                 progress(removed)
-        with self._session() as connection:
+        with self._pool.session() as connection:
             connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
@@ -308,8 +324,8 @@ class PostgresReplayStore:
         Raises:
             ReplayStoreError: The server cannot be asked.
         """
-        with self._session() as connection:
-            return _drive(_check_steps(self._clock, leeway), connection)
+        with self._pool.session() as connection:
+            return drive(_check_steps(self._clock, leeway), connection)
 
     def stats(self) -> StoreStats:
         """How much the store holds.
@@ -317,8 +333,16 @@ class PostgresReplayStore:
         Raises:
             ReplayStoreError: The server cannot be asked, or has no schema.
         """
-        with self._session() as connection:
-            return _drive(_stats_steps(), connection)
+        with self._pool.session() as connection:
+            return drive(_stats_steps(), connection)
+
+    def trace(self, handoff_id: str) -> ReplayTrace:
+        """Everything that the tables hold of one handoff, for support. Changes nothing.
+
+        Raises:
+            ReplayStoreError: The server cannot be asked, or has no schema.
+        """
+        return self._pool.run(lambda: _trace_steps(handoff_id))
 
     def close(self) -> None:
         """End the batch in flight. The pool stays open. The store cannot be used afterwards."""
@@ -333,10 +357,10 @@ class PostgresReplayStore:
     def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
         while True:
             try:
-                with self._borrowed(deadline) as connection:
+                with self._pool.borrowed(deadline, self._in_use) as connection:
                     cursor = connection.cursor(row_factory=tuple_row)
-                    return _outcomes(entries, cursor.execute(*_statement(entries, self._outbox)).fetchall())
-            except _LostConnectionError as exc:
+                    return _outcomes(entries, cursor.execute(*_statement(entries, self._outbox is not None)).fetchall())
+            except LostConnectionError as exc:
                 if time.monotonic() >= deadline:
                     return exc.error
                 # The pool held a connection that had died, as all of them do when a server restarts. The next one is
@@ -346,30 +370,10 @@ class PostgresReplayStore:
 
     def _note(self, entries: Sequence[Entry], deadline: float) -> None:
         try:
-            with self._borrowed(deadline) as connection:
+            with self._pool.borrowed(deadline, self._in_use) as connection:
                 connection.execute(_NOTE, _columns(entries))
-        except (ReplayStoreError, _LostConnectionError):
+        except (ReplayStoreError, LostConnectionError):
             return  # best effort: the decision stands without the note
-
-    @contextmanager
-    def _session(self) -> Generator[Connection[Any]]:
-        """A connection for maintenance. Each statement of it may hang no longer than a minute in all."""
-        deadline = time.monotonic() + max(self._timeout, _MAINTENANCE_SECONDS)
-        in_use = _InUse()
-        guard = threading.Timer(deadline - time.monotonic(), in_use.cut)
-        guard.daemon = True
-        guard.start()
-        try:
-            with self._borrowed(time.monotonic() + self._timeout, in_use) as connection:
-                yield connection
-        except _LostConnectionError as exc:
-            raise exc.error from exc.error.__cause__
-        finally:
-            guard.cancel()
-
-    def _borrowed(self, deadline: float, in_use: _InUse | None = None) -> _Borrowed:
-        self._owner.check()
-        return _Borrowed(self._pool, max(0.001, deadline - time.monotonic()), in_use or self._in_use)
 
 
 class AsyncPostgresReplayStore:
@@ -398,14 +402,11 @@ class AsyncPostgresReplayStore:
         timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not isinstance(pool, AsyncConnectionPool):
-            raise ConfigurationError(f"pool must be a psycopg_pool.AsyncConnectionPool, not {type(pool).__name__}")
-        self._pool = pool
-        self._outbox = bool(outbox)
         self._timeout = timeout_seconds(timeout)
+        self._pool = AsyncPostgresPool(pool, self._timeout)
+        self._outbox = AsyncPostgresOutbox(self._pool, OUTBOX_DELAY_SECONDS) if outbox else None
         self._clock = clock
-        self._owner = _PoolOwner(pool)
-        self._in_use = _InUse()
+        self._in_use = InUse()
         self._commits = TaskGroupCommit(
             self._run, self._note, self._in_use.cut, timeout=self._timeout, product="PostgreSQL"
         )
@@ -421,10 +422,15 @@ class AsyncPostgresReplayStore:
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
         return await self._commits.consume(Entry(handoff_id, scope, redemption_id, consumed_at))
 
+    @property
+    def outbox(self) -> AsyncPostgresOutbox | None:
+        """The outbox, if this store writes one."""
+        return self._outbox
+
     async def create_schema(self) -> None:
         """As `PostgresReplayStore.create_schema`."""
-        async with self._session() as connection, connection.transaction():
-            await connection.execute(_LOCK_SCHEMA)
+        async with self._pool.session() as connection, connection.transaction():
+            await connection.execute(LOCK_SCHEMA)
             await connection.execute(SCHEMA)
             _require_version(await (await connection.execute(_SCHEMA_VERSION)).fetchone())
 
@@ -434,24 +440,28 @@ class AsyncPostgresReplayStore:
         removed = 0
         start: UUID | None = UUID(int=0)
         while start is not None:
-            async with self._session() as connection, connection.transaction():
-                count, start = await _drive_async(_purge_steps(seconds, start), connection)
+            async with self._pool.session() as connection, connection.transaction():
+                count, start = await drive_async(_purge_steps(seconds, start), connection)
             removed += count
             if progress is not None:
                 progress(removed)
-        async with self._session() as connection:
+        async with self._pool.session() as connection:
             await connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
     async def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
         """As `PostgresReplayStore.check`."""
-        async with self._session() as connection:
-            return await _drive_async(_check_steps(self._clock, leeway), connection)
+        async with self._pool.session() as connection:
+            return await drive_async(_check_steps(self._clock, leeway), connection)
 
     async def stats(self) -> StoreStats:
         """As `PostgresReplayStore.stats`."""
-        async with self._session() as connection:
-            return await _drive_async(_stats_steps(), connection)
+        async with self._pool.session() as connection:
+            return await drive_async(_stats_steps(), connection)
+
+    async def trace(self, handoff_id: str) -> ReplayTrace:
+        """As `PostgresReplayStore.trace`."""
+        return await self._pool.run(lambda: _trace_steps(handoff_id))
 
     async def aclose(self) -> None:
         """End this event loop's batch in flight. The pool stays open. The store cannot be used afterwards."""
@@ -466,11 +476,11 @@ class AsyncPostgresReplayStore:
     async def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
         while True:
             try:
-                async with self._borrowed(deadline) as connection:
+                async with self._pool.borrowed(deadline, self._in_use) as connection:
                     cursor = connection.cursor(row_factory=tuple_row)
-                    await cursor.execute(*_statement(entries, self._outbox))
+                    await cursor.execute(*_statement(entries, self._outbox is not None))
                     return _outcomes(entries, await cursor.fetchall())
-            except _LostConnectionError as exc:
+            except LostConnectionError as exc:
                 if asyncio.get_running_loop().time() >= deadline:
                     return exc.error
             except ReplayStoreError as exc:
@@ -478,192 +488,13 @@ class AsyncPostgresReplayStore:
 
     async def _note(self, entries: Sequence[Entry], deadline: float) -> None:
         try:
-            async with self._borrowed(deadline) as connection:
+            async with self._pool.borrowed(deadline, self._in_use) as connection:
                 await connection.execute(_NOTE, _columns(entries))
-        except (ReplayStoreError, _LostConnectionError):
+        except (ReplayStoreError, LostConnectionError):
             return  # best effort: the decision stands without the note
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncGenerator[AsyncConnection[Any]]:
-        loop = asyncio.get_running_loop()
-        in_use = _InUse()
-        guard = loop.call_later(max(self._timeout, _MAINTENANCE_SECONDS), in_use.cut)
-        try:
-            async with self._borrowed(loop.time() + self._timeout, in_use) as connection:
-                yield connection
-        except _LostConnectionError as exc:
-            raise exc.error from exc.error.__cause__
-        finally:
-            guard.cancel()
 
-    def _borrowed(self, deadline: float, in_use: _InUse | None = None) -> _AsyncBorrowed:
-        self._owner.check()
-        left = max(0.001, deadline - asyncio.get_running_loop().time())
-        return _AsyncBorrowed(self._pool, left, in_use or self._in_use)
-
-
-_MAINTENANCE_SECONDS: Final = 60.0
-_DRIVER_ERRORS: Final = (psycopg.Error, psycopg_pool.PoolClosed, OSError)
-
-
-class _LostConnectionError(Exception):
-    """The connection was lost: what became of the statement is unknown, and another connection may know."""
-
-    def __init__(self, error: ReplayStoreError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class _InUse:
-    """The connection that a batch uses now, and how to end its wait for a server that does not answer."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connection: Connection[Any] | AsyncConnection[Any] | None = None
-
-    def begin(self, connection: Connection[Any] | AsyncConnection[Any]) -> None:
-        with self._lock:
-            self._connection = connection
-
-    def end(self) -> None:
-        with self._lock:
-            self._connection = None
-
-    def cut(self) -> None:
-        """Shut the socket down: whoever waits on it is told at once that the connection is lost."""
-        with self._lock:  # held, so that a connection that went back to the pool is never hit
-            connection = self._connection
-            if connection is None:
-                return
-            try:
-                with socket.socket(fileno=os.dup(connection.fileno())) as copy:
-                    copy.shutdown(socket.SHUT_RDWR)
-            except (psycopg.Error, OSError):
-                return  # the other side was quicker: it is lost already
-
-
-class _Borrowed:
-    """A connection of the pool, in autocommit mode: one statement, one transaction, one round trip."""
-
-    def __init__(self, pool: ConnectionPool[Any], seconds: float, in_use: _InUse) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._in_use = in_use
-        self._connection: Connection[Any] | None = None
-        self._autocommit = True
-
-    def __enter__(self) -> Connection[Any]:
-        try:
-            connection: Connection[Any] = self._pool.getconn(self._seconds)
-            self._connection = connection
-            self._autocommit = connection.autocommit
-            if not self._autocommit:
-                connection.autocommit = True
-        except _DRIVER_ERRORS as exc:
-            self._give_back()
-            raise _translated(exc, lost=False) from exc
-        self._in_use.begin(connection)
-        return connection
-
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        self._in_use.end()
-        lost = connection is not None and connection.closed
-        self._give_back()
-        if isinstance(exc, _DRIVER_ERRORS):
-            raise _translated(exc, lost=lost) from exc
-
-    def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
-            if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
-                    connection.autocommit = False
-            self._pool.putconn(connection)
-
-
-class _AsyncBorrowed:
-    """`_Borrowed` for asyncio."""
-
-    def __init__(self, pool: AsyncConnectionPool[Any], seconds: float, in_use: _InUse) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._in_use = in_use
-        self._connection: AsyncConnection[Any] | None = None
-        self._autocommit = True
-
-    async def __aenter__(self) -> AsyncConnection[Any]:
-        try:
-            connection: AsyncConnection[Any] = await self._pool.getconn(self._seconds)
-            self._connection = connection
-            self._autocommit = connection.autocommit
-            if not self._autocommit:
-                await connection.set_autocommit(True)
-        except _DRIVER_ERRORS as exc:
-            await self._give_back()
-            raise _translated(exc, lost=False) from exc
-        self._in_use.begin(connection)
-        return connection
-
-    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        self._in_use.end()
-        lost = connection is not None and connection.closed
-        await self._give_back()
-        if isinstance(exc, _DRIVER_ERRORS):
-            raise _translated(exc, lost=lost) from exc
-
-    async def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                with suppress(psycopg.OperationalError):
-                    await connection.set_autocommit(False)
-            await self._pool.putconn(connection)
-
-
-class _PoolOwner:
-    """Notices that a fork copied an open pool: parent and child would write into one connection."""
-
-    def __init__(self, pool: ConnectionPool[Any] | AsyncConnectionPool[Any]) -> None:
-        self._pool = pool
-        self._pid = None if pool.closed else os.getpid()
-
-    def check(self) -> None:
-        if self._pid is None and not self._pool.closed:
-            self._pid = os.getpid()
-        if self._pid is not None and self._pid != os.getpid():
-            raise ReplayStoreError("PostgreSQL: the pool was opened before a fork; open it in each process")
-
-
-def _drive(steps: _Steps[_T], connection: Connection[Any]) -> _T:
-    try:
-        query, arguments = next(steps)
-        while True:
-            with connection.cursor(row_factory=tuple_row) as cursor:
-                cursor.execute(query, arguments)
-                rows = cursor.fetchall() if cursor.description is not None else [(cursor.rowcount,)]
-            query, arguments = steps.send(rows)
-    except StopIteration as end:
-        result: _T = end.value
-        return result
-
-
-async def _drive_async(steps: _Steps[_T], connection: AsyncConnection[Any]) -> _T:
-    try:
-        query, arguments = next(steps)
-        while True:
-            async with connection.cursor(row_factory=tuple_row) as cursor:
-                await cursor.execute(query, arguments)
-                rows = await cursor.fetchall() if cursor.description is not None else [(cursor.rowcount,)]
-            query, arguments = steps.send(rows)
-    except StopIteration as end:
-        result: _T = end.value
-        return result
-
-
-def _purge_steps(now: int, start: UUID) -> _Steps[tuple[int, UUID | None]]:
+def _purge_steps(now: int, start: UUID) -> Steps[tuple[int, UUID | None]]:
     """How many were removed, and where the next chunk begins; None if this was the last."""
     newest = yield _NEWEST, ()
     if not newest:
@@ -678,7 +509,7 @@ def _purge_steps(now: int, start: UUID) -> _Steps[tuple[int, UUID | None]]:
     return int(removed[0][0]), upto
 
 
-def _check_steps(clock: Callable[[], float], leeway: timedelta) -> _Steps[StoreReport]:
+def _check_steps(clock: Callable[[], float], leeway: timedelta) -> Steps[StoreReport]:
     ((version, fsync, full_pages, commit, isolation, replica, theirs, persistence, function),) = yield _SETTINGS, ()
     ours = read_clock(clock)
     found = [
@@ -715,8 +546,8 @@ def _check_steps(clock: Callable[[], float], leeway: timedelta) -> _Steps[StoreR
         if present
     ]
     schema = "none"
-    oldest: list[_Row] = []
-    newest: list[_Row] = []
+    oldest: list[Row] = []
+    newest: list[Row] = []
     if persistence is not None:
         versions = yield _SCHEMA_VERSION, ()
         schema = str(versions[0][0]) if versions else "none"
@@ -745,7 +576,7 @@ def _check_steps(clock: Callable[[], float], leeway: timedelta) -> _Steps[StoreR
     return StoreReport(f"PostgreSQL {version}", settings, tuple(found))
 
 
-def _stats_steps() -> _Steps[StoreStats]:
+def _stats_steps() -> Steps[StoreStats]:
     ((estimate, counted, mark, refused, outbox, size),) = yield _STATS, (COUNTED_EXACTLY,)
     oldest = yield _OLDEST, ()
     newest = yield _NEWEST, ()
@@ -760,7 +591,18 @@ def _stats_steps() -> _Steps[StoreStats]:
     )
 
 
-def _require_version(row: _Row | None) -> None:
+def _trace_steps(handoff_id: str) -> Steps[ReplayTrace]:
+    records = yield _RECORDS_OF_ONE, (handoff_id,)
+    refusals = yield _REFUSALS_OF_ONE, (handoff_id,)
+    waiting = yield OF_ONE, (handoff_id,)
+    return ReplayTrace(
+        tuple(ReplayRecord(*row) for row in records),
+        tuple(ReplayRefusal(*row) for row in refusals),
+        tuple(OutboxEntry(*row) for row in waiting),
+    )
+
+
+def _require_version(row: Row | None) -> None:
     version = next(iter(row.values()) if isinstance(row, dict) else iter(row)) if row else None
     if version != SCHEMA_VERSION:
         raise ReplayStoreError(f"PostgreSQL: the schema has version {version}; this release needs {SCHEMA_VERSION}")
@@ -787,7 +629,7 @@ def _array(values: Sequence[object]) -> str:
     return "{" + ",".join('"' + str(v).replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values) + "}"
 
 
-def _outcomes(entries: Sequence[Entry], rows: Sequence[_Row]) -> list[Outcome]:
+def _outcomes(entries: Sequence[Entry], rows: Sequence[Row]) -> list[Outcome]:
     if len(entries) == 1:
         ((holder, consumed_at, first),) = rows
         return [Consumption(holder, first=first, consumed_at=consumed_at)]
@@ -797,20 +639,6 @@ def _outcomes(entries: Sequence[Entry], rows: Sequence[_Row]) -> list[Outcome]:
         holder, consumed_at = held.get(entry.key, entry[2:])
         outcomes.append(Consumption(holder, first=entry.key not in held, consumed_at=consumed_at))
     return outcomes
-
-
-def _translated(exc: Exception, *, lost: bool) -> ReplayStoreError | _LostConnectionError:
-    """The driver's error, without what a message could carry of a connection string."""
-    state = getattr(exc, "sqlstate", None)
-    primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
-    text = "PostgreSQL: " + ": ".join(part for part in (type(exc).__name__, state, primary) if part)
-    if isinstance(exc, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
-        text += "; run create_schema(), `ghasi-handoff store init`, or the migration"
-    elif isinstance(exc, psycopg_pool.PoolTimeout):
-        text += ": no connection within the timeout: the server is not to be reached, or others hold the whole pool"
-    error = ReplayStoreError(text)
-    error.__cause__ = exc
-    return _LostConnectionError(error) if lost else error
 
 
 def _is_refusal(error: ReplayStoreError) -> bool:
