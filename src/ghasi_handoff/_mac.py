@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
 from ghasi_handoff._encoding import b64u_encode
 from ghasi_handoff.keys import SigningKey
 
@@ -18,3 +21,15 @@ def compute_mac(key: SigningKey, body: bytes) -> str:
 def is_mac(key: SigningKey, body: bytes, mac_text: str) -> bool:
     """Whether `mac_text` is the MAC of `body`, compared as ASCII text in constant time: one MAC, one spelling."""
     return compare_digest(compute_mac(key, body), mac_text)
+
+
+def compute_message_mac(key: SigningKey, message: bytes) -> str:
+    """The MAC of a message of another kind than a token, whose first line must say so: one key, apart uses."""
+    context = HMAC(key._secret, SHA256())
+    context.update(message)
+    return b64u_encode(context.finalize())
+
+
+def is_message_mac(key: SigningKey, message: bytes, mac_text: str) -> bool:
+    """Whether `mac_text` is the MAC of `message`, compared as ASCII text in constant time."""
+    return compare_digest(compute_message_mac(key, message), mac_text)

@@ -94,9 +94,15 @@ class ReplayStoreError(HandoffError):
 
 
 class ConfirmationUnavailableError(HandoffError):
-    """The issuer could not confirm the redemption. The handoff stays with the browser that redeemed it."""
+    """The issuer could not confirm the redemption. The handoff stays with the browser that redeemed it.
+
+    Attributes:
+        reason: Why, in one word for logs and alarms: ``timeout``, ``unreachable``, ``circuit_open``,
+            ``invalid_answer``, or ``status_404`` and the like.
+    """
 
     code = "confirmation_unavailable"
+    reason = "unknown"
     public_text = "Your booking is being confirmed. Please try again in a moment."
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, LiteralString, TypeAlias, TypeVar
 
@@ -26,7 +26,7 @@ from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 Row: TypeAlias = tuple[Any, ...]
 _T = TypeVar("_T")
 # Yields a statement and its arguments, is sent the rows; so that sync and async take the same steps.
-Steps: TypeAlias = Generator[tuple[LiteralString, Sequence[Any]], list[Row], _T]
+Steps: TypeAlias = Generator[tuple[LiteralString, Sequence[Any] | Mapping[str, Any]], list[Row], _T]
 
 MAINTENANCE_SECONDS: Final = 60.0
 # One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.

@@ -1,0 +1,88 @@
+"""The handshake between two services: issued and logged on one, redeemed on the other, confirmed between them.
+
+bff-consumer issues with `HandoffIssuer` and answers with `answer_consume`; bff-tenant-booking redeems with
+`Handshake`, over a `ConsumeClient`, and delivers with `OutboxWorker`. Each has a twin for asyncio.
+
+The PostgreSQL log needs the extra ``[postgres]``, the client ``[client]``; nothing is loaded before it is asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ghasi_handoff.handshake._consume import ConsumeAnswer, ConsumeRequest, answer_consume, answer_consume_async
+from ghasi_handoff.handshake._consume_call import ConsumeCall, consume_signing_string
+from ghasi_handoff.handshake._events import (
+    CallAnswered,
+    ConfirmationFailed,
+    DeliveryGivenUp,
+    DeliveryRefused,
+    HandoffEvent,
+    HandoffRedeemed,
+    HandoffRefused,
+    HandoffReplayed,
+    HandoffUnknown,
+    LocalRowLost,
+    OutboxAge,
+    RedemptionAbandoned,
+)
+from ghasi_handoff.handshake._handshake import AsyncHandshake, Handshake
+from ghasi_handoff.handshake._issuer import AsyncHandoffIssuer, HandoffIssuer
+from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffQuery, HandoffRecord, HandoffState
+from ghasi_handoff.handshake._outbox import AsyncOutboxWorker, Deliveries, OutboxWorker
+from ghasi_handoff.handshake._sqlite_log import AsyncSQLiteHandoffLog, SQLiteHandoffLog
+
+if TYPE_CHECKING:
+    from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
+    from ghasi_handoff.handshake._postgres_log import AsyncPostgresHandoffLog, PostgresHandoffLog
+
+__all__ = [
+    "AsyncConsumeClient",
+    "AsyncHandoffIssuer",
+    "AsyncHandoffLog",
+    "AsyncHandshake",
+    "AsyncOutboxWorker",
+    "AsyncPostgresHandoffLog",
+    "AsyncSQLiteHandoffLog",
+    "CallAnswered",
+    "ConfirmationFailed",
+    "ConsumeAnswer",
+    "ConsumeCall",
+    "ConsumeClient",
+    "ConsumeRequest",
+    "Deliveries",
+    "DeliveryGivenUp",
+    "DeliveryRefused",
+    "HandoffEvent",
+    "HandoffIssuer",
+    "HandoffLog",
+    "HandoffQuery",
+    "HandoffRecord",
+    "HandoffRedeemed",
+    "HandoffRefused",
+    "HandoffReplayed",
+    "HandoffState",
+    "HandoffUnknown",
+    "Handshake",
+    "LocalRowLost",
+    "OutboxAge",
+    "OutboxWorker",
+    "PostgresHandoffLog",
+    "RedemptionAbandoned",
+    "SQLiteHandoffLog",
+    "answer_consume",
+    "answer_consume_async",
+    "consume_signing_string",
+]
+
+_ON_DEMAND = {
+    "AsyncConsumeClient": "_client",
+    "AsyncPostgresHandoffLog": "_postgres_log",
+    "ConsumeClient": "_client",
+    "PostgresHandoffLog": "_postgres_log",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)

@@ -1,0 +1,187 @@
+"""redemption -> signed consume call -> header, body -> checked call. Specification: docs/spec/consume-v1.md. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ghasi_handoff._encoding import MAX_SECONDS
+from ghasi_handoff._mac import compute_message_mac, is_message_mac
+from ghasi_handoff._signing_string import _HANDOFF_ID, _NAME, _SECONDS, as_handoff_id, as_kid, as_name
+from ghasi_handoff.errors import InvalidHandoffInputError
+from ghasi_handoff.keys import KeyRing
+
+MAX_BODY_BYTES: Final = 1024  # the longest body has 404
+MAX_CLOCK_DIFFERENCE_SECONDS: Final = 60
+SCHEME: Final = "GHASI-CONSUME"
+
+_REDEMPTION_ID: Final = "[0-9a-f]{64}"
+_is_redemption_id: Final = re.compile(_REDEMPTION_ID).fullmatch
+# authorization = %s"GHASI-CONSUME kid=" kid %s", mac=" mac-text
+_parse_authorization: Final = re.compile(f"{SCHEME} kid=([A-Za-z0-9_-]{{1,32}}), mac=([A-Za-z0-9_-]{{43}})").fullmatch
+# body: the one canonical spelling, so that no JSON is parsed before the MAC has matched, and no two parsers disagree.
+_parse_body: Final = re.compile(
+    rf'{{"audience":"({_NAME})","consumed_at":({_SECONDS}),"handoff_id":"({_HANDOFF_ID})","issuer":"({_NAME})",'
+    rf'"redemption_id":"({_REDEMPTION_ID})","sent_at":({_SECONDS})}}'
+).fullmatch
+
+
+class ConsumeCall(NamedTuple):
+    """What the booking side reports: this handoff was redeemed, by whom and when.
+
+    Attributes:
+        issuer: The service that minted it, and is called.
+        audience: The service that redeemed it, and calls.
+        handoff_id: The handoff.
+        redemption_id: Who redeemed: 64 lower-case hexadecimal digits.
+        consumed_at: When, Unix seconds. The same in every repetition.
+        sent_at: When this call was signed, Unix seconds.
+    """
+
+    issuer: str
+    audience: str
+    handoff_id: str
+    redemption_id: str
+    consumed_at: int
+    sent_at: int
+
+
+class RefusedCall(NamedTuple):
+    """Why a call is not authentic. For logs only: outsiders are told nothing but 401.
+
+    Attributes:
+        reason: ``malformed_authorization``, ``malformed_body``, ``unknown_key``, ``revoked_key``, ``retired_key``,
+            ``invalid_mac`` or ``stale``.
+        kid: The key that the call names, once its grammar has been checked.
+    """
+
+    reason: str
+    kid: str | None = None
+
+
+def consume_signing_string(
+    *,
+    kid: str,
+    issuer: str,
+    audience: str,
+    handoff_id: str,
+    redemption_id: str,
+    consumed_at: int,
+    sent_at: int,
+) -> bytes:
+    r"""The exact bytes that the MAC of a consume call covers, for debugging and for other implementations.
+
+    Do not log it.
+
+    Args:
+        kid: 1 to 32 characters of ``A-Z a-z 0-9 _ -``.
+        issuer: 1 to 64 characters of ``A-Z a-z 0-9 . _ : / -``; likewise `audience`.
+        audience: The service that redeemed.
+        handoff_id: A UUIDv7 in lower case.
+        redemption_id: 64 lower-case hexadecimal digits.
+        consumed_at: Unix seconds.
+        sent_at: Unix seconds.
+
+    Raises:
+        InvalidHandoffInputError: An argument is outside the grammar. The message names it.
+
+    >>> text = consume_signing_string(
+    ...     kid="2026-11a",
+    ...     issuer="bff-consumer",
+    ...     audience="bff-tenant-booking",
+    ...     handoff_id="01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71",
+    ...     redemption_id="0" * 64,
+    ...     consumed_at=1795426260,
+    ...     sent_at=1795426261,
+    ... )
+    >>> text.count(b"\n")
+    8
+    """
+    call = ConsumeCall(issuer, audience, handoff_id, redemption_id, consumed_at, sent_at)
+    if as_kid(kid) is None:
+        raise InvalidHandoffInputError("kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
+    check_call(call)
+    return _signing_string(kid, call)
+
+
+def check_call(call: ConsumeCall) -> None:
+    """Refuse what is outside the grammar: two calls must never have one signing string.
+
+    Raises:
+        InvalidHandoffInputError: The message names the first part that is.
+    """
+    for name, value in (("issuer", call.issuer), ("audience", call.audience)):
+        if as_name(value) is None:
+            raise InvalidHandoffInputError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    if as_handoff_id(call.handoff_id) is None:
+        raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case")
+    if type(call.redemption_id) is not str or not _is_redemption_id(call.redemption_id):
+        raise InvalidHandoffInputError("redemption_id must be 64 lower-case hexadecimal digits")
+    for name, seconds in (("consumed_at", call.consumed_at), ("sent_at", call.sent_at)):
+        if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
+            raise InvalidHandoffInputError(f"{name} must be whole Unix seconds")
+
+
+def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
+    """The ``Authorization`` header's value and the body of a call.
+
+    Raises:
+        InvalidHandoffInputError: The call is outside the grammar.
+        KeyRingError: No key signs at the call's ``sent_at``.
+    """
+    check_call(call)
+    key = keys._signer(call.sent_at)
+    mac = compute_message_mac(key, _signing_string(key.kid, call))
+    body = (
+        f'{{"audience":"{call.audience}","consumed_at":{call.consumed_at},"handoff_id":"{call.handoff_id}",'
+        f'"issuer":"{call.issuer}","redemption_id":"{call.redemption_id}","sent_at":{call.sent_at}}}'
+    )
+    return f"{SCHEME} kid={key.kid}, mac={mac}", body.encode("ascii")
+
+
+def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: int) -> ConsumeCall | RefusedCall:
+    """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4.
+
+    Args:
+        authorization: The values of the request's ``Authorization`` fields, in order.
+        body: The request's body.
+        keys: The ring of this issuer and audience.
+        now: Unix seconds.
+    """
+    # Exactly one: a proxy and this service might each take another of two.
+    header = authorization[0] if len(authorization) == 1 else None
+    parts = _parse_authorization(header) if type(header) is str else None
+    if parts is None:
+        return RefusedCall("malformed_authorization")
+    kid, mac_text = parts.groups()
+    # Latin-1 maps each byte to one character; no part admits a character beyond ASCII.
+    fields = _parse_body(body.decode("latin-1")) if len(body) <= MAX_BODY_BYTES else None
+    if fields is None:
+        return RefusedCall("malformed_body", kid)
+    audience, consumed_text, handoff_id, issuer, redemption_id, sent_text = fields.groups()
+    call = ConsumeCall(issuer, audience, handoff_id, redemption_id, int(consumed_text), int(sent_text))
+    if call.consumed_at > MAX_SECONDS or call.sent_at > MAX_SECONDS:
+        return RefusedCall("malformed_body", kid)
+    key = keys._by_kid.get(kid)
+    if key is None:
+        return RefusedCall("unknown_key", kid)
+    if key._revoked_at is not None:
+        return RefusedCall("revoked_key", kid)
+    if key._verify_until is not None and now >= key._verify_until:
+        return RefusedCall("retired_key", kid)
+    if not is_message_mac(key, _signing_string(kid, call), mac_text):
+        return RefusedCall("invalid_mac", kid)
+    if abs(now - call.sent_at) > MAX_CLOCK_DIFFERENCE_SECONDS:
+        return RefusedCall("stale", kid)
+    return call
+
+
+def _signing_string(kid: str, call: ConsumeCall) -> bytes:
+    # consume-call = "ghasi-consume/v1" LF "HMAC-SHA256" LF kid LF issuer LF audience LF handoff-id LF redemption-id LF
+    #                consumed-at LF sent-at
+    # The first line keeps this use of a key apart from tokens: no text is both.
+    return (
+        f"ghasi-consume/v1\nHMAC-SHA256\n{kid}\n{call.issuer}\n{call.audience}\n{call.handoff_id}\n"
+        f"{call.redemption_id}\n{call.consumed_at}\n{call.sent_at}"
+    ).encode("ascii")

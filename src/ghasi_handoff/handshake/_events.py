@@ -1,0 +1,252 @@
+"""What happened -> a frozen object without secrets -> the logger ``ghasi_handoff``, and the application's hook."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import ClassVar, Final, TypeAlias
+
+from ghasi_handoff.errors import ConfigurationError, HandoffError
+
+_logger: Final = logging.getLogger("ghasi_handoff")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffEvent:
+    """Something that an operator may want to count, or be woken for. No field is a secret, a MAC or a token.
+
+    Attributes:
+        handoff_id: The handoff, as far as it is authentic.
+        tenant: The hotel, as far as it is known.
+        kid: The key that signed, once its grammar has been checked.
+    """
+
+    name: ClassVar[str] = "handoff"
+    level: ClassVar[int] = logging.INFO
+
+    handoff_id: str | None = None
+    tenant: str | None = None
+    kid: str | None = None
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """The fields that have a value, for structured logs."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffRedeemed(HandoffEvent):
+    """A guest was let through.
+
+    Attributes:
+        redemption_id: Who redeemed.
+        first: Whether it was the first call of this browser, as far as the store could say.
+        mode: ``strict`` or ``deferred``.
+    """
+
+    name: ClassVar[str] = "redeemed"
+
+    redemption_id: str
+    first: bool
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffRefused(HandoffEvent):
+    """A token was refused, for another reason than a replay.
+
+    Attributes:
+        code: The error's code.
+        reason: The error's text, for operators.
+    """
+
+    name: ClassVar[str] = "refused"
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffReplayed(HandoffEvent):
+    """A second browser tried a handoff that belongs to another.
+
+    Attributes:
+        redemption_id: Who tried.
+        holder: Who has it.
+        gap_seconds: How long after the redemption. A scanner comes within seconds, a shared link after minutes.
+    """
+
+    name: ClassVar[str] = "replayed"
+    level: ClassVar[int] = logging.WARNING
+
+    redemption_id: str
+    holder: str
+    gap_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRowLost(HandoffEvent):
+    """The replay store gave the handoff to this browser, and bff-consumer's log names another: the store has lost rows.
+
+    Attributes:
+        redemption_id: Who the replay store says has it.
+        deferred: Whether the guest had been let through already: then the handoff has two owners.
+    """
+
+    name: ClassVar[str] = "local_row_lost"
+    level: ClassVar[int] = logging.CRITICAL
+
+    redemption_id: str
+    deferred: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedemptionAbandoned(HandoffEvent):
+    """In strict mode the outbox had to deliver: the guest's own request did not live to do it, nor a repetition of it.
+
+    Attributes:
+        redemption_id: Who redeemed.
+        age_seconds: How long ago.
+    """
+
+    name: ClassVar[str] = "redemption_abandoned"
+    level: ClassVar[int] = logging.WARNING
+
+    redemption_id: str
+    age_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffUnknown(HandoffEvent):
+    """bff-consumer's log does not have the handoff: a lagging replica, a lost row, or two environments mixed up.
+
+    Attributes:
+        redemption_id: Who redeemed.
+    """
+
+    name: ClassVar[str] = "unknown_handoff"
+    level: ClassVar[int] = logging.ERROR
+
+    redemption_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmationFailed(HandoffEvent):
+    """bff-consumer gave no answer that counts.
+
+    Attributes:
+        redemption_id: Who redeemed.
+        reason: In one word; see `ConfirmationUnavailableError`.
+    """
+
+    name: ClassVar[str] = "confirmation_unavailable"
+    level: ClassVar[int] = logging.ERROR
+
+    redemption_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRefused(HandoffEvent):
+    """bff-consumer refused what the outbox delivered: revoked there, or redeemed too late. The entry is settled.
+
+    Attributes:
+        redemption_id: Who redeemed.
+        code: ``revoked_handoff`` or ``expired``.
+    """
+
+    name: ClassVar[str] = "delivery_refused"
+    level: ClassVar[int] = logging.WARNING
+
+    redemption_id: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryGivenUp(HandoffEvent):
+    """An outbox entry could not be delivered for a day. It is kept; `ghasi-handoff outbox drain --dead` tries again.
+
+    Attributes:
+        redemption_id: Who redeemed.
+        age_seconds: How long ago.
+        reason: What came of the last try.
+    """
+
+    name: ClassVar[str] = "delivery_given_up"
+    level: ClassVar[int] = logging.CRITICAL
+
+    redemption_id: str
+    age_seconds: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxAge(HandoffEvent):
+    """How much waits in the outbox, said about every half minute by a worker that runs.
+
+    Attributes:
+        pending: Entries still to be delivered.
+        dead: Entries given up.
+        age_seconds: Since the oldest pending entry's redemption; 0 if none is pending.
+    """
+
+    name: ClassVar[str] = "outbox_age"
+    level: ClassVar[int] = logging.DEBUG
+
+    pending: int
+    dead: int
+    age_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallAnswered(HandoffEvent):
+    """At bff-consumer: a consume call was answered.
+
+    Attributes:
+        status: The HTTP status.
+        code: The problem's code; None with a 200.
+        reason: For a 401, why; outsiders are not told.
+        redemption_id: Who redeemed, as far as the call is authentic.
+    """
+
+    name: ClassVar[str] = "consume_call"
+
+    status: int
+    code: str | None = None
+    reason: str | None = None
+    redemption_id: str | None = None
+
+
+OnEvent: TypeAlias = Callable[[HandoffEvent], None]
+
+
+class Reporter:
+    """Sends events where they are wanted.
+
+    Args:
+        on_event: The application's hook. It must be quick; what it raises is logged and goes no further.
+
+    Raises:
+        ConfigurationError: `on_event` cannot be called.
+    """
+
+    def __init__(self, on_event: OnEvent | None) -> None:
+        if on_event is not None and not callable(on_event):
+            raise ConfigurationError(f"on_event must be a callable, not {type(on_event).__name__}")
+        self._on_event = on_event
+
+    def warn(self, exc: HandoffError) -> None:
+        """Log an error that ends nothing."""
+        _logger.warning("%s: %s", exc.code, exc, extra={"handoff_event": "worker_failed", "handoff_code": exc.code})
+
+    def report(self, event: HandoffEvent) -> None:
+        """Log `event` and hand it to the hook."""
+        extra = {f"handoff_{name}" if name != "handoff_id" else name: v for name, v in event.log_fields.items()}
+        _logger.log(event.level, "%s", event.name, extra={"handoff_event": event.name, **extra})
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:  # whatever it is: a guest must not be refused because a counter is broken
+                _logger.exception("the event hook failed")

@@ -1,0 +1,107 @@
+"""payload, tenant -> token -> row of the handoff log -> the token is given out. In this order and no other."""
+
+from __future__ import annotations
+
+import inspect
+
+from typing_extensions import TypeVar
+
+from ghasi_handoff._mint import MintedHandoff, Minter
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffRecord
+from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.payload import HandoffPayload
+
+_PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
+
+
+class HandoffIssuer:
+    """Mints, and writes down what it minted before anybody has the token: a token in the world is in the log.
+
+    Args:
+        minter: Makes the tokens.
+        log: `SQLiteHandoffLog`, `PostgresHandoffLog`, or another `HandoffLog`.
+
+    Raises:
+        ConfigurationError: One of these is something else.
+    """
+
+    def __init__(self, minter: Minter, log: HandoffLog) -> None:
+        check_parts(minter, log, awaited=False)
+        self._minter = minter
+        self._log = log
+
+    def issue(self, payload: _PayloadT, *, tenant: str) -> MintedHandoff[_PayloadT]:
+        """A handoff of `payload` to the site of `tenant`, valid from now on, and known to the log.
+
+        Raises:
+            InvalidHandoffInputError: The tenant is outside the grammar, or the payload is not valid.
+            KeyRingError: No key can sign now.
+            ReplayStoreError: It is not sure that the log has it. No token is given out.
+            ConfigurationError: The clock or the source of randomness is broken.
+        """
+        minted = self._minter.mint(payload, tenant=tenant)
+        reached(Step.ISSUE_MINTED)
+        self._log.record(_record(self._minter, minted))
+        reached(Step.ISSUE_LOGGED)
+        return minted
+
+
+class AsyncHandoffIssuer:
+    """`HandoffIssuer` for asyncio, over an `AsyncHandoffLog`.
+
+    Args:
+        minter: Makes the tokens.
+        log: Where they are written down.
+
+    Raises:
+        ConfigurationError: One of these is something else.
+    """
+
+    def __init__(self, minter: Minter, log: AsyncHandoffLog) -> None:
+        check_parts(minter, log, awaited=True)
+        self._minter = minter
+        self._log = log
+
+    async def issue(self, payload: _PayloadT, *, tenant: str) -> MintedHandoff[_PayloadT]:
+        """As `HandoffIssuer.issue`."""
+        minted = self._minter.mint(payload, tenant=tenant)
+        reached(Step.ISSUE_MINTED)
+        await self._log.record(_record(self._minter, minted))
+        reached(Step.ISSUE_LOGGED)
+        return minted
+
+
+def check_parts(minter: object, log: object, *, awaited: bool) -> None:
+    """Refuse a log of the wrong kind when the service starts.
+
+    Raises:
+        ConfigurationError: One of these is something else.
+    """
+    if not isinstance(minter, Minter):
+        raise ConfigurationError(f"the first argument must be a Minter, not {type(minter).__name__}")
+    check_log(log, awaited=awaited)
+
+
+def check_log(log: object, *, awaited: bool) -> None:
+    """Refuse what is no handoff log.
+
+    Raises:
+        ConfigurationError: `log` is something else, or blocking where it must be awaited.
+    """
+    record = getattr(log, "record", None)
+    if not callable(record) or inspect.iscoroutinefunction(record) is not awaited:
+        kind = "an AsyncHandoffLog" if awaited else "a HandoffLog"
+        raise ConfigurationError(f"the log must be {kind}; {type(log).__name__} is not")
+
+
+def _record(minter: Minter, minted: MintedHandoff[_PayloadT]) -> HandoffRecord:
+    return HandoffRecord(
+        handoff_id=minted.handoff_id,
+        issuer=minter._issuer,
+        audience=minter._audience,
+        tenant=minted.tenant,
+        kid=minted.kid,
+        issued_at=minted._issued_at,
+        expires_at=minted._expires_at,
+    )

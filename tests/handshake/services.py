@@ -1,0 +1,127 @@
+"""bff-consumer as a real HTTP server on loopback, with faults on request; tokens, browsers and clocks for both sides."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from ghasi_handoff import BookingHandoff, KeyRing, MintedHandoff, Minter, Redeemer, Verifier
+from ghasi_handoff.handshake import ConsumeRequest, HandoffIssuer, HandoffLog, answer_consume
+
+ISSUER, AUDIENCE, TENANT = "bff-consumer", "bff-tenant-booking", "tn_aurora"
+SCOPE = f"{ISSUER}\n{AUDIENCE}"
+STAY = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+GUEST, STRANGER = b"G" * 32, b"S" * 32
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, now: float | None = None) -> None:
+        self.now = float(int(time.time())) if now is None else now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def issue(keys: KeyRing, log: HandoffLog, clock: Callable[[], float] = time.time) -> MintedHandoff:
+    """A handoff that both sides know."""
+    return HandoffIssuer(Minter(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), log).issue(STAY, tenant=TENANT)
+
+
+def redeemer(keys: KeyRing, store: Any, clock: Callable[[], float] = time.time) -> Redeemer:
+    """The booking side's redeemer."""
+    return Redeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
+
+
+@dataclass
+class Consumer:
+    """A running bff-consumer.
+
+    Attributes:
+        url: Its base URL.
+        faults: What happens to the next requests, one each: ``"lost"`` (answered, but the reply never arrives),
+            ``"reset"`` (not even looked at), ``"slow"`` (answered after two seconds), ``"drip"`` (a byte at a time), a
+            number (that status and no sense), or a tuple of status, content type and body. ``None`` is no fault.
+        always: A fault of every request after those.
+        requests: Every request that came, in order: path, Authorization values, body.
+    """
+
+    url: str
+    faults: list[Any] = field(default_factory=list)
+    always: Any = None
+    requests: list[tuple[str, list[str], bytes]] = field(default_factory=list)
+
+
+@contextmanager
+def consumer(log: Any, keys: Any, clock: Callable[[], float] = time.time) -> Generator[Consumer]:
+    """bff-consumer over `log`, until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            authorization = self.headers.get_all("Authorization", [])
+            running.requests.append((self.path, authorization, body))
+            fault = running.faults.pop(0) if running.faults else running.always
+            if fault == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+                self.connection.close()
+                return
+            if isinstance(fault, (int, tuple)):
+                status, kind, text = (fault, "text/html", b"<h1>nonsense</h1>") if isinstance(fault, int) else fault
+                self._send(status, {"Content-Type": kind}, text)
+                return
+            path_id = self.path.removeprefix("/internal/handoff/").removesuffix("/consume")
+            request = ConsumeRequest(path_id=path_id, authorization=authorization, body=body)
+            answer = answer_consume(request, log=log, keys=keys, clock=clock)
+            if fault == "lost":
+                self.close_connection = True
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            if fault == "slow":
+                stopping.wait(2)
+            self._send(answer.status, dict(answer.headers), answer.body, drip=fault == "drip")
+
+        def _send(self, status: int, headers: dict[str, str], body: bytes, *, drip: bool = False) -> None:
+            try:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                for position in range(len(body)) if drip else ():
+                    self.wfile.write(body[position : position + 1])
+                    if stopping.wait(0.2):
+                        return
+                if not drip:
+                    self.wfile.write(body)
+            except OSError:
+                self.close_connection = True  # the caller did not wait
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            return
+
+    stopping = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    running = Consumer(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield running
+    finally:
+        stopping.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
