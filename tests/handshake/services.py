@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import struct
 import threading
@@ -30,6 +31,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def handoff_id(seconds: int) -> str:
+    """A new id of that time."""
+    stamp, rest = f"{seconds * 1000:012x}", secrets.token_hex(9)
+    return f"{stamp[:8]}-{stamp[8:]}-7{rest[:3]}-8{rest[3:6]}-{rest[6:18]}"
 
 
 def issue(keys: KeyRing, log: HandoffLog, clock: Callable[[], float] = time.time) -> MintedHandoff:

@@ -148,7 +148,7 @@ class AsyncConsumeClient:
                 raise final
             reason = final
             if status < 500 and status not in (200, 408, 429):
-                # It is there and says something else, such as 404 from a replica that lags. The guest's page asks again.
+                # It is there and says something else, such as 404 from a replica that lags. The page will ask again.
                 self._breaker.succeeded()
                 raise _unavailable(reason, f"bff-consumer answered {status}", facts)
         self._breaker.failed()

@@ -1,0 +1,86 @@
+"""One side of a handshake in a process of its own, which dies by kill -9 at a named step.
+
+    python -m tests.handshake.actor '{"role": "redeem", "url": …, "keys": …, "die_at": "redeem.consumed", …}'
+
+It prints one JSON object: the port of a consumer, or what came of an issue, a redemption or a delivery.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from psycopg_pool import ConnectionPool
+
+from ghasi_handoff import HandoffError, keyfile
+from ghasi_handoff.handshake import ConsumeClient, Handshake, OutboxWorker, PostgresHandoffLog, SQLiteHandoffLog, _steps
+from ghasi_handoff.stores.postgres import PostgresReplayStore
+from ghasi_handoff.stores.sqlite import SQLiteReplayStore
+
+from . import services
+
+
+@contextmanager
+def databases(url: str, stack: ExitStack) -> Generator[tuple[Any, Any]]:
+    """The handoff log and the replay store at `url`: a folder, or a PostgreSQL server."""
+    log: Any
+    store: Any
+    if url.startswith("postgresql://"):
+        pool = stack.enter_context(ConnectionPool(url, min_size=1, max_size=4, open=True))
+        log, store = PostgresHandoffLog(pool), PostgresReplayStore(pool, outbox=True)
+    else:
+        log, store = SQLiteHandoffLog(f"{url}/log.db"), SQLiteReplayStore(f"{url}/replay.db", outbox=True)
+    with log, store:
+        yield log, store
+
+
+def say(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def die_at(step: str) -> None:
+    """Die at `step`, with nothing flushed and nobody told."""
+
+    def watch(reached: str) -> None:
+        if reached == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _steps._watchers.append(watch)
+
+
+def main(task: dict[str, Any]) -> None:
+    keys = keyfile.load(task["keys"])
+    if task.get("die_at"):
+        die_at(task["die_at"])
+    with ExitStack() as stack, databases(task["url"], stack) as (log, store):
+        if task["role"] == "issue":
+            say(token=services.issue(keys, log).token)
+        elif task["role"] == "consumer":
+            with services.consumer(log, keys) as running:
+                say(base=running.url)
+                sys.stdin.read()  # until the test closes it
+        else:
+            client = stack.enter_context(ConsumeClient(task["base"], keys=keys))
+            if task["role"] == "deliver":
+                worker = OutboxWorker(store, client, clock=lambda: time.time() + task.get("ahead", 0))
+                say(delivered=worker.deliver().delivered)
+                return
+            handshake = Handshake(services.redeemer(keys, store), client, task["mode"])
+            try:
+                done = handshake.redeem(
+                    task["token"], tenant=services.TENANT, browser_secret=bytes.fromhex(task["browser"])
+                )
+            except HandoffError as exc:
+                say(code=exc.code)
+            else:
+                say(redemption_id=done.redemption_id)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

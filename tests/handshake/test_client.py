@@ -1,0 +1,280 @@
+"""The client against a real server that misbehaves: a final answer is believed, everything else is not a confirmation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ghasi_handoff import (
+    ConfigurationError,
+    ConfirmationUnavailableError,
+    ExpiredTokenError,
+    InvalidHandoffInputError,
+    KeyRing,
+    MintedHandoff,
+    ReplayedTokenError,
+    RevokedHandoffError,
+)
+from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog
+from ghasi_handoff.handshake._client import FAILURES_TO_OPEN
+
+from .services import AUDIENCE, ISSUER, Clock, Consumer, consumer, issue
+
+WHO, OTHER = "a" * 64, "b" * 64
+JSON, PROBLEM = "application/json", "application/problem+json"
+
+
+@pytest.fixture
+def handoffs(tmp_path: Any, clock: Clock) -> Iterator[SQLiteHandoffLog]:
+    """bff-consumer's log."""
+    with SQLiteHandoffLog(tmp_path / "log.db", clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def service(handoffs: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
+    """bff-consumer."""
+    with consumer(handoffs, keys, clock) as running:
+        yield running
+
+
+@pytest.fixture
+def minted(handoffs: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> MintedHandoff:
+    """A handoff that bff-consumer knows."""
+    return issue(keys, handoffs, clock)
+
+
+@pytest.fixture
+def client(service: Consumer, keys: KeyRing, clock: Clock) -> Iterator[ConsumeClient]:
+    """A client of bff-consumer."""
+    with ConsumeClient(service.url, keys=keys, clock=clock) as opened:
+        yield opened
+
+
+def report(client: Any, minted: MintedHandoff, who: str = WHO, after: int = 1, **changes: Any) -> Any:
+    at = int(minted.issued_at.timestamp()) + after
+    facts = {"issuer": ISSUER, "audience": AUDIENCE, "redemption_id": who, "consumed_at": at, **changes}
+    return client.consume(minted.handoff_id, **facts)
+
+
+def test_a_confirmation_is_final_and_repeatable(
+    client: ConsumeClient, minted: MintedHandoff, handoffs: SQLiteHandoffLog
+) -> None:
+    """200 now, and 200 again for the same redemption."""
+    report(client, minted)
+    report(client, minted, after=30)
+    row = handoffs.find(minted.handoff_id)
+    assert row is not None
+    assert (row.state, row.redemption_id) == (HandoffState.CONSUMED, WHO)
+
+
+def test_the_final_refusals(client: ConsumeClient, minted: MintedHandoff, handoffs: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> None:  # fmt: skip
+    """409, 410 for a revoked handoff and 410 for a late redemption are each their own error, and are not asked twice."""
+    report(client, minted)
+    with pytest.raises(ReplayedTokenError):
+        report(client, minted, OTHER)
+    revoked, late = issue(keys, handoffs, clock), issue(keys, handoffs, clock)
+    handoffs.revoke(revoked.handoff_id)
+    with pytest.raises(RevokedHandoffError):
+        report(client, revoked)
+    with pytest.raises(ExpiredTokenError):
+        report(client, late, after=360)
+
+
+@pytest.mark.parametrize("fault", ["lost", "reset", 500, 503, 429, 200, (200, JSON, b"{}"), (200, JSON, b"")])
+def test_a_fault_is_tried_once_more(
+    fault: Any, client: ConsumeClient, service: Consumer, minted: MintedHandoff
+) -> None:
+    """One lost, cut or senseless answer: the second try, signed anew, brings the confirmation."""
+    service.faults = [fault]
+    report(client, minted)
+    assert len(service.requests) == 2
+
+
+def test_a_retry_is_signed_anew(client: ConsumeClient, service: Consumer, minted: MintedHandoff, clock: Clock) -> None:
+    """The second try has its own time and MAC: a retry never grows stale."""
+    service.faults = [500]
+    ticks = iter(range(100))
+    moving = ConsumeClient(service.url, keys=client._client._keys(), clock=lambda: clock.now + next(ticks))
+    with moving:
+        report(moving, minted)
+    (_, (first,), body), (_, (second,), later) = service.requests
+    assert first != second
+    assert body != later
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "tries"),
+    [
+        ("reset", "unreachable", 2),
+        ("lost", "unreachable", 2),
+        ("slow", "timeout", 2),
+        ("drip", "timeout", 2),
+        (500, "status_500", 2),
+        (200, "invalid_answer", 2),
+        ((200, JSON, b'{"consumed_at":1,"handoff_id":"another","redemption_id":"another"}'), "invalid_answer", 2),
+        ((200, "text/html", b"login"), "invalid_answer", 2),
+        ((200, JSON, b"x" * 100_000), "invalid_answer", 2),
+        (404, "status_404", 1),
+        (401, "status_401", 1),
+        (302, "status_302", 1),
+        (204, "status_204", 1),
+        ((409, "text/html", b'"code":"replayed"'), "status_409", 1),
+        ((409, PROBLEM, b'{"code":"revoked_handoff"}'), "status_409", 1),
+        ((410, PROBLEM, b"{}"), "status_410", 1),
+    ],
+    ids=str,
+)
+def test_everything_else_is_no_answer(fault: Any, reason: str, tries: int, client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:  # fmt: skip
+    """Down, slow, trickling or talking nonsense: not confirmed, within two tries, and with the reason in one word."""
+    service.always = fault
+    begun = time.monotonic()
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        report(client, minted)
+    assert time.monotonic() - begun < 5
+    assert (caught.value.reason, len(service.requests)) == (reason, tries)
+    assert caught.value.log_fields == {"handoff_id": minted.handoff_id}
+
+
+def test_a_redirect_is_not_followed(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:
+    """Neither the call nor its signature goes to another place."""
+    service.always = 307
+    with pytest.raises(ConfirmationUnavailableError):
+        report(client, minted)
+    assert len(service.requests) == 1
+
+
+def test_nobody_listens(keys: KeyRing, minted: MintedHandoff) -> None:
+    """A service that is down is found unreachable."""
+    with (
+        ConsumeClient("http://127.0.0.1:9", keys=keys) as client,
+        pytest.raises(ConfirmationUnavailableError) as caught,
+    ):
+        report(client, minted)
+    assert caught.value.reason == "unreachable"
+
+
+def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """After several failures it is not called for some seconds; then one call finds out, and if that works all go through."""
+    service.always = 500
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(ConfirmationUnavailableError):
+            report(client, minted)
+    called = len(service.requests)
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        report(client, minted)
+    assert (caught.value.reason, len(service.requests)) == ("circuit_open", called)
+    breaker = client._client._breaker
+    monkeypatch.setattr(breaker, "_open_until", time.monotonic())
+    with pytest.raises(ConfirmationUnavailableError):
+        report(client, minted)
+    assert len(service.requests) == called + 2, "one call went through"
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        report(client, minted)
+    assert caught.value.reason == "circuit_open"
+    service.always = None
+    monkeypatch.setattr(breaker, "_open_until", time.monotonic())
+    report(client, minted)
+    report(client, minted)
+
+
+def test_a_404_does_not_open_the_circuit(service: Consumer, client: ConsumeClient, minted: MintedHandoff) -> None:
+    """A service that answers is there, even if it does not know this handoff: others must go through."""
+    service.always = 404
+    for _ in range(FAILURES_TO_OPEN + 2):
+        with pytest.raises(ConfirmationUnavailableError) as caught:
+            report(client, minted)
+        assert caught.value.reason == "status_404"
+
+
+def test_awaited_it_does_the_same(service: Consumer, keys: KeyRing, clock: Clock, minted: MintedHandoff) -> None:
+    """The asyncio client confirms, refuses, times out and is cancelled cleanly, over several event loops."""
+    client = AsyncConsumeClient(service.url, keys=keys, clock=clock, timeout=timedelta(seconds=0.3))
+
+    async def story() -> None:
+        await report(client, minted)
+        with pytest.raises(ReplayedTokenError):
+            await report(client, minted, OTHER)
+        service.always = "slow"
+        with pytest.raises(ConfirmationUnavailableError) as caught:
+            await report(client, minted)
+        assert caught.value.reason == "timeout"
+        task = asyncio.create_task(report(client, minted))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        service.always = None
+        await report(client, minted)
+        await client.aclose()
+
+    asyncio.run(story())
+    asyncio.run(story())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(client: ConsumeClient, minted: MintedHandoff) -> None:
+    """A client that was used before a fork works in parent and child."""
+    report(client, minted)
+    child = os.fork()
+    if child == 0:
+        try:
+            report(client, minted)
+            os._exit(0)
+        except BaseException:  # the parent wants to know
+            os._exit(1)
+    report(client, minted)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_proxy_of_the_environment_is_not_used(client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """An HTTP_PROXY that was set for something else neither sees the call nor hinders it."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    report(client, minted)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://bff-consumer.example", "ftp://127.0.0.1", "https://user:secret@bff-consumer.example", "https://", "127.0.0.1:80",
+        "https://bff-consumer.example?x=1", "https://bff-consumer.example#x", "https://a b", "https://bff-consumer.example:0",
+        "https://bff-consumer.example:port", "https://[::1", "https://ä.example", "", None, 7,
+    ],
+)  # fmt: skip
+def test_a_url_that_is_none_is_refused_at_the_start(url: Any, keys: KeyRing) -> None:
+    """Plain http to another machine, a password in the URL, or no URL at all: when the service starts, not at night."""
+    with pytest.raises(ConfigurationError) as caught:
+        ConsumeClient(url, keys=keys)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"timeout": 0}, {"timeout": -1}, {"timeout": True}, {"timeout": 11}, {"timeout": "1"}, {"connect_timeout": timedelta()}, {"keys": "x"}],
+    ids=str,
+)  # fmt: skip
+def test_options_that_are_none_are_refused_at_the_start(options: dict[str, Any], keys: KeyRing) -> None:
+    """A time-out of nothing, of hours, or of another type; keys that are none."""
+    with pytest.raises(ConfigurationError):
+        ConsumeClient("https://bff-consumer.example", **{"keys": keys, **options})
+
+
+def test_plain_http_on_request(keys: KeyRing) -> None:
+    """Where a mesh encrypts, the operator may say so; loopback needs no word."""
+    ConsumeClient("http://bff-consumer.mesh", keys=keys, allow_http=True)
+    ConsumeClient("http://localhost:8000/base/", keys=keys)
+    ConsumeClient("http://[::1]:8000", keys=keys)
+
+
+def test_what_is_outside_the_grammar_is_not_sent(client: ConsumeClient, minted: MintedHandoff, service: Consumer) -> None:  # fmt: skip
+    """A redemption id that is none would make two calls look alike: refused before it is signed."""
+    for changes in ({"redemption_id": "A" * 64}, {"issuer": "a\nb"}, {"audience": ""}, {"consumed_at": 1.5}):
+        with pytest.raises(InvalidHandoffInputError):
+            report(client, minted, **changes)
+    assert service.requests == []

@@ -1,0 +1,250 @@
+"""kill -9 at every named step, of real processes, on SQLite and PostgreSQL: what the next caller gets, and what both logs say."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghasi_handoff import KeyRing, Verifier, keyfile
+from ghasi_handoff.handshake import HandoffQuery, HandoffState
+from ghasi_handoff.handshake._outbox import LEASE_SECONDS
+from ghasi_handoff.handshake._steps import Step
+
+from .services import AUDIENCE, GUEST, ISSUER, STRANGER, TENANT, issue
+
+ROOT = Path(__file__).parents[2]
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
+
+
+class Scene:
+    """Two services of which any process may die, and both logs to look into afterwards."""
+
+    def __init__(self, url: str, keys_file: Path, keys: KeyRing, log: Any, store: Any) -> None:
+        self.url, self.keys_file, self.keys, self.log, self.store = url, keys_file, keys, log, store
+        self.minted = issue(keys, log)
+
+    def act(self, role: str, die_at: Step | None = None, **task: Any) -> dict[str, Any] | None:
+        """Let a process do its part. Its answer; None if it was killed before it had one."""
+        done = subprocess.run(self._command(role, die_at, task), cwd=ROOT, capture_output=True, text=True, timeout=60)
+        if die_at is not None:
+            assert done.returncode == -signal.SIGKILL, (role, die_at, done.returncode, done.stderr[-2000:])
+            assert done.stdout == "", "it died before it could answer"
+            return None
+        assert done.returncode == 0, done.stderr[-2000:]
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def redeem(self, base: str, mode: str, browser: bytes = GUEST, die_at: Step | None = None) -> dict[str, Any] | None:
+        return self.act("redeem", die_at, base=base, mode=mode, token=self.minted.token, browser=browser.hex())
+
+    @contextmanager
+    def consumer(self, die_at: Step | None = None) -> Generator[str]:
+        """bff-consumer in a process of its own. With a step, it dies there and is not restarted."""
+        process = subprocess.Popen(
+            self._command("consumer", die_at, {}), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["base"]
+        finally:
+            process.stdin.close()
+            code = process.wait(30)
+            process.stdout.close()
+        assert code == (0 if die_at is None else -signal.SIGKILL)
+
+    def _command(self, role: str, die_at: Step | None, task: dict[str, Any]) -> list[str]:
+        everything = {"role": role, "url": self.url, "keys": str(self.keys_file), "die_at": die_at, **task}
+        return [sys.executable, "-m", "tests.handshake.actor", json.dumps(everything)]
+
+    @property
+    def state(self) -> HandoffState:
+        """What bff-consumer's log says."""
+        state: HandoffState = self.log.find(self.minted.handoff_id).state
+        return state
+
+    @property
+    def logged_redemption(self) -> str | None:
+        """Who bff-consumer's log says redeemed."""
+        redemption_id: str | None = self.log.find(self.minted.handoff_id).redemption_id
+        return redemption_id
+
+    @property
+    def held_by(self) -> str | None:
+        """Who the booking side's store says redeemed."""
+        records = self.store.trace(self.minted.handoff_id).records
+        return records[0].redemption_id if records else None
+
+    @property
+    def waiting(self) -> int:
+        """How many entries are still to be delivered."""
+        return len(self.store.trace(self.minted.handoff_id).outbox)
+
+
+@pytest.fixture
+def scene(url: str, keys: KeyRing, log: Any, store: Any, tmp_path: Path) -> Scene:
+    """A handoff that was issued, and nothing else yet."""
+    keys_file = tmp_path / "keys.json"
+    keyfile.save(keys_file, keys)
+    return Scene(url, keys_file, keys, log, store)
+
+
+def succeeded(scene: Scene, answer: dict[str, Any] | None) -> None:
+    """The guest is through, both logs name the same redemption, and nothing waits."""
+    assert answer is not None
+    assert answer.get("redemption_id") == scene.held_by == scene.logged_redemption
+    assert scene.state is HandoffState.CONSUMED
+    assert scene.waiting == 0
+
+
+def issue_dies_before_the_log(scene: Scene) -> None:
+    """Nobody has the token and nobody knows of it: the guest clicks again."""
+    scene.act("issue", Step.ISSUE_MINTED)
+    assert len(scene.log.search(HandoffQuery())) == 1, "only the scene's own"
+    assert scene.act("issue") is not None
+    assert len(scene.log.search(HandoffQuery())) == 2
+
+
+def issue_dies_after_the_log(scene: Scene) -> None:
+    """A row without a token: it stays issued until it is purged, and a token in the world is always in the log."""
+    scene.act("issue", Step.ISSUE_LOGGED)
+    rows = scene.log.search(HandoffQuery())
+    assert [row.state for row in rows] == [HandoffState.ISSUED] * 2
+    answer = scene.act("issue")
+    assert answer is not None
+    verified = Verifier(scene.keys, issuer=ISSUER, audience=AUDIENCE).verify(answer["token"], tenant=TENANT)
+    assert scene.log.find(verified.handoff_id) is not None
+
+
+def redeem_dies_before_the_commit(scene: Scene) -> None:
+    """Nothing is stored; a reload is the first redemption."""
+    for mode in ("strict", "deferred"):
+        scene.redeem(NOBODY, mode, die_at=Step.REDEEM_VERIFIED)
+        assert (scene.held_by, scene.waiting, scene.state) == (None, 0, HandoffState.ISSUED)
+    with scene.consumer() as base:
+        succeeded(scene, scene.redeem(base, "strict"))
+
+
+def redeem_dies_after_the_commit(scene: Scene) -> None:
+    """The handoff is this browser's, and the outbox remembers; a reload succeeds, another browser does not."""
+    scene.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
+    assert scene.held_by is not None
+    assert (scene.waiting, scene.state) == (1, HandoffState.ISSUED)
+    assert scene.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
+    with scene.consumer() as base:
+        succeeded(scene, scene.redeem(base, "strict"))
+
+
+def consumer_dies_before_its_log(scene: Scene) -> None:
+    """No answer, nothing recorded; the handoff stays the guest's, and the next call records it."""
+    with scene.consumer(die_at=Step.CALL_CHECKED) as base:
+        assert scene.redeem(base, "strict") == {"code": "confirmation_unavailable"}
+    assert (scene.state, scene.waiting) == (HandoffState.ISSUED, 1)
+    assert scene.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
+    with scene.consumer() as base:
+        succeeded(scene, scene.redeem(base, "strict"))
+
+
+def consumer_dies_after_its_log(scene: Scene) -> None:
+    """Recorded, but nobody heard: the reload gets the same answer, for it is the same redemption."""
+    with scene.consumer(die_at=Step.CALL_RECORDED) as base:
+        assert scene.redeem(base, "strict") == {"code": "confirmation_unavailable"}
+    assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 1)
+    assert scene.logged_redemption == scene.held_by
+    with scene.consumer() as base:
+        succeeded(scene, scene.redeem(base, "strict"))
+
+
+def redeem_dies_after_the_confirmation(scene: Scene) -> None:
+    """Confirmed, and the outbox entry is still there: the reload settles it, or a worker does, with the same answer."""
+    with scene.consumer() as base:
+        scene.redeem(base, "strict", die_at=Step.REDEEM_CONFIRMED)
+        assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 1)
+        succeeded(scene, scene.redeem(base, "strict"))
+
+
+def redeem_dies_before_its_answer(scene: Scene) -> None:
+    """All is done, and the guest has not heard: the reload is the same success."""
+    with scene.consumer() as base:
+        scene.redeem(base, "strict", die_at=Step.REDEEM_SETTLED)
+        assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 0)
+        succeeded(scene, scene.redeem(base, "strict"))
+
+
+def worker_dies_with_a_lease(scene: Scene) -> None:
+    """The entries are another worker's after the lease, not before; the guest was let through all the while."""
+    answer = scene.redeem(NOBODY, "deferred")
+    scene.act("deliver", Step.DELIVERY_LEASED, base=NOBODY, ahead=10)
+    assert (scene.state, scene.waiting) == (HandoffState.ISSUED, 1)
+    with scene.consumer() as base:
+        assert scene.act("deliver", base=base, ahead=10 + LEASE_SECONDS // 2) == {"delivered": 0}
+        assert scene.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
+    succeeded(scene, answer)
+
+
+def worker_dies_after_the_answer(scene: Scene) -> None:
+    """Delivered, and not settled: delivered once more, with the same answer."""
+    answer = scene.redeem(NOBODY, "deferred")
+    with scene.consumer() as base:
+        scene.act("deliver", Step.DELIVERY_ANSWERED, base=base, ahead=10)
+        assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 1)
+        assert scene.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
+    succeeded(scene, answer)
+
+
+def worker_dies_after_settling(scene: Scene) -> None:
+    """Delivered and settled: nothing is left for the next worker."""
+    answer = scene.redeem(NOBODY, "deferred")
+    with scene.consumer() as base:
+        scene.act("deliver", Step.DELIVERY_SETTLED, base=base, ahead=10)
+        assert scene.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 0}
+    succeeded(scene, answer)
+
+
+DEATHS: dict[Step, Callable[[Scene], None]] = {
+    Step.ISSUE_MINTED: issue_dies_before_the_log,
+    Step.ISSUE_LOGGED: issue_dies_after_the_log,
+    Step.REDEEM_VERIFIED: redeem_dies_before_the_commit,
+    Step.REDEEM_CONSUMED: redeem_dies_after_the_commit,
+    Step.CALL_CHECKED: consumer_dies_before_its_log,
+    Step.CALL_RECORDED: consumer_dies_after_its_log,
+    Step.REDEEM_CONFIRMED: redeem_dies_after_the_confirmation,
+    Step.REDEEM_SETTLED: redeem_dies_before_its_answer,
+    Step.DELIVERY_LEASED: worker_dies_with_a_lease,
+    Step.DELIVERY_ANSWERED: worker_dies_after_the_answer,
+    Step.DELIVERY_SETTLED: worker_dies_after_settling,
+}
+
+
+def test_every_step_has_its_death() -> None:
+    """A step that is added to the handshake must get a kill -9 of its own here."""
+    assert set(DEATHS) == set(Step)
+
+
+@pytest.mark.parametrize("step", DEATHS, ids=str)
+def test_kill_at(step: Step, scene: Scene) -> None:
+    """Killed at this step, no handoff has two owners, the guest gets through, and both logs agree in the end."""
+    DEATHS[step](scene)
+
+
+def test_an_abandoned_redemption_is_delivered_without_the_guest(scene: Scene) -> None:
+    """The guest never comes back after the crash: a worker tells bff-consumer all the same."""
+    scene.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
+    with scene.consumer() as base:
+        assert scene.act("deliver", base=base, ahead=10) == {"delivered": 1}
+    succeeded(scene, {"redemption_id": scene.held_by})
+
+
+@pytest.fixture(autouse=True)
+def real_time(clock: Any) -> None:
+    """The processes have the machine's clock, and the log and store of this process go with it."""
+    clock.now = time.time()

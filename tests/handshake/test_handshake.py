@@ -1,0 +1,365 @@
+"""The handshake over real stores and a real bff-consumer: strict and deferred, every answer and every fault."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from ghasi_handoff import (
+    AsyncRedeemer,
+    ConfigurationError,
+    ConfirmationUnavailableError,
+    ExpiredTokenError,
+    InvalidMACError,
+    KeyRing,
+    ReplayedTokenError,
+    ReplayStoreError,
+    RevokedHandoffError,
+    StoreGuarantees,
+    Verifier,
+)
+from ghasi_handoff.handshake import (
+    AsyncConsumeClient,
+    AsyncHandshake,
+    AsyncOutboxWorker,
+    ConfirmationFailed,
+    ConsumeClient,
+    HandoffEvent,
+    HandoffRedeemed,
+    HandoffRefused,
+    HandoffReplayed,
+    HandoffState,
+    HandoffUnknown,
+    Handshake,
+    LocalRowLost,
+)
+from ghasi_handoff.replay import OutboxStats
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
+from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
+from ghasi_handoff.stores.redis import RedisReplayStore
+from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
+
+from .services import AUDIENCE, GUEST, ISSUER, SCOPE, STRANGER, TENANT, Clock, Consumer, consumer, issue, redeemer
+
+
+@pytest.fixture
+def service(log: Any, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
+    """bff-consumer."""
+    with consumer(log, keys, clock) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Consumer, keys: KeyRing, clock: Clock) -> Iterator[ConsumeClient]:
+    """The booking side's client."""
+    with ConsumeClient(service.url, keys=keys, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def events() -> list[HandoffEvent]:
+    """What was reported."""
+    return []
+
+
+@pytest.fixture
+def strict(keys: KeyRing, store: Any, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> Handshake:
+    """The strict handshake."""
+    return Handshake(redeemer(keys, store, clock), client, on_event=events.append)
+
+
+@pytest.fixture
+def deferred(keys: KeyRing, store: Any, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> Handshake:
+    """The deferred handshake."""
+    return Handshake(redeemer(keys, store, clock), client, "deferred", on_event=events.append)
+
+
+@pytest.fixture
+def token(keys: KeyRing, log: Any, clock: Clock) -> str:
+    """The token of a handoff that both sides know."""
+    return issue(keys, log, clock).token
+
+
+def redeem(handshake: Handshake, token: str, browser: bytes = GUEST) -> Any:
+    return handshake.redeem(token, tenant=TENANT, browser_secret=browser)
+
+
+def handoff_of(strict: Handshake, token: str) -> str:
+    return strict._redeemer._verifier.verify(token, tenant=TENANT).handoff_id
+
+
+def test_strict_goes_on_after_the_confirmation(strict: Handshake, token: str, log: Any, store: Any) -> None:
+    """Both logs name this browser, and nothing waits in the outbox."""
+    redemption = redeem(strict, token)
+    row = log.find(redemption.handoff.handoff_id)
+    assert (row.state, row.redemption_id) == (HandoffState.CONSUMED, redemption.redemption_id)
+    assert row.consumed_at == redemption.redeemed_at.timestamp()
+    assert store.outbox.stats() == OutboxStats(0, 0, None)
+
+
+def test_the_same_browser_may_repeat_it(strict: Handshake, token: str) -> None:
+    """A refresh, a double click, a second tab: the same redemption again."""
+    first = redeem(strict, token)
+    second = redeem(strict, token)
+    assert (first.redemption_id, first.redeemed_at) == (second.redemption_id, second.redeemed_at)
+    assert (first.first, second.first) == (True, False)
+
+
+def test_another_browser_is_refused_here(strict: Handshake, token: str, service: Consumer, events: list[HandoffEvent], clock: Clock) -> None:  # fmt: skip
+    """A replay is refused by the local store, with the gap for the operator; bff-consumer is not called."""
+    first = redeem(strict, token)
+    calls = len(service.requests)
+    clock.now += 41
+    with pytest.raises(ReplayedTokenError):
+        redeem(strict, token, STRANGER)
+    assert len(service.requests) == calls
+    (event,) = [event for event in events if isinstance(event, HandoffReplayed)]
+    assert (event.gap_seconds, event.holder, event.tenant) == (41, first.redemption_id, TENANT)
+
+
+@pytest.mark.parametrize("fault", [500, "reset", 404, 200], ids=str)
+def test_strict_without_an_answer_lets_nobody_through(fault: Any, strict: Handshake, token: str, service: Consumer, store: Any, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """Not confirmed: the guest waits, the handoff stays theirs, the outbox remembers; once it answers, the same browser succeeds."""
+    service.always = fault
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        redeem(strict, token)
+    assert caught.value.log_fields["tenant"] == TENANT
+    assert store.outbox.stats().pending == 1
+    assert [event.reason for event in events if isinstance(event, ConfirmationFailed)] == [caught.value.reason]
+    assert any(isinstance(event, HandoffUnknown) for event in events) is (fault == 404)
+    service.always = None
+    with pytest.raises(ReplayedTokenError):
+        redeem(strict, token, STRANGER)
+    redeem(strict, token)
+    assert store.outbox.stats().pending == 0
+
+
+def test_a_lost_reply_is_found_again(strict: Handshake, token: str, service: Consumer, log: Any) -> None:
+    """bff-consumer recorded it and nobody heard: asked again, it says the same."""
+    service.faults = ["lost", "lost"]
+    with pytest.raises(ConfirmationUnavailableError):
+        redeem(strict, token)
+    assert log.find(handoff_of(strict, token)).state is HandoffState.CONSUMED
+    redeem(strict, token)
+
+
+def test_a_revoked_handoff_is_refused(strict: Handshake, token: str, log: Any, store: Any, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """410: cancelled, and nothing is left to deliver."""
+    log.revoke(handoff_of(strict, token))
+    with pytest.raises(RevokedHandoffError):
+        redeem(strict, token)
+    assert store.outbox.stats().pending == 0
+    assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["revoked_handoff"]
+
+
+def test_a_lost_local_row_is_noticed(strict: Handshake, token: str, store: Any, keys: KeyRing, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """The store gave it to a second browser, but the issuer's log names the first: refused, with an alarm, and nothing left to deliver."""
+    redeem(strict, token)
+    emptied = Handshake(redeemer(keys, MemoryReplayStore(), clock), client, on_event=events.append)
+    with pytest.raises(ReplayedTokenError) as caught:
+        redeem(emptied, token, STRANGER)
+    assert caught.value.log_fields["tenant"] == TENANT
+    (event,) = [event for event in events if isinstance(event, LocalRowLost)]
+    assert (event.deferred, event.level) == (False, logging.CRITICAL)
+
+
+def test_the_guest_survives_a_lost_local_row(strict: Handshake, token: str, keys: KeyRing, client: ConsumeClient, clock: Clock) -> None:  # fmt: skip
+    """After the store lost the guest's row, the guest's own reload still succeeds: the redemption id is derived, so the issuer knows it."""
+    first = redeem(strict, token)
+    emptied = Handshake(redeemer(keys, MemoryReplayStore(), clock), client)
+    assert redeem(emptied, token).redemption_id == first.redemption_id
+
+
+def test_a_store_that_is_down_refuses_and_calls_nobody(keys: KeyRing, token: str, client: ConsumeClient, service: Consumer, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """Fail closed: no local commit, no call."""
+    down = SQLiteReplayStore("no such folder/replay.db")
+    handshake = Handshake(redeemer(keys, down, clock), client, on_event=events.append)
+    with pytest.raises(ReplayStoreError):
+        redeem(handshake, token)
+    assert service.requests == []
+    assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["store_unavailable"]
+
+
+def test_a_token_that_fails_verify_calls_nobody(strict: Handshake, token: str, store: Any, service: Consumer, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """A forged token reaches neither store nor bff-consumer; the operator sees the code."""
+    with pytest.raises(InvalidMACError):
+        redeem(strict, token[:-1] + ("A" if token[-1] != "A" else "E"))
+    assert service.requests == []
+    assert store.stats().entries == 0
+    assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["invalid_mac"]
+
+
+def test_its_own_redeemer_is_let_in_for_a_minute(strict: Handshake, token: str, clock: Clock) -> None:
+    """After the token's end its own redeemer gets the same success, until 60 s past the leeway; another is told it is over."""
+    redeem(strict, token)
+    clock.now += 300 + 10 + 59
+    redeem(strict, token)
+    with pytest.raises(ReplayedTokenError):
+        redeem(strict, token, STRANGER)
+    clock.now += 1
+    with pytest.raises(ExpiredTokenError):
+        redeem(strict, token)
+
+
+def test_a_redemption_that_was_never_in_time_leaves_nothing_to_deliver(deferred: Handshake, token: str, store: Any, clock: Clock) -> None:  # fmt: skip
+    """Consumed in the minute after the end: expired, and the outbox does not report it."""
+    clock.now += 300 + 10 + 5
+    with pytest.raises(ExpiredTokenError):
+        redeem(deferred, token)
+    assert store.outbox.stats().pending == 0
+
+
+def test_an_expired_token_does_not_unsettle_an_earlier_redemption(deferred: Handshake, token: str, store: Any, clock: Clock) -> None:  # fmt: skip
+    """The guest comes back too late: the timely redemption is still to be delivered."""
+    redeem(deferred, token)
+    clock.now += 3600
+    with pytest.raises(ExpiredTokenError):
+        redeem(deferred, token)
+    assert store.outbox.stats().pending == 1
+
+
+def test_deferred_goes_on_after_the_local_commit(deferred: Handshake, token: str, service: Consumer, log: Any, store: Any) -> None:  # fmt: skip
+    """bff-consumer is not called; the outbox has the redemption."""
+    redemption = redeem(deferred, token)
+    assert service.requests == []
+    assert log.find(redemption.handoff.handoff_id).state is HandoffState.ISSUED
+    (entry,) = store.outbox.entries(limit=10)
+    assert (entry.handoff_id, entry.redemption_id) == (redemption.handoff.handoff_id, redemption.redemption_id)
+    assert (entry.scope, entry.attempts, entry.dead_at) == (SCOPE, 0, None)
+    redeem(deferred, token)
+    assert store.outbox.stats().pending == 1
+
+
+def test_deferred_is_refused_on_a_store_that_cannot_carry_it(keys: KeyRing, client: ConsumeClient, tmp_path: Any, redis_url: str) -> None:  # fmt: skip
+    """Memory, Redis, a store without its outbox, and one that promises nothing: refused when the service starts."""
+    import redis
+
+    class Silent:
+        def consume(self, handoff_id: str, **entry: Any) -> Any:
+            raise NotImplementedError
+
+    with redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1) as one:
+        for store in (MemoryReplayStore(), RedisReplayStore(one), SQLiteReplayStore(tmp_path / "r.db"), Silent()):
+            Handshake(redeemer(keys, store), client)
+            with pytest.raises(ConfigurationError, match="deferred mode needs"):
+                Handshake(redeemer(keys, store), client, "deferred")
+    Handshake(redeemer(keys, SQLiteReplayStore(tmp_path / "r.db", outbox=True)), client, "deferred")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("writes", [True, False])
+def test_deferred_goes_by_what_a_store_states(durable: bool, writes: bool, keys: KeyRing, client: ConsumeClient) -> None:  # fmt: skip
+    """Somebody else's store is taken at its word: both, or strict only."""
+
+    class Stated(MemoryReplayStore):
+        guarantees = StoreGuarantees(durable=durable, shared=True, survives_failover=True, outbox=writes)
+        outbox = object()
+
+    def make() -> Handshake:
+        return Handshake(redeemer(keys, Stated()), client, "deferred")
+
+    if durable and writes:
+        make()
+    else:
+        with pytest.raises(ConfigurationError):
+            make()
+
+
+def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client: ConsumeClient, store: Any) -> None:
+    """A redeemer, client, mode or hook that is none."""
+    good = redeemer(keys, store)
+    awaited = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE), AsyncMemoryReplayStore())
+    async_client = AsyncConsumeClient("https://bff-consumer.example", keys=keys)
+    wrong: list[Callable[[], Any]] = [
+        lambda: Handshake(store, client),
+        lambda: Handshake(awaited, client),  # type: ignore[arg-type]
+        lambda: Handshake(good, async_client),  # type: ignore[arg-type]
+        lambda: Handshake(good, None),  # type: ignore[arg-type]
+        lambda: Handshake(good, client, "eager"),  # type: ignore[arg-type]
+        lambda: Handshake(good, client, on_event="x"),  # type: ignore[arg-type]
+        lambda: AsyncHandshake(good, async_client),  # type: ignore[arg-type]
+        lambda: AsyncHandshake(awaited, client),  # type: ignore[arg-type]
+    ]
+    for make in wrong:
+        with pytest.raises(ConfigurationError):
+            make()
+
+
+def test_a_broken_hook_refuses_no_guest(keys: KeyRing, store: Any, client: ConsumeClient, clock: Clock, token: str, caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """What the application's hook raises is logged and goes no further."""
+
+    def broken(event: HandoffEvent) -> None:
+        raise RuntimeError("no connection to the counter")
+
+    redeem(Handshake(redeemer(keys, store, clock), client, on_event=broken), token)
+    assert "the event hook failed" in caplog.text
+
+
+def test_events_are_logged_with_their_fields_and_without_secrets(strict: Handshake, token: str, service: Consumer, events: list[HandoffEvent], caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """The logger has the name and the fields of each event; neither token, MAC nor browser secret shows anywhere."""
+    with caplog.at_level(logging.DEBUG, "ghasi_handoff"):
+        redeemed = redeem(strict, token)
+        with pytest.raises(ReplayedTokenError):
+            redeem(strict, token, STRANGER)
+    records = {record.handoff_event: record for record in caplog.records}  # type: ignore[attr-defined]
+    assert records["redeemed"].handoff_id == redeemed.handoff.handoff_id  # type: ignore[attr-defined]
+    assert records["redeemed"].handoff_tenant == TENANT  # type: ignore[attr-defined]
+    assert records["replayed"].levelno == logging.WARNING
+    shown = repr(events) + repr([vars(record) for record in caplog.records])
+    header = service.requests[0][1][0]
+    for secret in (token, token.rsplit(".", 1)[1], header.rsplit("=", 1)[1], "GGGGGGGG", GUEST.hex(), STRANGER.hex()):
+        assert secret not in shown
+    assert any(isinstance(event, HandoffRedeemed) for event in events)
+
+
+def test_awaited_it_does_the_same(product: str, url: str, keys: KeyRing, log: Any, service: Consumer, clock: Clock) -> None:  # fmt: skip
+    """The asyncio handshake: success, replay, no answer, deferred, and the worker's delivery."""
+
+    async def story(store: Any) -> None:
+        await store.create_schema()
+        made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
+        async with AsyncConsumeClient(service.url, keys=keys, clock=clock) as client:
+            strict = AsyncHandshake(made, client)
+            one, two = issue(keys, log, clock), issue(keys, log, clock)
+            await strict.redeem(one.token, tenant=TENANT, browser_secret=GUEST)
+            with pytest.raises(ReplayedTokenError):
+                await strict.redeem(one.token, tenant=TENANT, browser_secret=STRANGER)
+            service.always = 500
+            with pytest.raises(ConfirmationUnavailableError):
+                await strict.redeem(two.token, tenant=TENANT, browser_secret=GUEST)
+            service.always = None
+            three = issue(keys, log, clock)
+            deferred = AsyncHandshake(made, client, "deferred")
+            await asyncio.gather(*(deferred.redeem(three.token, tenant=TENANT, browser_secret=GUEST) for _ in range(5)))
+            assert (await store.outbox.stats()).pending == 2
+            worker = AsyncOutboxWorker(store, client, clock=clock)
+            assert (await worker.deliver()).total == 0
+            clock.now += 3
+            assert (await worker.deliver()).delivered == 2
+            assert (await store.outbox.stats()).pending == 0
+        assert log.find(two.handoff_id).state is HandoffState.CONSUMED
+        assert log.find(three.handoff_id).state is HandoffState.CONSUMED
+
+    async def on_sqlite() -> None:
+        async with AsyncSQLiteReplayStore(f"{url}/async.db", outbox=True, clock=clock) as store:
+            await story(store)
+
+    async def on_postgresql() -> None:
+        async with (
+            AsyncConnectionPool(url, min_size=1, open=False) as pool,
+            AsyncPostgresReplayStore(pool, outbox=True, clock=clock) as store,
+        ):
+            await story(store)
+
+    asyncio.run(on_sqlite() if product == "sqlite" else on_postgresql())
+
+
+def test_the_stores_of_both_products_say_what_they_write(tmp_path: Any) -> None:
+    """A store without its outbox has none to deliver from."""
+    assert SQLiteReplayStore(tmp_path / "r.db").outbox is None
+    assert PostgresReplayStore.guarantees.outbox
