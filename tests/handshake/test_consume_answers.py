@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def record_of(name: str) -> HandoffRecord:
 
 
 @contextmanager
-def a_log() -> Iterator[tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]]:
+def a_log() -> Generator[tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]]:
     """A log with a row in each state; "ended" is issued, but long over."""
     with tempfile.TemporaryDirectory() as folder, SQLiteHandoffLog(Path(folder) / "log.db", clock=lambda: NOW) as log:
         records = {name: record_of(name) for name in NAMES}

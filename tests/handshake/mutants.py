@@ -1,0 +1,191 @@
+"""Mistakes in the handshake, planted on request into a run of its tests: ``pytest -p tests.handshake.mutants --mutant NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
+from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
+from ghasi_handoff.handshake import _client, _consume, _handshake, _issuer, _sqlite_log
+from ghasi_handoff.handshake._consume_call import ConsumeCall
+from ghasi_handoff.handshake._log import HandoffState, Verdict, judge
+from ghasi_handoff.stores import _sqlite_outbox
+
+
+def plant(owner: Any, name: str, value: Any) -> None:
+    """Put `value` in the place of what `owner` has by that name."""
+    assert hasattr(owner, name), name
+    setattr(owner, name, value)
+
+
+def log_row_after_the_token() -> None:
+    """The token is given out whether or not its row was written."""
+
+    def issue(self: Any, payload: Any, *, tenant: str) -> Any:
+        minted = self._minter.mint(payload, tenant=tenant)
+        with suppress(ReplayStoreError):
+            self._log.record(_issuer._record(self._minter, minted))
+        return minted
+
+    plant(_issuer.HandoffIssuer, "issue", issue)
+
+
+def consume_before_verify() -> None:
+    """The store is asked with what the token says, before anybody knows whether it is authentic."""
+    right = _handshake._HandshakeCore._redeemed
+    is_mac = vars(_verify)["is_mac"]
+
+    def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
+        plant(_verify, "is_mac", lambda *parts: True)
+        try:
+            handoff, entry = self._redeemer._begin(token, tenant, browser_secret)
+        finally:
+            plant(_verify, "is_mac", is_mac)
+        yield lambda: self._store.consume(handoff.handoff_id, **entry)
+        return (yield from right(self, token, tenant, browser_secret))
+
+    plant(_handshake._HandshakeCore, "_redeemed", redeemed)
+
+
+def signed_at_enqueue() -> None:
+    """A call is signed with the time at which it was put into the outbox."""
+
+    def call(issuer: str, audience: str, handoff_id: str, redemption_id: str, at: int, now: int) -> ConsumeCall:
+        return ConsumeCall(issuer, audience, handoff_id, redemption_id, at, at)
+
+    plant(_client, "ConsumeCall", call)
+
+
+def conflict_for_the_same_redemption() -> None:
+    """bff-consumer answers 409 to whoever comes second, even with the same redemption id."""
+    answered: set[str] = set()
+
+    def strict(call: ConsumeCall, record: Any) -> Verdict:
+        verdict = judge(call, record)
+        if verdict is Verdict.CONFIRMED and call.handoff_id in answered:
+            return Verdict.REPLAYED
+        answered.add(call.handoff_id)
+        return verdict
+
+    plant(_consume, "judge", strict)
+
+
+def lateness_by_sent_at() -> None:
+    """A redemption is late when it is told late."""
+    right = _sqlite_log.SQLiteHandoffLog.consume
+
+    def consume(self: Any, call: ConsumeCall, recorded_at: int) -> Any:
+        return right(self, call._replace(consumed_at=call.sent_at), recorded_at)
+
+    plant(_sqlite_log.SQLiteHandoffLog, "consume", consume)
+
+
+def decided_by_first() -> None:
+    """Only the call that the store calls first is let through."""
+    right = _redeem._RedemptionCore._decide
+
+    def decide(self: Any, handoff: Any, entry: Any, answer: Any) -> Any:
+        if not answer.first:
+            raise ReplayedTokenError("not the first")
+        return right(self, handoff, entry, answer)
+
+    plant(_redeem._RedemptionCore, "_decide", decide)
+
+
+def any_200_is_believed() -> None:
+    """Whatever answers 200 has confirmed."""
+    right = _client._understood
+    plant(
+        _client,
+        "_understood",
+        lambda call, status, kind, body: None if status == 200 else right(call, status, kind, body),
+    )
+
+
+def no_answer_is_a_confirmation() -> None:
+    """In strict mode a guest is let through when bff-consumer does not answer."""
+    right = _handshake._HandshakeCore._confirm
+
+    def confirm(self: Any, *facts: Any) -> Any:
+        try:
+            yield from right(self, *facts)
+        except ConfirmationUnavailableError:
+            return
+
+    plant(_handshake._HandshakeCore, "_confirm", confirm)
+
+
+def every_expiry_settles() -> None:
+    """A token that comes back too late settles an earlier, timely redemption that is still to be delivered."""
+    right = _handshake._HandshakeCore._redeemed
+
+    def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
+        try:
+            return (yield from right(self, token, tenant, browser_secret))
+        except ExpiredTokenError:
+            for entry in self._outbox.entries(limit=100):
+                self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
+            raise
+
+    plant(_handshake._HandshakeCore, "_redeemed", redeemed)
+
+
+def no_lease() -> None:
+    """Workers read what is due, and do not take it."""
+
+    def lease(self: Any, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> Any:
+        return [entry for entry in self.entries(limit=limit) if entry.dead_at is None]
+
+    plant(_sqlite_outbox.SQLiteOutbox, "lease", lease)
+
+
+def a_revoked_row_is_consumed() -> None:
+    """The update of the log is not guarded by its state."""
+    plant(_sqlite_log, "_CONSUME", _sqlite_log._CONSUME.replace("state = 'issued' AND", ""))
+    right = vars(_sqlite_log)["record_of"]
+
+    def record_of(row: Any) -> Any:
+        record = right(row)
+        return record if record.state is not HandoffState.REVOKED else right((*row[:7], "issued", *row[8:]))
+
+    plant(_sqlite_log, "record_of", record_of)
+
+
+MUTANTS: dict[str, tuple[Callable[[], None], str]] = {
+    plant.__name__: (plant, test)
+    for plant, test in (
+        (log_row_after_the_token, "test_log.py::test_no_token_without_its_row"),
+        (consume_before_verify, "test_handshake.py::test_a_token_that_fails_verify_calls_nobody[sqlite]"),
+        (signed_at_enqueue, "test_outbox.py::test_what_waits_is_signed_when_it_is_sent[sqlite]"),
+        (conflict_for_the_same_redemption, "test_handshake.py::test_the_same_browser_may_repeat_it[sqlite]"),
+        (lateness_by_sent_at, "test_outbox.py::test_what_waits_is_signed_when_it_is_sent[sqlite]"),
+        (decided_by_first, "test_handshake.py::test_the_same_browser_may_repeat_it[sqlite]"),
+        (any_200_is_believed, "test_handshake.py::test_strict_without_an_answer_lets_nobody_through[sqlite-200]"),
+        (
+            no_answer_is_a_confirmation,
+            "test_handshake.py::test_strict_without_an_answer_lets_nobody_through[sqlite-500]",
+        ),
+        (
+            every_expiry_settles,
+            "test_handshake.py::test_an_expired_token_does_not_unsettle_an_earlier_redemption[sqlite]",
+        ),
+        (no_lease, "test_outbox.py::test_two_workers_take_different_entries[sqlite]"),
+        (a_revoked_row_is_consumed, "test_handshake.py::test_a_revoked_handoff_is_refused[sqlite]"),
+    )
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which mistake to plant."""
+    parser.addoption("--mutant", choices=sorted(MUTANTS), required=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Plant it before any test is imported."""
+    name = config.getoption("--mutant")
+    if name:
+        MUTANTS[name][0]()
