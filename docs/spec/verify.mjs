@@ -1,4 +1,5 @@
-// A second, independent verifier of the handoff token, version 1, written from v1.md alone. It shares no code with the library.
+// A second, independent verifier of the handoff token and the consume call, version 1, written from v1.md and consume-v1.md alone.
+// It shares no code with the library.
 //
 // What passes through here: hostile tokens, the secrets of keys, MACs and signing strings. None of them is ever printed, logged or
 // put into an error message. Nothing is read from a token before its MAC has been checked, except the kid that selects the key.
@@ -131,6 +132,66 @@ export function verifyHandoff({ keys, issuer, audience, leeway, maxLifetime, ten
   if (!followsBookingProfile(members)) return { result: "invalid_payload" };
   const payload = /** @type {BookingPayload} */ (Object.fromEntries(members)); // safe names only: the profile has checked them
   return { result: "accepted", signingString: signingBytes.toString("utf8"), handoffId, issuedAt, expiresAt, payload };
+}
+
+const AUTHORIZATION = /^GHASI-CONSUME kid=([A-Za-z0-9_-]{1,32}), mac=([A-Za-z0-9_-]{43})$/;
+const REDEMPTION_ID = /^[0-9a-f]{64}$/;
+// The one canonical spelling of the six members, so no JSON is parsed. The values' own grammars are checked afterwards.
+const CALL_BODY = /^\{"audience":"([^"\\]*)","consumed_at":([0-9]+),"handoff_id":"([^"\\]*)","issuer":"([^"\\]*)","redemption_id":"([^"\\]*)","sent_at":([0-9]+)\}$/;
+const CALL_ANSWERS = new Set(["200 null", "401 unauthenticated_call", "404 unknown_handoff", "409 replayed", "410 revoked_handoff", "410 expired"]);
+
+/**
+ * @typedef {{issuer: string, audience: string, expires_at: number, state: string, redemption_id: string | null, consumed_at: number | null}} Row
+ * @typedef {{status: number, code: string | null, row: Row | null, signingString: string | null}} CallAnswer
+ */
+
+/**
+ * What an issuer answers to a consume call: docs/spec/consume-v1.md.
+ * @param {{keys: readonly Key[], now: number, path_id: string, authorization: string[], body: string, row: Row | null}} request
+ * @returns {CallAnswer}
+ */
+export function answerCall({ keys, now, path_id: pathId, authorization, body, row }) {
+  const unauthenticated = { status: 401, code: "unauthenticated_call", row, signingString: null };
+  if (!Number.isFinite(now)) throw new ConfigurationError("now is not a finite number");
+  const second = Math.floor(now);
+  const ring = ringOf(keys);
+
+  // Step 1. In JavaScript `$` without the flag m matches at the very end only.
+  const header = authorization.length === 1 ? AUTHORIZATION.exec(authorization[0]) : null;
+  const members = Buffer.byteLength(body) <= 1024 ? CALL_BODY.exec(body) : null;
+  if (header === null || members === null) return unauthenticated;
+  const [, kid, macText] = header;
+  const [, audience, consumedText, handoffId, issuer, redemptionId, sentText] = members;
+  if (!NAME.test(audience) || !NAME.test(issuer)) return unauthenticated;
+  if (!HANDOFF_ID.test(handoffId) || !REDEMPTION_ID.test(redemptionId)) return unauthenticated;
+  if (!SECONDS.test(consumedText) || !SECONDS.test(sentText)) return unauthenticated;
+  const consumedAt = Number(consumedText);
+  const sentAt = Number(sentText);
+  if (consumedAt > LAST_SECOND || sentAt > LAST_SECOND) return unauthenticated;
+
+  // Step 2.
+  const key = ring.get(kid);
+  if (key === undefined || key.revokedAt !== null) return unauthenticated;
+  if (key.verifyUntil !== null && second >= key.verifyUntil) return unauthenticated;
+
+  // Step 3. Both texts have 43 ASCII characters.
+  const lines = ["ghasi-consume/v1", "HMAC-SHA256", kid, issuer, audience, handoffId, redemptionId, consumedText, sentText];
+  const signingString = lines.join("\n");
+  const expectedMac = createHmac("sha256", key.secret).update(signingString, "ascii").digest("base64url");
+  if (!timingSafeEqual(Buffer.from(macText, "ascii"), Buffer.from(expectedMac, "ascii"))) return unauthenticated;
+
+  // Step 4.
+  if (sentAt < second - 60 || sentAt > second + 60) return unauthenticated;
+
+  // Steps 5 to 9.
+  const refused = (/** @type {number} */ status, /** @type {string} */ code) => ({ status, code, row, signingString });
+  if (pathId !== handoffId) return refused(404, "unknown_handoff");
+  if (row === null || row.issuer !== issuer || row.audience !== audience) return refused(404, "unknown_handoff");
+  const confirmed = { status: 200, code: null, row, signingString };
+  if (row.state === "consumed") return row.redemption_id === redemptionId ? confirmed : refused(409, "replayed");
+  if (row.state === "revoked") return refused(410, "revoked_handoff");
+  if (consumedAt >= row.expires_at + 60) return refused(410, "expired");
+  return { ...confirmed, row: { ...row, state: "consumed", redemption_id: redemptionId, consumed_at: consumedAt } };
 }
 
 /**
@@ -383,9 +444,45 @@ function readKey(key) {
   return { kid: key.kid, secret: Buffer.from(key.secret_hex, "hex"), verifyUntil: key.verify_until, revokedAt: key.revoked_at };
 }
 
+const CALL_MEMBERS = ["description", "keys", "now", "path_id", "authorization", "body", "row", "expect", "row_after"];
+const ROW_MEMBERS = ["issuer", "audience", "expires_at", "state", "redemption_id", "consumed_at"];
+
+/** @param {any} row @returns {Row | null} */
+function readRow(row) {
+  if (row === null) return null;
+  demandMembers(row, ROW_MEMBERS, "a row");
+  demand(typeof row.issuer === "string" && typeof row.audience === "string", "a row's name is not a text");
+  demand(isInteger(row.expires_at, 0, LAST_SECOND), "a row's expires_at is not Unix seconds");
+  demand(["issued", "consumed", "revoked"].includes(row.state), "a row has no known state");
+  const consumed = row.state === "consumed";
+  demand(consumed ? isText(row.redemption_id, REDEMPTION_ID) : row.redemption_id === null, "a row's redemption_id does not fit its state");
+  demand(consumed ? isInteger(row.consumed_at, 0, LAST_SECOND) : row.consumed_at === null, "a row's consumed_at does not fit its state");
+  return row;
+}
+
+/** A vector of a consume call. Returns what is wrong, or "". @param {any} vector */
+function judgeCall(vector) {
+  demand(typeof vector.expect === "object" && vector.expect !== null, "expect is not an object");
+  demandMembers(vector.expect, ["status", "code"], "expect");
+  const { status, code } = vector.expect;
+  demand(CALL_ANSWERS.has(`${status} ${code}`), "expect is no known answer");
+  demandMembers(vector, status === 401 ? CALL_MEMBERS : [...CALL_MEMBERS, "signing_string"], "the vector");
+  demand(typeof vector.description === "string" && vector.description !== "", "the description is not a text");
+  demand(Array.isArray(vector.keys), "keys is not a list");
+  demand(Array.isArray(vector.authorization) && vector.authorization.every((value) => typeof value === "string"), "authorization is not a list of texts");
+  demand(typeof vector.path_id === "string" && typeof vector.body === "string", "path_id or body is not a text");
+  demand(status === 401 || typeof vector.signing_string === "string", "signing_string is not a text");
+  const got = answerCall({ ...vector, keys: vector.keys.map(readKey), row: readRow(vector.row) });
+  readRow(vector.row_after);
+  if (got.status !== status || got.code !== code) return `expected ${status} ${code}, got ${got.status} ${got.code}`;
+  if (!isDeepStrictEqual(got.row, vector.row_after)) return "answered as expected, but another row_after";
+  return got.signingString === (vector.signing_string ?? null) ? "" : "answered as expected, but another signing string";
+}
+
 /** Returns what is wrong, or "" if the verdict is the expected one. @param {string} path */
 function judgeFile(path) {
   const vector = readJson(path);
+  if (typeof vector === "object" && vector !== null && Object.hasOwn(vector, "authorization")) return judgeCall(vector);
   const accepted = vector?.expect === "accepted";
   demandMembers(vector, accepted ? [...VECTOR_MEMBERS, ...ACCEPTED_MEMBERS] : VECTOR_MEMBERS, "the vector");
   demand(accepted || (typeof vector.expect === "string" && REFUSAL_CODES.has(vector.expect)), "expect is no code");

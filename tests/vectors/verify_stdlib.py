@@ -1,6 +1,6 @@
-"""Check test vectors of the handoff token, version 1, with the standard library alone.
+"""Check test vectors of the handoff token and of the consume call, version 1, with the standard library alone.
 
-Written from docs/spec/v1.md and nothing else; it shares no code with the library or with verify.mjs. What passes
+Written from docs/spec/v1.md and docs/spec/consume-v1.md and nothing else; it shares no code with the library or with verify.mjs. What passes
 through here: vector files go in as arguments; the token of each is judged from scratch, with the keys, configuration
 and clock reading of its file, and the result is compared with what the file expects. Out comes one line a file.
 Vectors hold secrets and whole tokens: the only thing from a file that is ever printed is a known refusal code.
@@ -84,6 +84,43 @@ KEY: dict[str, tuple[type, ...]] = {
     "sign_from": (int,),
     "verify_until": (int, NoneType),
     "revoked_at": (int, NoneType),
+}
+
+
+CONSUME_CODES = {
+    401: {"unauthenticated_call"},
+    404: {"unknown_handoff"},
+    409: {"replayed"},
+    410: {"revoked_handoff", "expired"},
+}
+AUTHORIZATION = re.compile(r"GHASI-CONSUME kid=([A-Za-z0-9_-]{1,32}), mac=([A-Za-z0-9_-]{43})", re.ASCII)
+REDEMPTION_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
+CONSUME_SCENARIO: dict[str, tuple[type, ...]] = {
+    "description": (str,),
+    "keys": (list,),
+    "now": (int, float),
+    "path_id": (str,),
+    "authorization": (list,),
+    "body": (str,),
+    "row": (dict, NoneType),
+    "expect": (dict,),
+    "row_after": (dict, NoneType),
+}
+ROW: dict[str, tuple[type, ...]] = {
+    "issuer": (str,),
+    "audience": (str,),
+    "expires_at": (int,),
+    "state": (str,),
+    "redemption_id": (str, NoneType),
+    "consumed_at": (int, NoneType),
+}
+CALL: dict[str, re.Pattern[str] | None] = {  # None: seconds
+    "audience": NAME,
+    "consumed_at": None,
+    "handoff_id": HANDOFF_ID,
+    "issuer": NAME,
+    "redemption_id": REDEMPTION_ID,
+    "sent_at": None,
 }
 
 
@@ -324,6 +361,107 @@ def judge(vector: dict[str, Any]) -> dict[str, object]:
     return {**result, "payload": members}
 
 
+# --- the consume call ---
+
+
+def read_call(body: str) -> dict[str, Any] | None:
+    """The six members, if the body is their canonical spelling. Parsed and written again: one spelling is left."""
+    if len(body.encode("utf-8", "surrogatepass")) > 1024:
+        return None
+    try:
+        call = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(call, dict) or call.keys() != CALL.keys():
+        return None
+    for name, pattern in CALL.items():
+        good = is_integer(call[name], 0, MAX_SECONDS) if pattern is None else is_text(call[name], pattern)
+        if not good:
+            return None
+    canonical = json.dumps(call, sort_keys=True, separators=(",", ":"))
+    return call if canonical == body else None
+
+
+def authenticate(vector: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """Steps 1 to 4: the call and its signing string, or None."""
+    now, values = math.floor(vector["now"]), vector["authorization"]
+    parts = AUTHORIZATION.fullmatch(values[0]) if len(values) == 1 else None
+    call = read_call(vector["body"])
+    if parts is None or call is None:
+        return None
+    key = next((key for key in vector["keys"] if key["kid"] == parts[1]), None)
+    if key is None or key["revoked_at"] is not None:
+        return None
+    if key["verify_until"] is not None and now >= key["verify_until"]:
+        return None
+    names = ("issuer", "audience", "handoff_id", "redemption_id", "consumed_at", "sent_at")
+    text = "\n".join(["ghasi-consume/v1", "HMAC-SHA256", parts[1], *(str(call[name]) for name in names)])
+    mac = hmac.new(bytes.fromhex(key["secret_hex"]), text.encode("ascii"), hashlib.sha256).digest()
+    if not hmac.compare_digest(encode(mac), parts[2]):
+        return None
+    return (call, text) if now - 60 <= call["sent_at"] <= now + 60 else None
+
+
+def answer(vector: dict[str, Any]) -> tuple[int, str | None, dict[str, Any] | None, str | None]:
+    """What the issuer answers: status, code, the row afterwards, and the signing string of an authentic call."""
+    row = vector["row"]
+    authentic = authenticate(vector)
+    if authentic is None:
+        return 401, "unauthenticated_call", row, None
+    call, text = authentic
+    if vector["path_id"] != call["handoff_id"] or row is None:
+        return 404, "unknown_handoff", row, text
+    if row["issuer"] != call["issuer"] or row["audience"] != call["audience"]:
+        return 404, "unknown_handoff", row, text
+    if row["state"] == "consumed":
+        same_one = row["redemption_id"] == call["redemption_id"]
+        return (200, None, row, text) if same_one else (409, "replayed", row, text)
+    if row["state"] == "revoked":
+        return 410, "revoked_handoff", row, text
+    if call["consumed_at"] >= row["expires_at"] + 60:
+        return 410, "expired", row, text
+    change = {"state": "consumed", "redemption_id": call["redemption_id"], "consumed_at": call["consumed_at"]}
+    return 200, None, {**row, **change}, text
+
+
+def check_row(row: dict[str, Any] | None) -> None:
+    """A row that a handoff log can hold."""
+    if row is None:
+        return
+    check_members(row, ROW, "a row")
+    need(row["state"] in ("issued", "consumed", "revoked"), "a row has no known state")
+    need(is_integer(row["expires_at"], 0, MAX_SECONDS), "a row's expires_at is out of range")
+    consumed = row["state"] == "consumed"
+    need((row["redemption_id"] is not None) is consumed, "a row's redemption_id does not fit its state")
+    need((row["consumed_at"] is not None) is consumed, "a row's consumed_at does not fit its state")
+
+
+def consume_problem(vector: dict[str, Any]) -> str | None:
+    """None if the call gets what the file expects, else a reason that gives away nothing of the file but codes."""
+    check_members(
+        vector,
+        {**CONSUME_SCENARIO, "signing_string": ()} if "signing_string" in vector else CONSUME_SCENARIO,
+        "the file",
+    )
+    expect = vector["expect"]
+    check_members(expect, {"status": (int,), "code": (str, NoneType)}, "expect")
+    status, code = expect["status"], expect["code"]
+    need((status == 200 and code is None) or code in CONSUME_CODES.get(status, ()), "expect is no known answer")
+    signed = {} if status == 401 else {"signing_string": (str,)}
+    check_members(vector, {**CONSUME_SCENARIO, **signed}, "the file")
+    need(type(vector["now"]) is int or math.isfinite(vector["now"]), "now is too large")
+    need(all(type(value) is str for value in vector["authorization"]), "authorization holds no text")
+    check_keys(vector["keys"])
+    check_row(vector["row"])
+    check_row(vector["row_after"])
+    got = answer(vector)
+    if got[:2] != (status, code):
+        return f"expected {status} {code}, got {got[0]} {got[1]}"
+    if not same(got[2], vector["row_after"]):
+        return "answered as expected, but not with the expected row"
+    return None if got[3] == vector.get("signing_string") else "answered as expected, but over another signing string"
+
+
 # --- the vector files ---
 
 
@@ -365,16 +503,20 @@ def check_keys(keys: list[Any]) -> None:
     need(len({key["secret_hex"].lower() for key in keys}) == len(keys), "two keys share a secret")
 
 
-def read_vector(raw: bytes) -> dict[str, Any]:
-    """The members of a well-formed vector file."""
+def read_json(raw: bytes) -> Any:
+    """The one value of a JSON file."""
     try:
         # Decoded here, because json.loads would guess at UTF-16 if it were given bytes.
         text = raw.decode("utf-8", "strict")
-        vector: Any = json.loads(text, object_pairs_hook=unique_members, parse_constant=refuse_constant)
+        return json.loads(text, object_pairs_hook=unique_members, parse_constant=refuse_constant)
     except RecursionError:
         raise BadVectorError("nested too deep") from None
     except ValueError:  # bad UTF-8, bad JSON, or an integer of more digits than Python converts
         raise BadVectorError("not JSON in UTF-8") from None
+
+
+def read_vector(vector: Any) -> dict[str, Any]:
+    """The members of a well-formed vector of a token."""
     accepted = isinstance(vector, dict) and vector.get("expect") == "accepted"
     check_members(vector, {**SCENARIO, **RESULT} if accepted else SCENARIO, "the file")
     need(accepted or vector["expect"] in CODES, "expect is no known code")
@@ -400,7 +542,10 @@ def same(got: object, expected: object) -> bool:
 def problem(path: Path) -> str | None:
     """None if the token gets what the file expects, else a reason that gives away nothing of the file but codes."""
     try:
-        vector = read_vector(path.read_bytes())
+        value = read_json(path.read_bytes())
+        if isinstance(value, dict) and "authorization" in value:
+            return consume_problem(value)
+        vector = read_vector(value)
     except OSError:
         return "the file cannot be read"
     except BadVectorError as error:

@@ -1,0 +1,174 @@
+"""The published vectors of the consume call: the library and two independent programs agree, and notice a wrong one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghasi_handoff.handshake import (
+    ConsumeRequest,
+    HandoffState,
+    SQLiteHandoffLog,
+    answer_consume,
+    consume_signing_string,
+)
+from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._log import HandoffRecord
+from tests.docs.test_grammar import expression, rules_of
+from tests.test_vectors import PROGRAMS, ROOT, check, flip, load, ring_of
+
+VECTORS = sorted((ROOT / "tests" / "vectors" / "consume").glob("*.json"))
+RULES = {
+    **rules_of((ROOT / "docs" / "spec" / "v1.md").read_text("utf-8")),
+    "DQUOTE": '%x22',
+    **rules_of((ROOT / "docs" / "spec" / "consume-v1.md").read_text("utf-8")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
+def test_the_library_agrees_with_the_vector(path: Path, tmp_path: Path) -> None:
+    """Status, code, the row afterwards and the signing string are what the vector says."""
+    vector = load(path)
+    keys, now = ring_of(vector), vector["now"]
+    body = vector["body"].encode("utf-8", "surrogatepass")
+    call = verify_call(vector["authorization"], body, keys, int(now))
+    assert isinstance(call, RefusedCall) is (vector["expect"]["status"] == 401)
+    if isinstance(call, ConsumeCall):
+        kid = vector["authorization"][0].split("kid=")[1].split(",")[0]
+        assert consume_signing_string(kid=kid, **call._asdict()).decode() == vector["signing_string"]
+    with SQLiteHandoffLog(tmp_path / "log.db", clock=lambda: now) as log:
+        handoff = call.handoff_id if isinstance(call, ConsumeCall) else "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71"
+        log.create_schema()
+        put(log, handoff, vector["row"])
+        request = ConsumeRequest(path_id=vector["path_id"], authorization=vector["authorization"], body=body)
+        answer = answer_consume(request, log=log, keys=keys, clock=lambda: now)
+        assert {"status": answer.status, "code": answer.code} == vector["expect"]
+        found = log.find(handoff)
+    assert taken(found) == vector["row_after"]
+
+
+def put(log: SQLiteHandoffLog, handoff: str, row: dict[str, Any] | None) -> None:
+    """Bring the log's row into the vector's state, by the log's own ways."""
+    if row is None:
+        return
+    record = HandoffRecord(
+        handoff_id=handoff, issuer=row["issuer"], audience=row["audience"], tenant="tn_aurora", kid="k", issued_at=0,
+        expires_at=row["expires_at"],
+    )  # fmt: skip
+    log.record(record)
+    if row["state"] == "revoked":
+        log.revoke(handoff)
+    elif row["state"] == "consumed":
+        at = row["consumed_at"]
+        log.consume(ConsumeCall(row["issuer"], row["audience"], handoff, row["redemption_id"], at, at), at)
+
+
+def taken(record: HandoffRecord | None) -> dict[str, Any] | None:
+    """A row of the log as a vector has it."""
+    if record is None:
+        return None
+    names = ("issuer", "audience", "expires_at", "state", "redemption_id", "consumed_at")
+    return {name: getattr(record, name) for name in names} | {"state": HandoffState(record.state).value}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_independent_program_agrees_with_every_vector(program: str) -> None:
+    """A program that shares no code with the library comes to the same answer, for all vectors."""
+    done = check(program, VECTORS)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert sum(line.startswith("ok ") for line in done.stdout.splitlines()) == len(VECTORS)
+
+
+def test_there_are_vectors_of_every_kind() -> None:
+    """Enough of each: a folder that lost its files would pass everything else."""
+    counts = Counter((load(path)["expect"]["status"], load(path)["expect"]["code"]) for path in VECTORS)
+    assert set(counts) == {
+        (200, None), (401, "unauthenticated_call"), (404, "unknown_handoff"), (409, "replayed"), (410, "revoked_handoff"), (410, "expired"),
+    }  # fmt: skip
+    assert counts[200, None] >= 15
+    assert counts[401, "unauthenticated_call"] >= 100
+    assert min(counts.values()) >= 2
+
+
+def test_the_vectors_are_what_their_program_writes(tmp_path: Path) -> None:
+    """Nobody edits a vector by hand: the program writes the same files again."""
+    shutil.copy(ROOT / "tests" / "vectors" / "make_consume_vectors.py", tmp_path)
+    subprocess.run(
+        [sys.executable, "-I", "make_consume_vectors.py"], cwd=tmp_path, check=True, capture_output=True, timeout=120
+    )
+    written = {path.name: path.read_bytes() for path in (tmp_path / "consume").glob("*.json")}
+    assert written == {path.name: path.read_bytes() for path in VECTORS}
+
+
+def test_the_grammar_of_the_page_agrees() -> None:
+    """The page's ABNF, turned into a recogniser, takes header and body of every authentic vector, and refuses what is malformed."""
+    header, body = (re.compile(expression(RULES, name)).fullmatch for name in ("authorization", "body"))
+    for path in VECTORS:
+        vector = load(path)
+        name = path.stem
+        if vector["expect"]["status"] != 401:
+            assert header(vector["authorization"][0]), name
+            assert body(vector["body"]), name
+            assert re.fullmatch(expression(RULES, "signing-string"), vector["signing_string"]), name
+        elif name.startswith("refuse-401-header-") and len(vector["authorization"]) == 1:
+            assert not header(vector["authorization"][0]), name
+        elif name.startswith("refuse-401-body-") and not name.endswith(("too-large", "over-1024")):
+            assert not body(vector["body"]), name
+
+
+# What may be wrong with a vector, each planted into good ones.
+PLANTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "status": lambda v: v | {"expect": {"status": 409 if v["expect"]["status"] != 409 else 404, "code": "replayed" if v["expect"]["status"] != 409 else "unknown_handoff"}},
+    "code": lambda v: v | {"expect": v["expect"] | {"code": "nonsense"}},
+    "row-after-state": lambda v: v | {"row_after": (v["row_after"] or v["row"] or {}) | {"state": "revoked", "redemption_id": None, "consumed_at": None}},
+    "row-after-gone": lambda v: v | {"row_after": None},
+    "signing-string": lambda v: v | {"signing_string": v["signing_string"] + "\n"},
+    "signing-string-missing": lambda v: {name: value for name, value in v.items() if name != "signing_string"},
+    "body-bit": lambda v: v | {"body": flip(v["body"], 20)},
+    "mac-bit": lambda v: v | {"authorization": [flip(v["authorization"][0], len(v["authorization"][0]) - 9)]},
+    "secret": lambda v: v | {"keys": [k | {"secret_hex": flip(k["secret_hex"], 5)} for k in v["keys"]]},
+    "revoked": lambda v: v | {"keys": [k | {"revoked_at": 1} for k in v["keys"]]},
+    "clock-ahead": lambda v: v | {"now": v["now"] + 5000},
+    "clock-behind": lambda v: v | {"now": v["now"] - 5000},
+    "path": lambda v: v | {"path_id": flip(v["path_id"], 30)},
+    "row-issuer": lambda v: v | {"row": v["row"] | {"issuer": "other"}},
+    "row-audience": lambda v: v | {"row": v["row"] | {"audience": "other"}},
+    "row-holder": lambda v: v | {"row": v["row"] | {"state": "consumed", "redemption_id": "2" * 64, "consumed_at": 1}},
+    "row-gone": lambda v: v | {"row": None},
+    "member-missing": lambda v: {name: value for name, value in v.items() if name != "path_id"},
+    "member-unknown": lambda v: v | {"comment": "x"},
+    "row-inconsistent": lambda v: v | {"row": v["row"] | {"state": "issued", "redemption_id": "2" * 64}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_planted_wrong_vector_is_rejected(program: str, tmp_path: Path) -> None:
+    """Each way in which a vector can be wrong is noticed, file by file."""
+    worked = load(ROOT / "tests" / "vectors" / "consume" / "confirm-worked-example.json")
+    planted = {name: change(worked) for name, change in PLANTED.items()}
+    firsts: dict[str, dict[str, Any]] = {}
+    for path in VECTORS:
+        vector = load(path)
+        firsts.setdefault(str(vector["expect"]), vector)
+    for n, vector in enumerate(firsts.values()):
+        planted |= {f"{name}-{n}": PLANTED[name](vector) for name in ("status", "code", "member-unknown")}
+        if vector["row"] is not None and vector["row_after"] is not None and vector["row"]["state"] != "revoked":
+            planted[f"row-after-state-{n}"] = PLANTED["row-after-state"](vector)
+    files = []
+    for name, vector in planted.items():
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(vector), "ascii")
+        files.append(file)
+    done = check(program, files)
+    assert done.returncode == 1
+    noticed = {line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("FAIL ")}
+    assert noticed == {file.name for file in files}
