@@ -11,7 +11,7 @@ from .test_inspect import forged
 
 PARTIES = ["--keys", "--issuer", "--audience", "--tenant"]
 VARIABLES = ["GHASI_HANDOFF_KEYS_FILE", "GHASI_HANDOFF_ISSUER", "GHASI_HANDOFF_AUDIENCE"]
-COMMANDS = ["demo", "keys", "mint", "inspect", "verify", "redeem", "signing-string", "store"]
+COMMANDS = ["demo", "keys", "mint", "inspect", "verify", "redeem", "signing-string", "store", "handoff", "outbox"]
 NEEDS = {
     "demo": ["It needs nothing", "--json"],
     "keys": ["init"],

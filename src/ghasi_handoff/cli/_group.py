@@ -15,7 +15,9 @@ from typing_extensions import override
 
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._demo import demo
+from ghasi_handoff.cli._handoff import handoff
 from ghasi_handoff.cli._keys import keys
+from ghasi_handoff.cli._outbox import outbox
 from ghasi_handoff.cli._output import printable
 from ghasi_handoff.cli._store import store
 from ghasi_handoff.cli._tokens import inspect_, mint, redeem, signing_string, verify
@@ -80,7 +82,7 @@ def _long_words_hidden() -> Generator[None]:
 @click.version_option(__version__, prog_name="ghasi-handoff")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Signed, short-lived, single-use handoff tokens: make keys, mint, look inside, verify and redeem.
+    """Signed, short-lived, single-use handoff tokens: make keys, mint, look inside, verify, redeem and trace.
 
     Begin with `ghasi-handoff demo`: it shows the whole story on real data and leaves nothing behind.
     """
@@ -93,5 +95,5 @@ def main(ctx: click.Context) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (demo, keys, mint, inspect_, verify, redeem, signing_string, store):
+for _command in (demo, keys, mint, inspect_, verify, redeem, signing_string, store, handoff, outbox):
     main.add_command(_command)

@@ -58,6 +58,21 @@ def read_token(argument: str) -> str:
     return data.decode("ascii")
 
 
+def read_line(argument: str) -> str:
+    """`argument`, or the one line on standard input if that is ``-``.
+
+    Raises:
+        InvalidHandoffInputError: Standard input holds more than a URL with a token, or something else than ASCII.
+        ConfigurationError: Standard input cannot be read.
+    """
+    if argument != "-":
+        return argument
+    data = _standard_input(2 * MAX_TOKEN_CHARACTERS).strip()
+    if len(data) >= 2 * MAX_TOKEN_CHARACTERS or not data.isascii():
+        raise InvalidHandoffInputError("standard input must hold one handoff id, token or URL")
+    return data.decode("ascii")
+
+
 def read_payload(path: str) -> BookingHandoff:
     """The payload in the JSON file `path`, or on standard input if that is ``-``.
 

@@ -31,6 +31,8 @@ from ghasi_handoff.replay import (
     DEFAULT_LEEWAY,
     Consumption,
     Hazard,
+    ReplayRecord,
+    ReplayTrace,
     StoreGuarantees,
     StoreReport,
     StoreStats,
@@ -497,6 +499,26 @@ class RedisReplayStore:
             ReplayStoreError: A server cannot be asked.
         """
         return self._look(lambda nodes: count_entries(nodes, self._prefix))
+
+    def trace(self, handoff_id: str, scope: str) -> ReplayTrace:
+        """Who holds a handoff, for support. Redis notes no refusals. Changes nothing.
+
+        Args:
+            handoff_id: The handoff.
+            scope: The issuer, LF, the audience: part of the key.
+
+        Raises:
+            ReplayStoreError: The server cannot be asked.
+        """
+        self._require_open(handoff_id)
+        try:
+            client = self._single if self._single is not None else self._cluster
+            value = client.get(f"{self._prefix}:{_quoted_scope(scope)}:{handoff_id}")
+        except _FAILURES as exc:
+            raise failure(exc, handoff_id) from chained(exc)
+        match = _parse_value(value.encode() if isinstance(value, str) else bytes(value or b""))
+        records = (ReplayRecord(scope, match[1].decode("utf-8", "replace"), int(match[2])),) if match else ()
+        return ReplayTrace(records, (), ())
 
     def close(self) -> None:
         """The store cannot be used afterwards. The client stays as it is."""
