@@ -9,7 +9,7 @@ block follows from its language alone, and a language that is not in the table a
   for any lines.
 - ``json``, ``toml`` and ``ini`` must parse.
 - ``sh`` holds commands that a test cannot run. Each has to be of a known kind that can be looked up instead.
-- ``sql`` must be the migration of the PostgreSQL store, word by word.
+- ``sql`` must be a migration of the library, word by word.
 - ``abnf`` belongs in docs/spec, where tests/docs/test_grammar.py turns it into a recogniser.
 - ``text`` is output or a drawing.
 """
@@ -150,10 +150,12 @@ def check_abnf(example: Example) -> str | None:
 
 
 def check_sql(example: Example) -> str | None:
-    """The only SQL is the migration, and it must be the one that the library runs."""
+    """The only SQL is the migrations, and they must be the ones that the library runs."""
+    from ghasi_handoff.handshake._postgres_log import LOG_SCHEMA
     from ghasi_handoff.stores.postgres import SCHEMA
 
-    return None if str(example.parsed).strip() == SCHEMA.strip() else "this is not ghasi_handoff.stores.postgres.SCHEMA"
+    known = (SCHEMA.strip(), LOG_SCHEMA.strip())
+    return None if str(example.parsed).strip() in known else "this is neither the store's migration nor the log's"
 
 
 def is_make_target(target: str) -> str:

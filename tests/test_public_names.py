@@ -22,6 +22,7 @@ from ghasi_handoff import (
     Redeemer,
     SigningKey,
     Verifier,
+    handshake,
     keyfile,
     signing_string,
 )
@@ -153,6 +154,25 @@ def test_importing_the_package_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_importing_the_handshake_loads_no_driver() -> None:
+    """Neither HTTP client nor PostgreSQL driver before one is asked for, and then what is asked for is there."""
+    program = (
+        "import sys, ghasi_handoff.handshake as h; assert not {'httpx2', 'psycopg'} & set(sys.modules);"
+        " assert h.ConsumeClient and h.PostgresHandoffLog; assert {'httpx2', 'psycopg'} <= set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.raises(AttributeError):
+        handshake.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", sorted(handshake.__all__))
+def test_public_names_of_the_handshake_are_documented(name: str) -> None:
+    """Each has a docstring, and annotations that resolve."""
+    thing = getattr(handshake, name)
+    assert (thing.__doc__ or "").strip()
 
 
 @pytest.mark.parametrize("name", sorted(set(ghasi_handoff.__all__) - {"__version__"}))

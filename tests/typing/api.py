@@ -26,6 +26,18 @@ from ghasi_handoff import (
     Verifier,
     keyfile,
 )
+from ghasi_handoff.handshake import (
+    AsyncConsumeClient,
+    ConsumeClient,
+    Deliveries,
+    HandoffIssuer,
+    HandoffLog,
+    HandoffRecord,
+    Handshake,
+    OutboxWorker,
+    PostgresHandoffLog,
+    SQLiteHandoffLog,
+)
 from ghasi_handoff.replay import StoreReport, StoreStats
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
@@ -127,6 +139,20 @@ class OwnStore:
 
 
 Redeemer(verifier, OwnStore())
+
+# The handshake: sync and async parts do not mix, and the payload's class goes through.
+log = SQLiteHandoffLog("log.db")
+issued = HandoffIssuer(minter, log).issue(stay, tenant="t")
+assert_type(issued, MintedHandoff[BookingHandoff])
+consume_client = ConsumeClient("https://bff-consumer.example", keys=keys)
+handshake = Handshake(redeemer, consume_client, "deferred")
+assert_type(handshake.redeem("token", tenant="t", browser_secret=b""), Redemption[BookingHandoff])
+assert_type(OutboxWorker(SQLiteReplayStore("a.db", outbox=True), consume_client).deliver(), Deliveries)
+assert_type(log.find("id"), HandoffRecord | None)
+logs: list[HandoffLog] = [log, PostgresHandoffLog(pool)]
+Handshake(redeemer, consume_client, "eager")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Handshake(redeemer, AsyncConsumeClient("https://a.example", keys=keys))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+handshake.redeem("token", tenant="t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 # What must not type-check. An ignore that is not needed is an error, so each line below is a test.
 Redeemer(verifier, AsyncMemoryReplayStore())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
