@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff import (
     AsyncRedeemer,
@@ -17,6 +18,7 @@ from ghasi_handoff import (
     ExpiredTokenError,
     InvalidMACError,
     KeyRing,
+    Minter,
     ReplayedTokenError,
     ReplayStoreError,
     RevokedHandoffError,
@@ -37,14 +39,16 @@ from ghasi_handoff.handshake import (
     HandoffUnknown,
     Handshake,
     LocalRowLost,
+    OutboxWorker,
 )
+from ghasi_handoff.handshake._issuer import _record
 from ghasi_handoff.replay import OutboxStats
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
 from ghasi_handoff.stores.redis import RedisReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
-from .services import AUDIENCE, GUEST, ISSUER, SCOPE, STRANGER, TENANT, Clock, Consumer, consumer, issue, redeemer
+from .services import AUDIENCE, GUEST, ISSUER, SCOPE, STAY, STRANGER, TENANT, Clock, Consumer, consumer, issue, redeemer
 
 
 @pytest.fixture
@@ -157,30 +161,76 @@ def test_a_revoked_handoff_is_refused(strict: Handshake, token: str, log: Any, s
     assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["revoked_handoff"]
 
 
-def test_a_lost_local_row_is_noticed(strict: Handshake, token: str, store: Any, keys: KeyRing, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+def wipe(store: Any) -> None:
+    """Lose every row of the store, as a restore of an old copy or a failover does."""
+    tables = ("handoff_replay_log", "handoff_outbox")
+    if isinstance(store, SQLiteReplayStore):
+        with store._file.session() as connection:
+            for table in tables:
+                connection.execute(f"DELETE FROM {table}")
+    else:
+        with store._pool.session() as connection:
+            for table in tables:
+                connection.execute(f"DELETE FROM {table}")
+
+
+def test_a_lost_local_row_is_noticed(strict: Handshake, token: str, store: Any, events: list[HandoffEvent]) -> None:
     """The store gave it to a second browser, but the issuer's log names the first: refused, with an alarm, and nothing left to deliver."""
     redeem(strict, token)
-    emptied = Handshake(redeemer(keys, MemoryReplayStore(), clock), client, on_event=events.append)
+    wipe(store)
     with pytest.raises(ReplayedTokenError) as caught:
-        redeem(emptied, token, STRANGER)
+        redeem(strict, token, STRANGER)
     assert caught.value.log_fields["tenant"] == TENANT
     (event,) = [event for event in events if isinstance(event, LocalRowLost)]
     assert (event.deferred, event.level) == (False, logging.CRITICAL)
+    assert store.outbox.stats().pending == 0
 
 
-def test_the_guest_survives_a_lost_local_row(strict: Handshake, token: str, keys: KeyRing, client: ConsumeClient, clock: Clock) -> None:  # fmt: skip
+def test_the_guest_survives_a_lost_local_row(strict: Handshake, token: str, store: Any) -> None:
     """After the store lost the guest's row, the guest's own reload still succeeds: the redemption id is derived, so the issuer knows it."""
     first = redeem(strict, token)
-    emptied = Handshake(redeemer(keys, MemoryReplayStore(), clock), client)
-    assert redeem(emptied, token).redemption_id == first.redemption_id
+    wipe(store)
+    assert redeem(strict, token).redemption_id == first.redemption_id
 
 
-def test_a_store_that_is_down_refuses_and_calls_nobody(keys: KeyRing, token: str, client: ConsumeClient, service: Consumer, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+def test_what_deferred_costs_when_rows_are_lost(deferred: Handshake, token: str, store: Any, log: Any, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """Two guests go on with one handoff, as the documentation says; the delivery of the second raises the alarm."""
+    first = redeem(deferred, token)
+    clock.now += 3
+    worker = OutboxWorker(store, client, mode="deferred", on_event=events.append, clock=clock)
+    assert worker.deliver().delivered == 1
+    wipe(store)
+    redeem(deferred, token, STRANGER)
+    clock.now += 3
+    assert worker.deliver().refused == 1
+    assert log.find(first.handoff.handoff_id).redemption_id == first.redemption_id
+    assert [event.deferred for event in events if isinstance(event, LocalRowLost)] == [True]
+
+
+def test_a_lagging_log_is_waited_for(strict: Handshake, keys: KeyRing, log: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """bff-consumer does not have the row yet: not confirmed, an alarm; once it has, the same browser succeeds."""
+    minter = Minter(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock)
+    minted = minter.mint(STAY, tenant=TENANT)
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        redeem(strict, minted.token)
+    assert caught.value.reason == "status_404"
+    assert any(isinstance(event, HandoffUnknown) for event in events)
+    log.record(_record(minter, minted))
+    redeem(strict, minted.token)
+    assert log.find(minted.handoff_id).state is HandoffState.CONSUMED
+
+
+def test_a_store_that_is_down_refuses_and_calls_nobody(product: str, keys: KeyRing, token: str, client: ConsumeClient, service: Consumer, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Fail closed: no local commit, no call."""
-    down = SQLiteReplayStore("no such folder/replay.db")
-    handshake = Handshake(redeemer(keys, down, clock), client, on_event=events.append)
-    with pytest.raises(ReplayStoreError):
-        redeem(handshake, token)
+    with ExitStack() as stack:
+        down: Any = SQLiteReplayStore("no such folder/replay.db")
+        if product == "postgresql":
+            pool = ConnectionPool("postgresql://nobody@127.0.0.1:9/none", min_size=0, max_size=1, open=True)
+            stack.callback(pool.close, timeout=1)
+            down = PostgresReplayStore(pool, timeout=0.3)
+        handshake = Handshake(redeemer(keys, down, clock), client, on_event=events.append)
+        with pytest.raises(ReplayStoreError):
+            redeem(handshake, token)
     assert service.requests == []
     assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["store_unavailable"]
 

@@ -33,7 +33,7 @@ from ghasi_handoff.replay import OUTBOX_DELAY_SECONDS, OutboxStats
 from ghasi_handoff.stores.memory import MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
 
-from .services import AUDIENCE, GUEST, ISSUER, STRANGER, TENANT, Clock, Consumer, consumer, issue, redeemer
+from .services import AUDIENCE, GUEST, ISSUER, STRANGER, TENANT, Clock, Consumer, consumer, handoff_id, issue, redeemer
 
 
 @pytest.fixture
@@ -175,6 +175,15 @@ def test_a_ring_that_cannot_sign_is_tried_again(store: Any, service: Consumer, k
     with ConsumeClient(service.url, keys=revoked, clock=clock) as client:
         assert OutboxWorker(store, client, clock=clock).deliver() == Deliveries(postponed=3)
     assert {entry.outcome for entry in store.outbox.entries(limit=9)} == {"no_signing_key"}
+
+
+def test_an_entry_that_cannot_be_signed_does_not_hold_up_the_others(worker: OutboxWorker, waiting: list[str], store: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """Something else wrote it, with a redemption id that is none: given up at once, and the rest is delivered."""
+    at = int(clock.now) - 10
+    odd = handoff_id(at)
+    store.consume(odd, scope="a scope of its own", redemption_id="nobody", consumed_at=at, retain_until=at + 500)
+    assert worker.deliver() == Deliveries(delivered=3, given_up=1)
+    assert events == [DeliveryGivenUp(handoff_id=odd, redemption_id="nobody", age_seconds=10, reason="invalid_entry")]
 
 
 def test_a_final_refusal_settles_the_entry(worker: OutboxWorker, waiting: list[str], log: Any, store: Any, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip

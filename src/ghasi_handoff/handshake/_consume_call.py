@@ -156,7 +156,8 @@ def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: i
         return RefusedCall("malformed_authorization")
     kid, mac_text = parts.groups()
     # Latin-1 maps each byte to one character; no part admits a character beyond ASCII.
-    fields = _parse_body(body.decode("latin-1")) if len(body) <= MAX_BODY_BYTES else None
+    fits = type(body) is bytes and len(body) <= MAX_BODY_BYTES
+    fields = _parse_body(body.decode("latin-1")) if fits else None
     if fields is None:
         return RefusedCall("malformed_body", kid)
     audience, consumed_text, handoff_id, issuer, redemption_id, sent_text = fields.groups()

@@ -16,6 +16,7 @@ from ghasi_handoff.errors import (
     ConfigurationError,
     ConfirmationUnavailableError,
     ExpiredTokenError,
+    InvalidHandoffInputError,
     KeyRingError,
     ReplayedTokenError,
     ReplayStoreError,
@@ -150,6 +151,9 @@ class _WorkerCore:
             return (yield from self._not_now(entry, exc.reason, done))
         except KeyRingError:
             return (yield from self._not_now(entry, "no_signing_key", done))
+        except InvalidHandoffInputError:
+            # Written by something else than a redeemer. It can never be signed, and must not hold up the others.
+            return (yield from self._give_up(entry, "invalid_entry", done))
         reached(Step.DELIVERY_ANSWERED)
         yield from self._settle(entry)
         reached(Step.DELIVERY_SETTLED)
@@ -161,18 +165,21 @@ class _WorkerCore:
 
     def _not_now(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Course[Deliveries]:
         now = int(read_clock(self._clock))
-        age = now - entry.consumed_at
-        if age >= GIVEN_UP_SECONDS:
-            yield lambda: self._outbox.bury(entry, dead_at=now, outcome=reason)
-            self._reporter.report(
-                DeliveryGivenUp(
-                    handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, age_seconds=age, reason=reason
-                )
-            )
-            return replace(done, given_up=done.given_up + 1)
+        if now - entry.consumed_at >= GIVEN_UP_SECONDS:
+            return (yield from self._give_up(entry, reason, done))
         due_at = next_try(now, entry.attempts, self._randbelow)
         yield lambda: self._outbox.postpone(entry, due_at=due_at, outcome=reason)
         return replace(done, postponed=done.postponed + 1)
+
+    def _give_up(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Course[Deliveries]:
+        now = int(read_clock(self._clock))
+        yield lambda: self._outbox.bury(entry, dead_at=now, outcome=reason)
+        age = now - entry.consumed_at
+        event = DeliveryGivenUp(
+            handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, age_seconds=age, reason=reason
+        )
+        self._reporter.report(event)
+        return replace(done, given_up=done.given_up + 1)
 
     def _settle(self, entry: OutboxEntry) -> Course[None]:
         yield lambda: self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
