@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.scene import at
+from typing_extensions import override
 
-from ghasi_handoff import ConfigurationError, KeyRing
+from ghasi_handoff import ConfigurationError, InvalidHandoffInputError, KeyRing
 from ghasi_handoff.handshake import (
     AsyncSQLiteHandoffLog,
     CallAnswered,
@@ -27,6 +28,7 @@ from ghasi_handoff.handshake import (
     SQLiteHandoffLog,
     answer_consume,
     answer_consume_async,
+    consume_signing_string,
 )
 from ghasi_handoff.handshake._consume_call import sign_call
 
@@ -213,6 +215,36 @@ def test_a_log_that_fails_is_a_503() -> None:
         log.close()
         answer = ask(log, records["issued"].handoff_id, [header], body)
         assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "store_unavailable", "1")
+
+
+def test_a_row_that_appears_meanwhile_is_asked_for_again() -> None:
+    """Looked for, not found, and there a moment later: not decided, so neither confirmed nor refused for good."""
+
+    class Late(SQLiteHandoffLog):
+        """The real thing cannot be made to commit between two statements of one call."""
+
+        @override
+        def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
+            return self.find(call.handoff_id)
+
+    with a_log() as (log, records):
+        header, body = signed(ConsumeCall(ISSUER, AUDIENCE, records["issued"].handoff_id, WHO, NOW, NOW))
+        answer = ask(Late(log._file._path), records["issued"].handoff_id, [header], body)
+        assert (answer.status, answer.code) == (503, "store_unavailable")
+        assert found(log, records["issued"]) == records["issued"]
+
+
+def test_the_signing_string_names_what_is_outside_the_grammar() -> None:
+    """Each argument is checked, and the message names it without quoting it."""
+    good = {
+        "kid": "2026-11a", "issuer": ISSUER, "audience": AUDIENCE, "handoff_id": handoff_id(NOW), "redemption_id": WHO,
+        "consumed_at": NOW, "sent_at": NOW,
+    }  # fmt: skip
+    assert consume_signing_string(**good).count(b"\n") == 8  # type: ignore[arg-type]
+    for name, wrong in {"kid": "a.b", "issuer": "", "audience": "x y", "handoff_id": "secret", "redemption_id": "secret", "consumed_at": -1, "sent_at": True}.items():  # fmt: skip
+        with pytest.raises(InvalidHandoffInputError, match=name) as caught:
+            consume_signing_string(**{**good, name: wrong})  # type: ignore[arg-type]
+        assert "secret" not in str(caught.value)
 
 
 def test_awaited_it_answers_the_same() -> None:

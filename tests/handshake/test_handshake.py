@@ -273,6 +273,27 @@ def test_an_expired_token_does_not_unsettle_an_earlier_redemption(deferred: Hand
     assert store.outbox.stats().pending == 1
 
 
+def test_an_answer_that_comes_too_late_leaves_the_delivery(deferred: Handshake, token: str, store: Any, clock: Clock) -> None:  # fmt: skip
+    """Consumed in time, but the store took until the grace was over: expired for this call, and still to be delivered."""
+    consume = store.consume
+
+    def slow(*args: Any, **entry: Any) -> Any:
+        answer = consume(*args, **entry)
+        clock.now += 300 + 10 + 60
+        return answer
+
+    store.consume = slow
+    with pytest.raises(ExpiredTokenError):
+        redeem(deferred, token)
+    assert store.outbox.stats().pending == 1
+
+
+def test_strict_needs_no_outbox(keys: KeyRing, token: str, client: ConsumeClient, clock: Clock) -> None:
+    """A store that only remembers is enough where bff-consumer is asked each time."""
+    handshake = Handshake(redeemer(keys, MemoryReplayStore(clock=clock), clock), client)
+    assert redeem(handshake, token).redemption_id == redeem(handshake, token).redemption_id
+
+
 def test_deferred_goes_on_after_the_local_commit(deferred: Handshake, token: str, service: Consumer, log: Any, store: Any) -> None:  # fmt: skip
     """bff-consumer is not called; the outbox has the redemption."""
     redemption = redeem(deferred, token)

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from ghasi_handoff import KeyRing, ReplayStoreError, UnknownHandoffError
+from ghasi_handoff import ConfigurationError, KeyRing, Minter, ReplayStoreError, UnknownHandoffError
 from ghasi_handoff.handshake import (
+    AsyncHandoffIssuer,
     AsyncPostgresHandoffLog,
     AsyncSQLiteHandoffLog,
     ConsumeCall,
+    HandoffIssuer,
     HandoffQuery,
     HandoffRecord,
     HandoffState,
@@ -22,7 +24,7 @@ from ghasi_handoff.handshake import (
     SQLiteHandoffLog,
 )
 
-from .services import AUDIENCE, ISSUER, TENANT, Clock, handoff_id, issue
+from .services import AUDIENCE, ISSUER, STAY, TENANT, Clock, handoff_id, issue
 
 HOUR = 3600
 WHO, OTHER = "a" * 64, "b" * 64
@@ -191,6 +193,29 @@ def test_no_token_without_its_row(keys: KeyRing, clock: Clock, tmp_path: Any) ->
     log = SQLiteHandoffLog(tmp_path / "missing" / "log.db", clock=clock)
     with pytest.raises(ReplayStoreError):
         issue(keys, log, clock)
+
+
+def test_awaited_the_issuer_does_the_same(keys: KeyRing, clock: Clock, tmp_path: Any) -> None:
+    """The row first, then the token; no row, no token; and a log of the wrong kind is refused at the start."""
+
+    async def story() -> None:
+        minter = Minter(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock)
+        async with AsyncSQLiteHandoffLog(tmp_path / "log.db", clock=clock) as log:
+            minted = await AsyncHandoffIssuer(minter, log).issue(STAY, tenant=TENANT)
+            assert (await log.find(minted.handoff_id)).state is HandoffState.ISSUED  # type: ignore[union-attr]
+        async with AsyncSQLiteHandoffLog(tmp_path / "missing" / "log.db") as log:
+            with pytest.raises(ReplayStoreError):
+                await AsyncHandoffIssuer(minter, log).issue(STAY, tenant=TENANT)
+        for make in (
+            lambda: AsyncHandoffIssuer(minter, SQLiteHandoffLog(tmp_path / "x.db")),  # type: ignore[arg-type]
+            lambda: HandoffIssuer(minter, log),  # type: ignore[arg-type]
+            lambda: HandoffIssuer(keys, SQLiteHandoffLog(tmp_path / "x.db")),  # type: ignore[arg-type]
+            lambda: HandoffIssuer(minter, None),  # type: ignore[arg-type]
+        ):
+            with pytest.raises(ConfigurationError):
+                make()
+
+    asyncio.run(story())
 
 
 def test_postgresql_commits_to_disk_whatever_the_session_says(postgres_url: str, clock: Clock) -> None:

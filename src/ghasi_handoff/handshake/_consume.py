@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from ghasi_handoff._encoding import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_call import SCHEME, ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._course import Course, drive, drive_async
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
 from ghasi_handoff.handshake._issuer import check_log
 from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffRecord, Verdict, judge
@@ -78,19 +79,7 @@ def answer_consume(
         ConfigurationError: An argument or the clock's reading is not valid.
     """
     check_log(log, awaited=False)
-    steps = _answer(request, keys, clock, Reporter(on_event))
-    try:
-        call, now = next(steps)
-        try:
-            record = log.consume(call, now)
-        except ReplayStoreError as exc:
-            steps.throw(exc)
-        else:
-            steps.send(record)
-    except StopIteration as end:
-        answer: ConsumeAnswer = end.value
-        return answer
-    raise AssertionError("the steps have one yield")
+    return drive(_answer(request, log, keys, clock, Reporter(on_event)))
 
 
 async def answer_consume_async(
@@ -103,25 +92,17 @@ async def answer_consume_async(
 ) -> ConsumeAnswer:
     """As `answer_consume`, over an `AsyncHandoffLog`."""
     check_log(log, awaited=True)
-    steps = _answer(request, keys, clock, Reporter(on_event))
-    try:
-        call, now = next(steps)
-        try:
-            record = await log.consume(call, now)
-        except ReplayStoreError as exc:
-            steps.throw(exc)
-        else:
-            steps.send(record)
-    except StopIteration as end:
-        answer: ConsumeAnswer = end.value
-        return answer
-    raise AssertionError("the steps have one yield")
+    return await drive_async(_answer(request, log, keys, clock, Reporter(on_event)))
 
 
 def _answer(
-    request: ConsumeRequest, keys: KeyRing | Callable[[], KeyRing], clock: Callable[[], float], reporter: Reporter
-) -> Generator[tuple[ConsumeCall, int], Any, ConsumeAnswer]:
-    """Yields what to ask the log, is sent its row. In the order of the specification."""
+    request: ConsumeRequest,
+    log: HandoffLog | AsyncHandoffLog,
+    keys: KeyRing | Callable[[], KeyRing],
+    clock: Callable[[], float],
+    reporter: Reporter,
+) -> Course[ConsumeAnswer]:
+    """In the order of the specification."""
     now = int(read_clock(clock))
     call = verify_call(request.authorization, request.body, ring_source(keys)(), now)
     if isinstance(call, RefusedCall):
@@ -132,12 +113,12 @@ def _answer(
     # Compared as text: the path is what a proxy routed, the body is what was signed.
     if request.path_id == call.handoff_id:
         try:
-            record = yield call, now
+            record = yield lambda: log.consume(call, now)
         except ReplayStoreError as exc:
             return _unavailable(call, str(exc), reporter)
         reached(Step.CALL_RECORDED)
     verdict = judge(call, record)
-    if verdict is Verdict.UNDECIDED or (verdict is Verdict.CONFIRMED and record is None):
+    if verdict is Verdict.UNDECIDED:
         return _unavailable(call, "the row appeared while it was looked for", reporter)
     # Of a handoff of another pair nothing is told, not even to the log.
     tenant = record.tenant if record is not None and verdict is not Verdict.UNKNOWN else None
