@@ -172,6 +172,26 @@ def test_a_purge_of_many_rows_shows_progress(log: Any, clock: Clock) -> None:
     assert seen[-1] == 1100
 
 
+def test_an_empty_log_is_purged(log: Any, clock: Clock) -> None:
+    """There is nothing to bound the purge, and nothing to remove."""
+    assert log.purge(int(clock.now)) == 0
+
+
+def test_a_log_of_another_release_is_refused(product: str, url: str, pool: Any, log: Any) -> None:
+    """A newer schema is named, and left as it is."""
+    if product == "sqlite":
+        with log._file.session() as connection:
+            connection.execute("PRAGMA user_version = 2")
+        log.close()
+        other: Any = SQLiteHandoffLog(f"{url}/log.db")
+    else:
+        with pool.connection() as connection:
+            connection.execute("UPDATE handoff_log_schema SET schema_version = 2")
+        other = PostgresHandoffLog(pool)
+    with pytest.raises(ReplayStoreError, match="version 2; this release needs 1"):
+        other.create_schema()
+
+
 def test_the_schema_can_be_made_again(log: Any, clock: Clock) -> None:
     """A second creation changes nothing."""
     record = a_record(int(clock.now))
