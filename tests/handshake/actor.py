@@ -69,7 +69,11 @@ def main(task: dict[str, Any]) -> None:
             client = stack.enter_context(ConsumeClient(task["base"], keys=keys))
             if task["role"] == "deliver":
                 worker = OutboxWorker(store, client, clock=lambda: time.time() + task.get("ahead", 0))
-                say(delivered=worker.deliver().delivered)
+                delivered = count = worker.deliver(limit=task.get("limit", 32)).delivered
+                while count and "limit" in task:
+                    count = worker.deliver(limit=task["limit"]).delivered
+                    delivered += count
+                say(delivered=delivered)
                 return
             handshake = Handshake(services.redeemer(keys, store), client, task["mode"])
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from ghasi_handoff.handshake import HandoffQuery, HandoffState
 from ghasi_handoff.handshake._outbox import LEASE_SECONDS
 from ghasi_handoff.handshake._steps import Step
 
-from .services import AUDIENCE, GUEST, ISSUER, STRANGER, TENANT, issue
+from .services import AUDIENCE, GUEST, ISSUER, SCOPE, STRANGER, TENANT, consumer, issue
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
@@ -242,6 +243,23 @@ def test_an_abandoned_redemption_is_delivered_without_the_guest(scene: Scene) ->
     with scene.consumer() as base:
         assert scene.act("deliver", base=base, ahead=10) == {"delivered": 1}
     succeeded(scene, {"redemption_id": scene.held_by})
+
+
+def test_worker_processes_share_an_outbox(scene: Scene, log: Any, store: Any, keys: KeyRing) -> None:
+    """Four processes, two entries at a time: each of forty redemptions is reported once, and none is left."""
+    now = int(time.time())
+    for _ in range(40):
+        minted = issue(keys, log)
+        store.consume(
+            minted.handoff_id, scope=SCOPE, redemption_id=secrets.token_hex(32), consumed_at=now, retain_until=now + 900
+        )
+    with consumer(log, keys) as service:
+        command = scene._command("deliver", None, {"base": service.url, "ahead": 10, "limit": 2})
+        workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        delivered = [json.loads(worker.communicate(timeout=60)[0])["delivered"] for worker in workers]
+    assert (sum(delivered), len(service.requests)) == (40, 40)
+    assert len({path for path, _, _ in service.requests}) == 40
+    assert store.outbox.stats().pending == 0
 
 
 @pytest.fixture(autouse=True)

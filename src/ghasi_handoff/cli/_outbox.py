@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ghasi_handoff._encoding import from_seconds, read_clock
-from ghasi_handoff.cli._databases import opened_store, require_extra
+from ghasi_handoff.cli._databases import STORE_VARIABLE, opened_store, require_extra
 from ghasi_handoff.cli._databases import timeout as timeout_option
-from ghasi_handoff.cli._handoff import store_url
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import keys_file
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso
@@ -21,6 +20,11 @@ if TYPE_CHECKING:
     from ghasi_handoff.replay import OutboxEntry
 
 _LISTED: Final = 100
+store_url: Final = click.option(
+    "--store-url",
+    metavar="URL",
+    help=f"The replay store: sqlite:///… or postgresql://…. Without it, {STORE_VARIABLE}.",
+)
 
 
 @click.group(short_help="List and deliver what bff-consumer is still to be told.")
@@ -80,7 +84,7 @@ def drain(
 
     Exit code 1 if something could not be delivered.
 
-    Safe beside the service's own workers: no entry is delivered by two at once, and twice does no harm.
+    Safe beside the service's own workers: a redemption that is reported twice gets the same answer.
     """
     require_extra("client")
     from ghasi_handoff.handshake import ConsumeClient, Deliveries, OutboxWorker
