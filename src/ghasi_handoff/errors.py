@@ -98,7 +98,7 @@ class ConfirmationUnavailableError(HandoffError):
 
     Attributes:
         reason: Why, in one word for logs and alarms: ``timeout``, ``unreachable``, ``circuit_open``,
-            ``invalid_answer``, or ``status_404`` and the like.
+            ``invalid_answer``, ``client_closed``, or ``status_404`` and the like.
     """
 
     code = "confirmation_unavailable"

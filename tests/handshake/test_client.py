@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -231,6 +232,29 @@ def test_a_forked_child_has_connections_of_its_own(client: ConsumeClient, minted
             os._exit(1)
     report(client, minted)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_closing_ends_calls_that_are_under_way(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:  # fmt: skip
+    """A caller in another thread is told that it is not confirmed, at once, and so is everybody afterwards."""
+    service.always = "slow"
+    reasons: list[str] = []
+
+    def call() -> None:
+        try:
+            report(client, minted)
+        except ConfirmationUnavailableError as exc:
+            reasons.append(exc.reason)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while not service.requests:
+        time.sleep(0.01)
+    client.close()
+    thread.join(5)
+    assert reasons == ["client_closed"]
+    call()
+    assert reasons == ["client_closed"] * 2
+    client.close()
 
 
 def test_a_proxy_of_the_environment_is_not_used(client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip

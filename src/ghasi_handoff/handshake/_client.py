@@ -12,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from datetime import timedelta
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
@@ -257,14 +258,17 @@ class ConsumeClient:
             KeyRingError: No key can sign now.
             InvalidHandoffInputError: An argument is outside the grammar.
         """
-        self._loop_thread.run(
-            self._client.consume(
-                handoff_id, issuer=issuer, audience=audience, redemption_id=redemption_id, consumed_at=consumed_at
+        try:
+            self._loop_thread.run(
+                lambda: self._client.consume(
+                    handoff_id, issuer=issuer, audience=audience, redemption_id=redemption_id, consumed_at=consumed_at
+                )
             )
-        )
+        except CancelledError:
+            raise _unavailable("client_closed", "the client was closed", {"handoff_id": handoff_id}) from None
 
     def close(self) -> None:
-        """Close the connections and end the thread."""
+        """Close the connections and end the thread. Calls under way end unconfirmed; there are none afterwards."""
         self._loop_thread.close(self._client.aclose)
 
     def __enter__(self) -> Self:
@@ -282,32 +286,44 @@ class _LoopThread:
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
 
-    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._started()).result()
-
-    def close(self, last_work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        with self._lock:
-            loop, self._loop = self._loop, None
-            thread, self._thread = self._thread, None
-        if loop is None or thread is None or self._pid != os.getpid():
-            return
-        asyncio.run_coroutine_threadsafe(last_work(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """The result of `work`; `CancelledError` once this is closed."""
         if self._pid != os.getpid():
-            self._lock = threading.Lock()
+            self._lock = threading.Lock()  # the parent's may have been held at the fork
             self._loop = self._thread = None
             self._pid = os.getpid()
-        with self._lock:
+        with self._lock:  # so that nothing is begun on a loop that is being closed
+            if self._closed:
+                raise CancelledError
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._loop.run_forever, name="ghasi-handoff-calls", daemon=True)
                 self._thread.start()
-            return self._loop
+            future = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        return future.result()
+
+    def close(self, last_work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with self._lock:
+            self._closed = True
+            loop, self._loop = self._loop, None
+            thread, self._thread = self._thread, None
+        if loop is None or thread is None or self._pid != os.getpid():
+            return
+
+        async def end() -> None:
+            # Whoever still waits for a call would wait for ever on a loop that has stopped.
+            under_way = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+            await last_work()
+
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def _understood(call: ConsumeCall, status: int, content_type: str, answer: bytes) -> HandoffError | str | None:
