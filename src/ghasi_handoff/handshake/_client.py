@@ -6,7 +6,6 @@ Over httpx2. Every call ends within two tries of `timeout` each and a short wait
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import secrets
 import threading
@@ -21,6 +20,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._mint import _is_loopback
 from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -202,7 +202,8 @@ class ConsumeClient:
     """Tells bff-consumer that a handoff was redeemed, and brings back its final answer.
 
     Safe to share between threads. An event loop in a thread of its own does the work, so that the time-out holds for
-    the whole call, however slowly the answer trickles in.
+    the whole call, however slowly the answer trickles in. After five calls in a row that ended without an answer it
+    waits five seconds, in which no call is made, and then lets one find out.
 
     Args:
         base_url: Where bff-consumer is: https, or http for a loopback address, maybe with a path.
@@ -361,15 +362,6 @@ def _checked_url(base_url: object, allow_http: bool) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and (allow_http or _is_loopback(host))):
         raise ConfigurationError(f"{problem}; http is for loopback addresses, or with allow_http=True")
     return base_url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _seconds(value: float | timedelta, name: str) -> float:
