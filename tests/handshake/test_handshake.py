@@ -306,6 +306,19 @@ def test_deferred_goes_on_after_the_local_commit(deferred: Handshake, token: str
     assert store.outbox.stats().pending == 1
 
 
+def test_a_store_that_means_something_else_by_outbox(keys: KeyRing, token: str, client: ConsumeClient, clock: Clock) -> None:  # fmt: skip
+    """An attribute of that name that is no outbox is left alone in strict mode, and is none for deferred."""
+
+    class Own(MemoryReplayStore):
+        guarantees = StoreGuarantees(durable=True, shared=True, survives_failover=True, outbox=True)
+        outbox = True
+
+    own = Own(clock=clock)
+    redeem(Handshake(redeemer(keys, own, clock), client), token)
+    with pytest.raises(ConfigurationError, match="outbox"):
+        Handshake(redeemer(keys, own, clock), client, "deferred")
+
+
 def test_deferred_is_refused_on_a_store_that_cannot_carry_it(keys: KeyRing, client: ConsumeClient, tmp_path: Any, redis_url: str) -> None:  # fmt: skip
     """Memory, Redis, a store without its outbox, and one that promises nothing: refused when the service starts."""
     import redis
@@ -329,7 +342,7 @@ def test_deferred_goes_by_what_a_store_states(durable: bool, writes: bool, keys:
 
     class Stated(MemoryReplayStore):
         guarantees = StoreGuarantees(durable=durable, shared=True, survives_failover=True, outbox=writes)
-        outbox = object()
+        outbox = SQLiteReplayStore("never opened.db", outbox=True).outbox
 
     def make() -> Handshake:
         return Handshake(redeemer(keys, Stated()), client, "deferred")

@@ -67,7 +67,8 @@ class _HandshakeCore(Generic[_PayloadT]):
         self._store: Any = redeemer._store
         self._client: Any = client
         self._mode = mode
-        self._outbox: Any = getattr(self._store, "outbox", None)
+        outbox: Any = getattr(self._store, "outbox", None)
+        self._outbox = outbox if callable(getattr(outbox, "settle", None)) else None  # a store may mean another thing
         self._reporter = Reporter(on_event)
         if mode == "deferred":
             self._check_deferred()
