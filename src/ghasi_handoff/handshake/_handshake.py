@@ -68,7 +68,8 @@ class _HandshakeCore(Generic[_PayloadT]):
         self._client: Any = client
         self._mode = mode
         outbox: Any = getattr(self._store, "outbox", None)
-        self._outbox = outbox if callable(getattr(outbox, "settle", None)) else None  # a store may mean another thing
+        # A store of somebody's own may mean another thing by that name.
+        self._outbox: Any = outbox if callable(getattr(outbox, "settle", None)) else None
         self._reporter = Reporter(on_event)
         if mode == "deferred":
             self._check_deferred()
