@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff import KeyRing, MintedHandoff, ReplayedTokenError, keyfile
+from ghasi_handoff.cli import main
 from ghasi_handoff.handshake import ConsumeClient, Handshake, PostgresHandoffLog, SQLiteHandoffLog
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.redis import RedisReplayStore
@@ -27,11 +27,19 @@ from ..handshake.services import GUEST, STRANGER, TENANT, Clock, consumer, issue
 NOBODY = "http://127.0.0.1:9"
 
 
-def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    """The installed command, as an operator starts it."""
-    command = [str(Path(sys.executable).with_name("ghasi-handoff")), *arguments]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF")}
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=kept | environment, timeout=60)
+class Done(NamedTuple):
+    """What came of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str, stdin: str = "", **environment: str) -> Done:
+    """The command, in this process, with no other of its variables than these."""
+    variables = {name: None for name in os.environ if name.startswith("GHASI_HANDOFF")} | environment
+    result = CliRunner().invoke(main, arguments, input=stdin, env=variables)
+    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 class Night:
