@@ -95,7 +95,8 @@ def test_there_are_vectors_of_every_kind() -> None:
         (200, None), (401, "unauthenticated_call"), (404, "unknown_handoff"), (409, "replayed"), (410, "revoked_handoff"), (410, "expired"),
     }  # fmt: skip
     assert counts[200, None] >= 15
-    assert counts[401, "unauthenticated_call"] >= 100
+    assert counts[401, "unauthenticated_call"] >= 120
+    assert counts[404, "unknown_handoff"] >= 15
     assert min(counts.values()) >= 2
 
 
@@ -130,10 +131,15 @@ PLANTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "status": lambda v: v | {"expect": {"status": 409 if v["expect"]["status"] != 409 else 404, "code": "replayed" if v["expect"]["status"] != 409 else "unknown_handoff"}},
     "code": lambda v: v | {"expect": v["expect"] | {"code": "nonsense"}},
     "row-after-state": lambda v: v | {"row_after": (v["row_after"] or v["row"] or {}) | {"state": "revoked", "redemption_id": None, "consumed_at": None}},
+    "row-after-redemption": lambda v: v | {"row_after": v["row_after"] | {"redemption_id": "2" * 64}},
+    "row-after-consumed-at": lambda v: v | {"row_after": v["row_after"] | {"consumed_at": v["row_after"]["consumed_at"] + 1}},
+    "row-after-untouched": lambda v: v | {"row_after": v["row"]},
     "row-after-gone": lambda v: v | {"row_after": None},
     "signing-string": lambda v: v | {"signing_string": v["signing_string"] + "\n"},
     "signing-string-missing": lambda v: {name: value for name, value in v.items() if name != "signing_string"},
     "body-bit": lambda v: v | {"body": flip(v["body"], 20)},
+    "header-kid": lambda v: v | {"authorization": [v["authorization"][0].replace("2026-11a", "2026-11b")]},
+    "header-twice": lambda v: v | {"authorization": v["authorization"] * 2},
     "mac-bit": lambda v: v | {"authorization": [flip(v["authorization"][0], len(v["authorization"][0]) - 9)]},
     "secret": lambda v: v | {"keys": [k | {"secret_hex": flip(k["secret_hex"], 5)} for k in v["keys"]]},
     "revoked": lambda v: v | {"keys": [k | {"revoked_at": 1} for k in v["keys"]]},
@@ -142,11 +148,42 @@ PLANTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "path": lambda v: v | {"path_id": flip(v["path_id"], 30)},
     "row-issuer": lambda v: v | {"row": v["row"] | {"issuer": "other"}},
     "row-audience": lambda v: v | {"row": v["row"] | {"audience": "other"}},
+    "row-revoked": lambda v: v | {"row": v["row"] | {"state": "revoked"}},
+    "row-over": lambda v: v | {"row": v["row"] | {"expires_at": 60}, "row_after": v["row_after"] | {"expires_at": 60}},
+    "row-expires": lambda v: v | {"row": v["row"] | {"expires_at": v["row"]["expires_at"] + 1}},
     "row-holder": lambda v: v | {"row": v["row"] | {"state": "consumed", "redemption_id": "2" * 64, "consumed_at": 1}},
     "row-gone": lambda v: v | {"row": None},
     "member-missing": lambda v: {name: value for name, value in v.items() if name != "path_id"},
     "member-unknown": lambda v: v | {"comment": "x"},
     "row-inconsistent": lambda v: v | {"row": v["row"] | {"state": "issued", "redemption_id": "2" * 64}},
+}  # fmt: skip
+
+
+def with_row(vector: dict[str, Any], **facts: Any) -> dict[str, Any]:
+    return vector | {name: vector[name] | facts for name in ("row", "row_after")}
+
+
+# What is wrong with the file itself, planted into a refused call with a consumed row: the answer alone would not show it.
+MALFORMED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "description-empty": lambda v: v | {"description": ""},
+    "clock-true": lambda v: v | {"now": True},
+    "path-number": lambda v: v | {"path_id": 1},
+    "authorization-text": lambda v: v | {"authorization": v["authorization"][0]},
+    "authorization-number": lambda v: v | {"authorization": [1]},
+    "body-object": lambda v: v | {"body": json.loads(v["body"])},
+    "status-text": lambda v: v | {"expect": v["expect"] | {"status": str(v["expect"]["status"])}},
+    "expect-member": lambda v: v | {"expect": v["expect"] | {"reason": "stale"}},
+    "signing-string-too-many": lambda v: v | {"signing_string": ""},
+    "row-list": lambda v: v | {"row": [], "row_after": []},
+    "row-member": lambda v: with_row(v, tenant="tn_aurora"),
+    "row-state": lambda v: with_row(v, state="late"),
+    "row-name": lambda v: with_row(v, issuer="bff consumer"),
+    "row-redemption": lambda v: with_row(v, redemption_id=v["row"]["redemption_id"].upper()),
+    "row-consumed-at": lambda v: with_row(v, consumed_at=-1),
+    "row-expires-at": lambda v: with_row(v, expires_at=253402300800),
+    "row-expires-true": lambda v: with_row(v, expires_at=True),
+    "key-date": lambda v: v | {"keys": [k | {"revoked_at": -1} for k in v["keys"]]},
+    "key-member": lambda v: v | {"keys": [k | {"note": ""} for k in v["keys"]]},
 }  # fmt: skip
 
 
@@ -163,10 +200,15 @@ def test_a_planted_wrong_vector_is_rejected(program: str, tmp_path: Path) -> Non
         planted |= {f"{name}-{n}": PLANTED[name](vector) for name in ("status", "code", "member-unknown")}
         if vector["row"] is not None and vector["row_after"] is not None and vector["row"]["state"] != "revoked":
             planted[f"row-after-state-{n}"] = PLANTED["row-after-state"](vector)
+    stale = load(ROOT / "tests" / "vectors" / "consume" / "refuse-401-stale-repetition.json")
+    planted |= {f"malformed-{name}": change(stale) for name, change in MALFORMED.items()}
+    texts = {name: json.dumps(vector) for name, vector in planted.items()}
+    texts["not-json"] = json.dumps(worked)[:-1]
+    texts["member-twice"] = json.dumps(worked)[:-1] + ', "now": 1}'
     files = []
-    for name, vector in planted.items():
+    for name, text in texts.items():
         file = tmp_path / f"{name}.json"
-        file.write_text(json.dumps(vector), "ascii")
+        file.write_text(text, "ascii")
         files.append(file)
     done = check(program, files)
     assert done.returncode == 1

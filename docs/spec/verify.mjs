@@ -451,7 +451,7 @@ const ROW_MEMBERS = ["issuer", "audience", "expires_at", "state", "redemption_id
 function readRow(row) {
   if (row === null) return null;
   demandMembers(row, ROW_MEMBERS, "a row");
-  demand(typeof row.issuer === "string" && typeof row.audience === "string", "a row's name is not a text");
+  demand(isText(row.issuer, NAME) && isText(row.audience, NAME), "a row's issuer or audience is no name");
   demand(isInteger(row.expires_at, 0, LAST_SECOND), "a row's expires_at is not Unix seconds");
   demand(["issued", "consumed", "revoked"].includes(row.state), "a row has no known state");
   const consumed = row.state === "consumed";

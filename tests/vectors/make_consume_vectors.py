@@ -141,11 +141,13 @@ def confirmed() -> Scenarios:
     yield confirm("last-second", "A redemption 59 s after expires-at is in time.", call=fields(consumed_at=EXPIRES + 59))
     yield confirm("delivered-a-day-later", "Lateness is judged by consumed-at, not by sent-at.", now=NOW + 86400, call=fields(sent_at=NOW + 86400))
     yield confirm("consumed-at-before-issue", "A consumed-at before the handoff's time is no matter of this call.", call=fields(consumed_at=0))
+    yield confirm("consumed-at-after-sent-at", "Nothing compares consumed-at with sent-at or with the clock.", call=fields(consumed_at=NOW + 100))
     yield confirm("sent-60-s-ago", "Sixty seconds ago is recent.", now=NOW + 60)
     yield confirm("sent-60-s-ahead", "Sixty seconds ahead is recent.", now=NOW - 60)
     yield confirm("clock-fraction", "The clock's fraction is dropped before it is compared.", now=NOW + 60.999)
     yield confirm("pending-key", "A key verifies before it signs.", keys=[key(sign_from=NOW + 500)])
     yield confirm("superseded-key", "A key verifies until its verify_until.", keys=[key(verify_until=NOW + 1, sign_from=ISSUED - 90000), key("2026-11b", sign_from=NOW - 4000)])
+    yield confirm("superseded-key-fraction", "The last fraction of a second before a key's verify_until.", now=NOW + 0.999, keys=[key(verify_until=NOW + 1, sign_from=ISSUED - 90000), key("2026-11b", sign_from=NOW - 4000)])
     yield confirm("second-key", "The kid chooses the key.", keys=[key(), key("2026-11b", sign_from=NOW - 4000)], kid="2026-11b")
     yield confirm("kid-1", "A kid of one character.", keys=[key("k")], kid="k")
     yield confirm("kid-32", "A kid of 32 characters.", keys=[key("AZaz09_-" * 4)], kid="AZaz09_-" * 4)
@@ -165,6 +167,7 @@ def step_1_header() -> Scenarios:
         ("lower-case-scheme", "The scheme has one spelling.", [good.replace("GHASI-CONSUME", "ghasi-consume")]),
         ("bearer", "Another scheme.", [good.replace("GHASI-CONSUME", "Bearer")]),
         ("two-spaces", "Two spaces after the scheme.", [good.replace("GHASI-CONSUME ", "GHASI-CONSUME  ")]),
+        ("tab", "A tab after the scheme.", [good.replace("GHASI-CONSUME ", "GHASI-CONSUME\t")]),
         ("no-space-after-comma", "No space after the comma.", [good.replace(", ", ",")]),
         ("leading-space", "A space before.", [" " + good]),
         ("trailing-space", "A space behind.", [good + " "]),
@@ -242,6 +245,22 @@ def step_1_grammar() -> Scenarios:
             yield unauthenticated(f"{member.replace('_', '-')}-{name}", f"{member} outside the grammar, rightly signed.", call=fields(**{member: value}), path_id=ID)
 
 
+def step_1_spelling() -> Scenarios:
+    """Rightly signed as it is spelled: nothing but the grammar refuses these, so a reader that skips it would confirm them."""
+    for member, spellings in (
+        ("consumed_at", {"leading-zero": f"0{CONSUMED}", "fraction": f"{CONSUMED}.0", "exponent": f"{CONSUMED}e0", "plus": f"+{CONSUMED}", "minus": "-1", "minus-0": "-0"}),
+        ("sent_at", {"leading-zero": f"0{NOW}", "fraction": f"{NOW}.0", "exponent": f"{NOW}e0", "plus": f"+{NOW}"}),
+    ):
+        good = body_of(fields())
+        for name, text in spellings.items():
+            body = good.replace(f'"{member}":{fields()[member]}', f'"{member}":{text}')
+            yield unauthenticated(f"body-{member.replace('_', '-')}-signed-{name}", f"{member} with {name.replace('-', ' ')}, signed in that spelling.", body=body, call=fields(**{member: text}))
+    for member in ("issuer", "audience"):
+        call = fields(**{member: "a\nb"})
+        yield unauthenticated(f"body-{member}-raw-lf", f"An LF as such in {member}, rightly signed.", body=body_of(call).replace("\\n", "\n"), call=call)
+    yield unauthenticated("body-audience-number", "A number for a name of digits, rightly signed.", call=fields(audience=7), before=row(audience="7"))
+
+
 def step_2_keys() -> Scenarios:
     yield unauthenticated("unknown-key", "No key of that kid.", kid="2026-11z", keys=[key()])
     yield unauthenticated("unknown-key-case", "A kid is exact.", kid="2026-11A", keys=[key()])
@@ -255,6 +274,7 @@ def step_2_keys() -> Scenarios:
 def step_3_mac() -> Scenarios:
     good = text_of("2026-11a", fields())
     yield unauthenticated("mac-other-secret", "Signed with another secret.", authorization=[header("2026-11a", mac_of("11" * 32, good))])
+    yield unauthenticated("mac-secret-as-text", "Signed with the secret's hexadecimal digits in place of its bytes.", authorization=[header("2026-11a", mac_of(WORKED_SECRET.encode().hex(), good))])
     yield unauthenticated("mac-zero", "A MAC of zeros.", authorization=[header("2026-11a", "A" * 43)])
     last = mac_of(WORKED_SECRET, good)
     yield unauthenticated("mac-stray-bits", "The same bytes in another spelling.", authorization=[header("2026-11a", last[:-1] + chr(ord(last[-1]) + 1))])
@@ -275,9 +295,14 @@ def step_3_mac() -> Scenarios:
 def step_4_recent() -> Scenarios:
     yield unauthenticated("sent-61-s-ago", "Sixty-one seconds ago is stale.", now=NOW + 61)
     yield unauthenticated("sent-61-s-ahead", "Sixty-one seconds ahead is not yet.", now=NOW - 61)
+    yield unauthenticated("sent-61-s-ahead-fraction", "The clock is floored, not rounded.", now=NOW - 61 + 0.999)
     yield unauthenticated("sent-long-ago", "An old call, replayed.", now=NOW + 86400)
     yield unauthenticated("stale-repetition", "A stale call is refused even for a row that it once consumed.", now=NOW + 61, before=held())
     yield unauthenticated("before-404", "Authenticity before existence.", before=None, now=NOW + 61)
+    yield unauthenticated("before-404-path", "Authenticity before the path.", path_id=OTHER_ID, now=NOW + 61)
+    yield unauthenticated("before-409", "Authenticity before another's redemption.", before=held(OTHER), now=NOW + 61)
+    yield unauthenticated("before-410-revoked", "Authenticity before revocation.", before=row("revoked"), now=NOW + 61)
+    yield unauthenticated("before-410-expired", "Authenticity before lateness.", call=fields(consumed_at=EXPIRES + 60), now=NOW + 61)
 
 
 def steps_5_and_6_unknown() -> Scenarios:
@@ -288,11 +313,16 @@ def steps_5_and_6_unknown() -> Scenarios:
     for name, path_id in (("another", OTHER_ID), ("upper-case", ID.upper()), ("empty", ""), ("trailing-slash", ID + "/"), ("percent-encoded", ID.replace("-", "%2d")), ("trailing-space", ID + " "), ("trailing-lf", ID + "\n")):
         yield unknown(f"path-{name}", "The path's id is not the signed one.", path_id=path_id)
     yield unknown("path-another-consumed", "The path's id is not the signed one, though the row is consumed.", path_id=OTHER_ID, before=held())
+    yield unknown("path-another-and-replayed", "The path comes before another's redemption.", path_id=OTHER_ID, before=held(OTHER))
+    yield unknown("path-another-and-revoked", "The path comes before revocation.", path_id=OTHER_ID, before=row("revoked"))
+    yield unknown("path-another-and-late", "The path comes before too late.", path_id=OTHER_ID, call=fields(consumed_at=EXPIRES + 60))
     yield unknown("other-issuer", "The row is of another issuer.", before=row(issuer="bff-consumer2"))
     yield unknown("other-audience", "The row is for another audience.", before=row(audience="bff-partner"))
+    yield unknown("names-exchanged", "The row's issuer is the call's audience and the other way round.", before=row(issuer=AUDIENCE, audience=ISSUER))
     yield unknown("issuer-case", "Names are exact.", before=row(issuer="BFF-consumer"))
     yield unknown("other-issuer-consumed", "Of another pair's handoff nothing is told, not even that it is consumed.", before=held(issuer="bff-consumer2"))
     yield unknown("other-audience-revoked", "Nor that it is revoked.", before=row("revoked", audience="bff-partner"))
+    yield unknown("other-issuer-late", "Nor that it is over.", before=row(issuer="bff-consumer2"), call=fields(consumed_at=EXPIRES + 60))
 
 
 def steps_7_to_9() -> Scenarios:
@@ -314,6 +344,7 @@ GROUPS = (
     step_1_header,
     step_1_body,
     step_1_grammar,
+    step_1_spelling,
     step_2_keys,
     step_3_mac,
     step_4_recent,

@@ -430,10 +430,14 @@ def check_row(row: dict[str, Any] | None) -> None:
         return
     check_members(row, ROW, "a row")
     need(row["state"] in ("issued", "consumed", "revoked"), "a row has no known state")
+    need(is_text(row["issuer"], NAME) and is_text(row["audience"], NAME), "a row's issuer or audience is no name")
     need(is_integer(row["expires_at"], 0, MAX_SECONDS), "a row's expires_at is out of range")
-    consumed = row["state"] == "consumed"
-    need((row["redemption_id"] is not None) is consumed, "a row's redemption_id does not fit its state")
-    need((row["consumed_at"] is not None) is consumed, "a row's consumed_at does not fit its state")
+    who, when = row["redemption_id"], row["consumed_at"]
+    if row["state"] == "consumed":
+        need(is_text(who, REDEMPTION_ID), "a row's redemption_id does not fit its state")
+        need(is_integer(when, 0, MAX_SECONDS), "a row's consumed_at does not fit its state")
+    else:
+        need(who is None and when is None, "a row is not consumed, but says by whom or when")
 
 
 def consume_problem(vector: dict[str, Any]) -> str | None:
@@ -449,6 +453,7 @@ def consume_problem(vector: dict[str, Any]) -> str | None:
     need((status == 200 and code is None) or code in CONSUME_CODES.get(status, ()), "expect is no known answer")
     signed = {} if status == 401 else {"signing_string": (str,)}
     check_members(vector, {**CONSUME_SCENARIO, **signed}, "the file")
+    need(vector["description"] != "", "the description is empty")
     need(type(vector["now"]) is int or math.isfinite(vector["now"]), "now is too large")
     need(all(type(value) is str for value in vector["authorization"]), "authorization holds no text")
     check_keys(vector["keys"])
@@ -499,6 +504,8 @@ def check_keys(keys: list[Any]) -> None:
         check_members(key, KEY, "a key")
         need(KID.fullmatch(key["kid"]) is not None, "a kid does not match the grammar")
         need(SECRET_HEX.fullmatch(key["secret_hex"]) is not None, "a secret_hex is not hex of at least 32 bytes")
+        dates = (key["sign_from"], key["verify_until"], key["revoked_at"])
+        need(all(value is None or 0 <= value <= MAX_SECONDS for value in dates), "a key's date is out of range")
     need(len({key["kid"] for key in keys}) == len(keys), "two keys share a kid")
     need(len({key["secret_hex"].lower() for key in keys}) == len(keys), "two keys share a secret")
 
