@@ -80,8 +80,8 @@ vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py
 
 lock:  ## lock the dependencies anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra cli --extra client --extra postgres --extra redis --extra testing --group test -o requirements/test.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra cli --extra client --extra postgres --extra redis --extra testing --group test --group lint --group docs --group bench -c requirements/test.txt -o requirements/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test --group lint --group docs --group bench -c requirements/test.txt -o requirements/dev.txt
 
 clean:  ## remove what these targets made
 	rm -rf .venv .venv-* site .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cache demo-data
