@@ -6,13 +6,12 @@ import logging
 import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from urllib.parse import unquote
 
 import click
 
 from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.handshake._urls import product_of, sqlite_path
 
 if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
@@ -28,17 +27,6 @@ if TYPE_CHECKING:
 
 STORE_VARIABLE: Final = "GHASI_HANDOFF_STORE_URL"
 LOG_VARIABLE: Final = "GHASI_HANDOFF_LOG_URL"
-
-_EXTRAS: Final = {"postgresql": "postgres", "redis": "redis", "client": "client"}
-_DRIVERS: Final = {"postgresql": "psycopg_pool", "redis": "redis", "client": "httpx2"}
-_PRODUCTS: Final = {
-    "sqlite": "sqlite",
-    "postgresql": "postgresql",
-    "postgres": "postgresql",
-    "redis": "redis",
-    "rediss": "redis",
-    "unix": "redis",
-}
 
 timeout: Final = click.option(
     "--timeout",
@@ -58,7 +46,7 @@ def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool 
         ConfigurationError: No URL, an unknown one, or a driver that is not installed.
     """
     given = url or _from_environment(STORE_VARIABLE, "store")
-    product, rest = _product(given, _PRODUCTS, "store")
+    product, rest = product_of(given, ("sqlite", "postgresql", "redis"), "store")
     if outbox and product == "redis":
         raise ConfigurationError("a Redis store has no outbox")
     with ExitStack() as stack:
@@ -66,7 +54,7 @@ def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool 
         if product == "sqlite":
             from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-            store = SQLiteReplayStore(_path(rest), outbox, timeout=timeout, clock=clock)
+            store = SQLiteReplayStore(sqlite_path(rest), outbox, timeout=timeout, clock=clock)
         elif product == "postgresql":
             from ghasi_handoff.stores.postgres import PostgresReplayStore
 
@@ -84,13 +72,13 @@ def opened_log(url: str | None, clock: Clock, timeout: float) -> Generator[tuple
         ConfigurationError: No URL, an unknown one, or a driver that is not installed.
     """
     given = url or _from_environment(LOG_VARIABLE, "log")
-    product, rest = _product(given, {name: kind for name, kind in _PRODUCTS.items() if kind != "redis"}, "log")
+    product, rest = product_of(given, ("sqlite", "postgresql"), "log")
     with ExitStack() as stack:
         log: Log
         if product == "sqlite":
             from ghasi_handoff.handshake import SQLiteHandoffLog
 
-            log = SQLiteHandoffLog(_path(rest), timeout=timeout, clock=clock)
+            log = SQLiteHandoffLog(sqlite_path(rest), timeout=timeout, clock=clock)
         else:
             from ghasi_handoff.handshake import PostgresHandoffLog
 
@@ -98,39 +86,11 @@ def opened_log(url: str | None, clock: Clock, timeout: float) -> Generator[tuple
         yield product, stack.enter_context(log)
 
 
-def require_extra(product: str) -> None:
-    """Say what to install, where a driver is missing.
-
-    Raises:
-        ConfigurationError: It is missing.
-    """
-    driver = _DRIVERS.get(product)
-    if driver is not None and find_spec(driver) is None:
-        name = "calling bff-consumer" if product == "client" else product
-        raise ConfigurationError(f"{name} needs a driver: install ghasi-handoff[{_EXTRAS[product]}]")
-
-
 def _from_environment(variable: str, what: str) -> str:
     given = os.environ.get(variable, "")
     if not given:
         raise ConfigurationError(f"name the {what} by its URL, or put that in {variable}")
     return given
-
-
-def _product(url: str, known: dict[str, str], what: str) -> tuple[str, str]:
-    scheme, _, rest = url.partition("://")
-    product = known.get(scheme)
-    if product is None or not rest:
-        names = ", ".join(f"{name}://" for name in known)
-        raise ConfigurationError(f"the {what}'s URL must begin with one of {names}")
-    require_extra(product)
-    return product, rest
-
-
-def _path(rest: str) -> str:
-    if not rest.startswith("/") or len(rest) == 1:
-        raise ConfigurationError("an SQLite URL is sqlite:///file, or sqlite:////folder/file for a whole path")
-    return unquote(rest[1:])
 
 
 def _pool(url: str, timeout: float, stack: ExitStack) -> ConnectionPool[Any]:

@@ -15,11 +15,12 @@ import click
 from ghasi_handoff._encoding import from_seconds, read_clock, to_seconds
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
 from ghasi_handoff._token import parse_token
-from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, opened_log, opened_store, require_extra
+from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, opened_log, opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_line
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError
+from ghasi_handoff.handshake._urls import require_extra
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ghasi_handoff._encoding import from_seconds, read_clock
-from ghasi_handoff.cli._databases import STORE_VARIABLE, opened_store, require_extra
+from ghasi_handoff.cli._databases import STORE_VARIABLE, opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import keys_file
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso
+from ghasi_handoff.handshake._urls import require_extra
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock

@@ -23,6 +23,7 @@ from ghasi_handoff.handshake._events import (
     HandoffUnknown,
     LocalRowLost,
     OutboxAge,
+    PageRefused,
     RedemptionAbandoned,
 )
 from ghasi_handoff.handshake._handshake import AsyncHandshake, Handshake
@@ -66,6 +67,7 @@ __all__ = [
     "LocalRowLost",
     "OutboxAge",
     "OutboxWorker",
+    "PageRefused",
     "PostgresHandoffLog",
     "RedemptionAbandoned",
     "SQLiteHandoffLog",

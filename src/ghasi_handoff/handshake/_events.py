@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Final, TypeAlias
 
+from typing_extensions import override
+
 from ghasi_handoff.errors import ConfigurationError, HandoffError
 
 _logger: Final = logging.getLogger("ghasi_handoff")
@@ -28,6 +30,11 @@ class HandoffEvent:
     handoff_id: str | None = None
     tenant: str | None = None
     kid: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The log's message: the event's name."""
+        return self.name
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -219,6 +226,29 @@ class CallAnswered(HandoffEvent):
     redemption_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRefused(HandoffEvent):
+    """A guest was shown a page that says no, or not now. Support finds it by the reference that the guest reads out.
+
+    Attributes:
+        reference: Eight characters.
+        code: The error's code, or ``cross_origin``, ``framed``, ``forged_cookie``, ``no_cookie``, ``unknown_tenant``.
+        status: The HTTP status.
+    """
+
+    name: ClassVar[str] = "page_refused"
+
+    reference: str
+    code: str
+    status: int
+
+    @property
+    @override
+    def message(self) -> str:
+        """The reference must be found in a log without structure, too."""
+        return f"{self.name} {self.reference} {self.code}"
+
+
 OnEvent: TypeAlias = Callable[[HandoffEvent], None]
 
 
@@ -244,7 +274,7 @@ class Reporter:
     def report(self, event: HandoffEvent) -> None:
         """Log `event` and hand it to the hook."""
         extra = {f"handoff_{name}" if name != "handoff_id" else name: v for name, v in event.log_fields.items()}
-        _logger.log(event.level, "%s", event.name, extra={"handoff_event": event.name, **extra})
+        _logger.log(event.level, "%s", event.message, extra={"handoff_event": event.name, **extra})
         if self._on_event is not None:
             try:
                 self._on_event(event)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, get_a
 from typing_extensions import TypeVar
 
 from ghasi_handoff._redeem import AsyncRedeemer, Redeemer, Redemption
+from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.errors import (
     ConfigurationError,
     ConfirmationUnavailableError,
@@ -30,6 +31,7 @@ from ghasi_handoff.handshake._events import (
     Reporter,
 )
 from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.keys import GRACE_SECONDS
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import Consumption, StoreGuarantees
 
@@ -86,6 +88,15 @@ class _HandshakeCore(Generic[_PayloadT]):
             )
         if self._outbox is None:
             raise ConfigurationError(f"deferred mode needs the store's outbox: {name}(…, outbox=True)")
+
+    def _look(self, token: object, tenant: object, *, browser_known: bool) -> VerifiedHandoff[_PayloadT]:
+        """Verify for a page that only shows a form. A browser with a secret may come a little late: see `redeem`."""
+        try:
+            grace = GRACE_SECONDS if browser_known else 0
+            return self._redeemer._verifier._verify_at(token, tenant, self._redeemer._now(), grace)
+        except InvalidTokenError as exc:
+            self._reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            raise
 
     def _course(self, token: object, tenant: object, browser_secret: object) -> Course[Redemption[_PayloadT]]:
         try:

@@ -1,0 +1,1 @@
+"""The two reference services: small, and complete. See the tutorial."""

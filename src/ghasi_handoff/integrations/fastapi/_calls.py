@@ -1,0 +1,33 @@
+"""The application's callables, called as FastAPI calls its own: ``async def`` is awaited, ``def`` runs in a thread."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from ghasi_handoff.errors import ConfigurationError
+
+Tenant: TypeAlias = Callable[[Request], str | None] | Callable[[Request], Awaitable[str | None]]
+PublicOrigin: TypeAlias = Callable[[Request], str] | Callable[[Request], Awaitable[str]]
+
+
+async def called(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of `function`, awaited or out of a thread."""
+    # An object with an async __call__ is as good as an async def.
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        return await function(*arguments)
+    return await run_in_threadpool(function, *arguments)
+
+
+def check_callable(value: object, name: str) -> None:
+    """Refuse at once what could only fail with a guest waiting.
+
+    Raises:
+        ConfigurationError: `value` cannot be called.
+    """
+    if not callable(value):
+        raise ConfigurationError(f"{name} must be a callable that takes the request, not {type(value).__name__}")

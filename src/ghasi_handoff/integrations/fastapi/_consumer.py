@@ -1,0 +1,121 @@
+"""``POST /internal/handoff/{id}/consume`` -> the consume operation -> its answer. `consumer_router`."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import APIKeyHeader
+from starlette.concurrency import run_in_threadpool
+
+from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
+from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES
+from ghasi_handoff.handshake._events import OnEvent
+from ghasi_handoff.handshake._issuer import check_log
+from ghasi_handoff.integrations.fastapi._problems import problem_responses
+from ghasi_handoff.keys import KeyRing, ring_source
+
+_BODY: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "Written in the one spelling of the specification: members in this order, no white space.",
+    "required": ["audience", "consumed_at", "handoff_id", "issuer", "redemption_id", "sent_at"],
+    "additionalProperties": False,
+    "properties": {
+        "audience": {"type": "string", "description": "Who redeemed, and calls."},
+        "consumed_at": {"type": "integer", "description": "When it was redeemed, Unix seconds."},
+        "handoff_id": {"type": "string", "description": "The handoff: a UUIDv7 in lower case."},
+        "issuer": {"type": "string", "description": "Who minted, and is called."},
+        "redemption_id": {"type": "string", "description": "Who redeemed: 64 lower-case hexadecimal digits."},
+        "sent_at": {"type": "integer", "description": "When the call was signed, Unix seconds."},
+    },
+}
+_CONFIRMED: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["consumed_at", "handoff_id", "redemption_id"],
+    "properties": {name: _BODY["properties"][name] for name in ("consumed_at", "handoff_id", "redemption_id")},
+}
+_authorization: Final = APIKeyHeader(
+    name="Authorization",
+    scheme_name="GHASI-CONSUME",
+    description="`GHASI-CONSUME kid=…, mac=…`: an HMAC over the call; see the consume call, version 1.",
+    auto_error=False,
+)
+
+
+def consumer_router(
+    log: HandoffLog | AsyncHandoffLog,
+    *,
+    keys: KeyRing | Callable[[], KeyRing],
+    clock: Callable[[], float] = time.time,
+    on_event: OnEvent | None = None,
+) -> APIRouter:
+    """The route by which the booking side reports a redemption: ``POST /internal/handoff/{id}/consume``.
+
+    Include it in the application that issues, and let only the booking side's machines reach it. What it answers to a
+    call that is not authentic tells nothing; see docs/spec/consume-v1.md.
+
+    Args:
+        log: The handoff log that the issuer writes, for threads or for asyncio.
+        keys: The ring of this issuer and audience, or a callable that returns the present one.
+        clock: Returns Unix seconds.
+        on_event: Gets a `CallAnswered` for each call.
+
+    Raises:
+        ConfigurationError: An argument is something else.
+    """
+    awaited = inspect.iscoroutinefunction(getattr(log, "consume", None))
+    check_log(log, awaited=awaited)
+    checked_log: Any = log
+    source = ring_source(keys)
+    router = APIRouter(tags=["handoff"])
+
+    @router.post(
+        "/internal/handoff/{handoff_id}/consume",
+        operation_id="consume_handoff",
+        summary="Report that a handoff was redeemed",
+        dependencies=[Depends(_authorization)],
+        response_class=Response,
+        responses={
+            200: {
+                "description": "Recorded now, or before by the same redemption id.",
+                "content": {"application/json": {"schema": _CONFIRMED}},
+            },
+            **problem_responses(
+                {
+                    401: "The call is not authentic, or not of the last minute.",
+                    404: "There is no such handoff.",
+                    409: "The handoff was redeemed by another.",
+                    410: "The handoff was revoked, or redeemed too late.",
+                    503: "The handoff log cannot answer now.",
+                }
+            ),
+        },
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
+    )
+    async def consume(request: Request, handoff_id: Annotated[str, "the path's id; not trusted"]) -> Response:
+        call = ConsumeRequest(
+            path_id=handoff_id,
+            authorization=request.headers.getlist("authorization"),
+            body=await read_body(request, MAX_BODY_BYTES),
+        )
+        options: dict[str, Any] = {"log": checked_log, "keys": source, "clock": clock, "on_event": on_event}
+        if awaited:
+            answer = await answer_consume_async(call, **options)
+        else:
+            answer = await run_in_threadpool(answer_consume, call, **options)
+        return Response(answer.body, answer.status, dict(answer.headers))
+
+    return router
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body, or a little more than `most` bytes of it: enough to see that it is too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk[: most + 1 - len(body)]
+        if len(body) > most:
+            break
+    return body

@@ -1,0 +1,172 @@
+"""environment -> checked settings -> open stores, logs and clients, for both services. Over pydantic-settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ghasi_handoff import keyfile
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.handshake._urls import product_of, sqlite_path
+from ghasi_handoff.keys import KeyRing
+
+if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool
+
+    from ghasi_handoff.handshake import AsyncConsumeClient, AsyncHandoffLog
+    from ghasi_handoff.replay import AsyncReplayStore
+
+
+def _an_origin(value: str) -> str:
+    scheme, _, rest = value.partition("://")
+    if scheme not in ("https", "http") or not rest or "/" in rest or value != value.lower():
+        raise ValueError("must be an origin as a browser writes it: https://aurora.example, without a slash at its end")
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_an_origin)]
+
+
+class _HandoffSettings(BaseSettings):
+    """What both services need. Each field is a variable: ``GHASI_HANDOFF_`` and the field's name in capitals."""
+
+    # What is wrong may be a key ring or a URL with a password: errors do not repeat it.
+    model_config = SettingsConfigDict(
+        env_prefix="GHASI_HANDOFF_", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    issuer: str = "bff-consumer"
+    audience: str = "bff-tenant-booking"
+    keys: SecretStr | None = None
+    keys_file: Path | None = None
+
+    def key_ring(self) -> KeyRing:
+        """The ring of ``GHASI_HANDOFF_KEYS`` (JSON), or of the file ``GHASI_HANDOFF_KEYS_FILE``.
+
+        Raises:
+            ConfigurationError: Neither is given, or both.
+            KeyRingError: What is given is no key ring.
+        """
+        if (self.keys is None) == (self.keys_file is None):
+            raise ConfigurationError("set GHASI_HANDOFF_KEYS_FILE, or else GHASI_HANDOFF_KEYS, and not both")
+        if self.keys is not None:
+            return KeyRing.from_json(self.keys.get_secret_value())
+        return keyfile.load(self.keys_file or "")
+
+
+class ConsumerSettings(_HandoffSettings):
+    """Settings of bff-consumer, from the environment.
+
+    Attributes:
+        issuer: ``GHASI_HANDOFF_ISSUER``: its own name.
+        audience: ``GHASI_HANDOFF_AUDIENCE``: the booking side's name.
+        keys: ``GHASI_HANDOFF_KEYS``: the key ring as JSON.
+        keys_file: ``GHASI_HANDOFF_KEYS_FILE``: the key file.
+        log_url: ``GHASI_HANDOFF_LOG_URL``: ``sqlite:///log.db`` or ``postgresql://…``.
+    """
+
+    log_url: SecretStr = SecretStr("sqlite:///handoff-log.db")
+
+    @asynccontextmanager
+    async def open_log(self) -> AsyncGenerator[AsyncHandoffLog]:
+        """The handoff log, with its table, until the block ends.
+
+        Raises:
+            ConfigurationError: The URL is of another kind, or its driver is not installed.
+            ReplayStoreError: It cannot be used.
+        """
+        url = self.log_url.get_secret_value()
+        product, rest = product_of(url, ("sqlite", "postgresql"), "log")
+        if product == "sqlite":
+            from ghasi_handoff.handshake import AsyncSQLiteHandoffLog
+
+            async with AsyncSQLiteHandoffLog(sqlite_path(rest)) as file_log:
+                await file_log.create_schema()
+                yield file_log
+            return
+        from ghasi_handoff.handshake import AsyncPostgresHandoffLog
+
+        async with _pool(url) as pool, AsyncPostgresHandoffLog(pool) as log:
+            await log.create_schema()
+            yield log
+
+
+class BookingSettings(_HandoffSettings):
+    """Settings of bff-tenant-booking, from the environment.
+
+    Attributes:
+        issuer: ``GHASI_HANDOFF_ISSUER``: bff-consumer's name.
+        audience: ``GHASI_HANDOFF_AUDIENCE``: its own name.
+        keys: ``GHASI_HANDOFF_KEYS``: the key ring as JSON.
+        keys_file: ``GHASI_HANDOFF_KEYS_FILE``: the key file.
+        store_url: ``GHASI_HANDOFF_STORE_URL``: ``sqlite:///replay.db``, ``postgresql://…`` or ``redis://…``.
+        consumer_url: ``GHASI_HANDOFF_CONSUMER_URL``: where bff-consumer's consume call is, ``https://…``.
+        public_origin: ``GHASI_HANDOFF_PUBLIC_ORIGIN``: what the guest's browser shows, ``https://aurora.example``.
+        mode: ``GHASI_HANDOFF_MODE``: ``strict`` or ``deferred``.
+        start_url: ``GHASI_HANDOFF_START_URL``: where a refused guest may start again.
+    """
+
+    store_url: SecretStr = SecretStr("sqlite:///handoff-replay.db")
+    consumer_url: str
+    public_origin: Origin
+    mode: Literal["strict", "deferred"] = "strict"
+    start_url: str | None = Field(default=None)
+
+    @asynccontextmanager
+    async def open_store(self) -> AsyncGenerator[AsyncReplayStore]:
+        """The replay store, with its tables, and its outbox where it has one, until the block ends.
+
+        Raises:
+            ConfigurationError: The URL is of another kind, or its driver is not installed.
+            ReplayStoreError: It cannot be used.
+        """
+        url = self.store_url.get_secret_value()
+        product, rest = product_of(url, ("sqlite", "postgresql", "redis"), "store")
+        if product == "sqlite":
+            from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
+
+            async with AsyncSQLiteReplayStore(sqlite_path(rest), outbox=True) as file_store:
+                await file_store.create_schema()
+                yield file_store
+        elif product == "postgresql":
+            from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore
+
+            async with _pool(url) as pool, AsyncPostgresReplayStore(pool, outbox=True) as store:
+                await store.create_schema()
+                yield store
+        else:
+            import redis.asyncio
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+
+            from ghasi_handoff.stores.redis import AsyncRedisReplayStore
+
+            client = redis.asyncio.Redis.from_url(
+                url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+            )
+            async with client, AsyncRedisReplayStore(client) as redis_store:
+                yield redis_store
+
+    def make_client(self, keys: KeyRing) -> AsyncConsumeClient:
+        """A client for bff-consumer's consume call. The caller closes it.
+
+        Raises:
+            ConfigurationError: The URL is not https, nor http on loopback, or the extra ``[client]`` is not installed.
+        """
+        from ghasi_handoff.handshake import AsyncConsumeClient
+
+        return AsyncConsumeClient(self.consumer_url, keys=keys)
+
+
+@asynccontextmanager
+async def _pool(url: str) -> AsyncGenerator[AsyncConnectionPool[Any]]:
+    """A pool of its own: a handoff must not wait for the application's slow queries, nor they for it."""
+    from psycopg_pool import AsyncConnectionPool
+
+    async with AsyncConnectionPool(url, min_size=1, max_size=4, open=False) as pool:
+        yield pool
