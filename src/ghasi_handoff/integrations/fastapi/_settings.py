@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ghasi_handoff import keyfile
@@ -45,6 +45,20 @@ class _HandoffSettings(BaseSettings):
     keys: SecretStr | None = None
     keys_file: Path | None = None
 
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings of the environment.
+
+        Raises:
+            ConfigurationError: A variable is missing or not valid. The message names each; it repeats no value.
+        """
+        try:
+            return cls()
+        except ValidationError as exc:
+            prefix = cls.model_config.get("env_prefix", "")
+            problems = [f"{prefix}{error['loc'][0]}".upper() + f": {error['msg']}" for error in exc.errors()]
+            raise ConfigurationError("; ".join(problems)) from None
+
     def key_ring(self) -> KeyRing:
         """The ring of ``GHASI_HANDOFF_KEYS`` (JSON), or of the file ``GHASI_HANDOFF_KEYS_FILE``.
 
@@ -72,28 +86,26 @@ class ConsumerSettings(_HandoffSettings):
 
     log_url: SecretStr = SecretStr("sqlite:///handoff-log.db")
 
-    @asynccontextmanager
-    async def open_log(self) -> AsyncGenerator[AsyncHandoffLog]:
-        """The handoff log, with its table, until the block ends.
+    def make_log(self) -> tuple[AsyncHandoffLog, AbstractAsyncContextManager[None]]:
+        """The handoff log, and what opens it and closes it again: ``async with`` it in the application's lifespan.
+
+        A file is made where there is none. PostgreSQL's table must be there: ``ghasi-handoff handoff init``.
 
         Raises:
             ConfigurationError: The URL is of another kind, or its driver is not installed.
-            ReplayStoreError: It cannot be used.
         """
         url = self.log_url.get_secret_value()
         product, rest = product_of(url, ("sqlite", "postgresql"), "log")
         if product == "sqlite":
             from ghasi_handoff.handshake import AsyncSQLiteHandoffLog
 
-            async with AsyncSQLiteHandoffLog(sqlite_path(rest)) as file_log:
-                await file_log.create_schema()
-                yield file_log
-            return
+            file_log = AsyncSQLiteHandoffLog(sqlite_path(rest))
+            return file_log, _running(file_log, file_log.create_schema)
         from ghasi_handoff.handshake import AsyncPostgresHandoffLog
 
-        async with _pool(url) as pool, AsyncPostgresHandoffLog(pool) as log:
-            await log.create_schema()
-            yield log
+        pool = _pool(url)
+        log = AsyncPostgresHandoffLog(pool)
+        return log, _running(pool, None, log)
 
 
 class BookingSettings(_HandoffSettings):
@@ -115,42 +127,39 @@ class BookingSettings(_HandoffSettings):
     consumer_url: str
     public_origin: Origin
     mode: Literal["strict", "deferred"] = "strict"
-    start_url: str | None = Field(default=None)
+    start_url: str | None = None
 
-    @asynccontextmanager
-    async def open_store(self) -> AsyncGenerator[AsyncReplayStore]:
-        """The replay store, with its tables, and its outbox where it has one, until the block ends.
+    def make_store(self) -> tuple[AsyncReplayStore, AbstractAsyncContextManager[None]]:
+        """The replay store, with its outbox where it has one, and what opens it and closes it again.
+
+        A file is made where there is none. PostgreSQL's tables must be there: ``ghasi-handoff store init``.
 
         Raises:
             ConfigurationError: The URL is of another kind, or its driver is not installed.
-            ReplayStoreError: It cannot be used.
         """
         url = self.store_url.get_secret_value()
         product, rest = product_of(url, ("sqlite", "postgresql", "redis"), "store")
         if product == "sqlite":
             from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
 
-            async with AsyncSQLiteReplayStore(sqlite_path(rest), outbox=True) as file_store:
-                await file_store.create_schema()
-                yield file_store
-        elif product == "postgresql":
+            file_store = AsyncSQLiteReplayStore(sqlite_path(rest), outbox=True)
+            return file_store, _running(file_store, file_store.create_schema)
+        if product == "postgresql":
             from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore
 
-            async with _pool(url) as pool, AsyncPostgresReplayStore(pool, outbox=True) as store:
-                await store.create_schema()
-                yield store
-        else:
-            import redis.asyncio
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
+            pool = _pool(url)
+            store = AsyncPostgresReplayStore(pool, outbox=True)
+            return store, _running(pool, None, store)
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
 
-            from ghasi_handoff.stores.redis import AsyncRedisReplayStore
+        from ghasi_handoff.stores.redis import AsyncRedisReplayStore
 
-            client = redis.asyncio.Redis.from_url(
-                url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
-            )
-            async with client, AsyncRedisReplayStore(client) as redis_store:
-                yield redis_store
+        # Time-outs below the store's own, and no second try behind its back.
+        client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+        redis_store = AsyncRedisReplayStore(client)
+        return redis_store, _running(client, None, redis_store)
 
     def make_client(self, keys: KeyRing) -> AsyncConsumeClient:
         """A client for bff-consumer's consume call. The caller closes it.
@@ -164,9 +173,22 @@ class BookingSettings(_HandoffSettings):
 
 
 @asynccontextmanager
-async def _pool(url: str) -> AsyncGenerator[AsyncConnectionPool[Any]]:
+async def _running(
+    outer: AbstractAsyncContextManager[Any],
+    prepare: Callable[[], Awaitable[None]] | None,
+    inner: AbstractAsyncContextManager[Any] | None = None,
+) -> AsyncGenerator[None]:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(outer)
+        if inner is not None:
+            await stack.enter_async_context(inner)
+        if prepare is not None:
+            await prepare()
+        yield
+
+
+def _pool(url: str) -> AsyncConnectionPool[Any]:
     """A pool of its own: a handoff must not wait for the application's slow queries, nor they for it."""
     from psycopg_pool import AsyncConnectionPool
 
-    async with AsyncConnectionPool(url, min_size=1, max_size=4, open=False) as pool:
-        yield pool
+    return AsyncConnectionPool(url, min_size=1, max_size=4, open=False)
