@@ -7,7 +7,7 @@ library's errors into problem details.
 
 from ghasi_handoff.integrations.fastapi._access_log import AccessLogFilter
 from ghasi_handoff.integrations.fastapi._consumer import consumer_router
-from ghasi_handoff.integrations.fastapi._landing import OnRedeemed, landing_router
+from ghasi_handoff.integrations.fastapi._landing import landing_router
 from ghasi_handoff.integrations.fastapi._pages import Page
 from ghasi_handoff.integrations.fastapi._problems import install_error_handlers
 from ghasi_handoff.integrations.fastapi._settings import BookingSettings, ConsumerSettings
@@ -19,7 +19,6 @@ __all__ = [
     "AccessLogFilter",
     "BookingSettings",
     "ConsumerSettings",
-    "OnRedeemed",
     "Page",
     "PageTexts",
     "consumer_router",
