@@ -37,7 +37,7 @@ from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
 if TYPE_CHECKING:
     from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
 
-__all__ = ["HandoffTelemetry"]
+__all__ = ["HandoffTelemetry", "hide_query"]
 
 SCOPE: Final = "ghasi_handoff"
 # Of the semantic conventions.
@@ -50,6 +50,9 @@ OUTCOME: Final = "ghasi_handoff.outcome"
 REASON: Final = "ghasi_handoff.reason"
 STORE_TYPE: Final = "ghasi_handoff.store.type"
 TENANT: Final = "ghasi_handoff.tenant"
+# Where a web framework's instrumentation puts a request's URL, by the present conventions and the older ones.
+URLS: Final = ("url.full", "http.url", "http.target")
+URL_QUERY: Final = "url.query"
 # On spans only: it names one guest's handoff, and would make a time series of each.
 HANDOFF_ID: Final = "ghasi_handoff.handoff_id"
 
@@ -180,6 +183,24 @@ class HandoffTelemetry:
         keys = self._keys
         # The event counts, even if the ring cannot be read.
         return None if keys is None or kid is None else harmless("telemetry", lambda: _state_in(keys(), kid))
+
+
+def hide_query(span: Span, scope: Mapping[str, Any]) -> None:
+    """Take the query out of a request's span: the query of the landing page is the token.
+
+    Pass it as ``server_request_hook=`` to the instrumentation of FastAPI, Starlette or any ASGI application.
+
+    Args:
+        span: The request's span, just started.
+        scope: The ASGI scope. Not used.
+    """
+    # The API writes attributes and does not read them; a span that is recorded is the SDK's, which does.
+    attributes = dict(getattr(span, "attributes", None) or {})
+    for name in URLS:
+        if name in attributes:
+            span.set_attribute(name, str(attributes[name]).partition("?")[0])
+    if URL_QUERY in attributes:
+        span.set_attribute(URL_QUERY, "")
 
 
 class _Probe:
