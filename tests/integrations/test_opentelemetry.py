@@ -370,8 +370,9 @@ def test_a_running_worker_shows_its_outbox(telemetry: HandoffTelemetry, observat
                 await asyncio.gather(task, return_exceptions=True)
 
         asyncio.run(run())
+    metrics = observatory.metrics()  # once: an older SDK tells a gauge's value only once
     names = ("ghasi_handoff.outbox.pending", "ghasi_handoff.outbox.dead", "ghasi_handoff.outbox.age")
-    assert [observatory.values(name) for name in names] == [{(): 1}, {(): 0}, {(): 90}]
+    assert [[point.value for point in metrics[name].data.data_points] for name in names] == [[1], [0], [90]]
     assert observatory.values("ghasi_handoff.events", "ghasi_handoff.event")["outbox_age"] == 1
 
 
@@ -524,7 +525,7 @@ def test_a_slow_bucket_leads_to_its_trace(booking: Booking, minted: MintedHandof
     for call, name in (("consume", "store"), ("confirm", "confirmation")):
         (span,) = observatory.spans(f"ghasi_handoff.{call}")
         (point,) = metrics[f"ghasi_handoff.{name}.duration"].data.data_points
-        assert [exemplar.span_id for exemplar in point.exemplars] == [span.context.span_id]
+        assert [exemplar.span_id for exemplar in point.exemplars] == [span.context and span.context.span_id]
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -792,7 +793,7 @@ def test_a_request_span_loses_its_query(observatory: Observatory, minted: Minted
     url = minted.url("https://aurora.example/handoff")
     query = url.partition("?")[2]
     tracer = observatory.tracers.get_tracer("web framework")
-    before = {
+    before: dict[str, Any] = {
         "url.full": url,
         "http.url": url,
         "http.target": f"/handoff?{query}",
