@@ -8,15 +8,18 @@ import tomllib
 import unicodedata
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import pytest
+from opentelemetry.metrics import NoOpMeterProvider
+from typing_extensions import override
 
 import ghasi_handoff
 from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keys, replay
 from ghasi_handoff.cli import main
 from ghasi_handoff.integrations import fastapi as web
+from ghasi_handoff.integrations import opentelemetry
 from ghasi_handoff.stores import _deadline, memory, postgres, redis, sqlite
 
 ROOT: Final = Path(__file__).parents[2]
@@ -140,6 +143,7 @@ def test_every_public_name_is_in_the_reference() -> None:
         public |= {f"stores.{store.__name__.rpartition('.')[2]}.{name}" for name in store.__all__ if name != "SCHEMA"}
     public |= {f"handshake.{name}" for name in handshake.__all__}
     public |= {f"integrations.fastapi.{name}" for name in web.__all__ if name != "TEXTS"}
+    public |= {f"integrations.opentelemetry.{name}" for name in opentelemetry.__all__}
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip
@@ -211,3 +215,25 @@ def test_the_key_file_of_the_reference_is_one() -> None:
     (text,) = re.findall(r"^```json\n(.*?)^```$", (DOCS / "reference" / "keyfile.md").read_text("utf-8"), re.M | re.S)
     assert json.loads(keys.KeyRing.from_json(text).to_json()) == json.loads(text)
     assert keys.KeyRing.from_json(text).to_json() == text
+
+
+def test_the_table_of_instruments_is_the_code() -> None:
+    """docs/how-to/telemetry.md has the name, kind and unit of every instrument that is made."""
+    made: set[tuple[str, str, str]] = set()
+
+    class Meters(NoOpMeterProvider):
+        @override
+        def get_meter(self, name: str, *args: Any, **options: Any) -> Any:
+            return self
+
+        def __getattr__(self, method: str) -> Any:
+            kind = method.removeprefix("create_").removeprefix("observable_")
+
+            def create(name: str, *args: Any, **options: Any) -> None:
+                made.add((name, kind, next(argument for argument in args if isinstance(argument, str))))
+
+            return create
+
+    opentelemetry.HandoffTelemetry(keys.KeyRing.generate(), meter_provider=Meters())
+    rows = table(DOCS / "how-to" / "telemetry.md", "Instruments")
+    assert sorted((name, kind, unit) for name, kind, unit, *_ in rows) == sorted(made)

@@ -38,6 +38,7 @@ from ghasi_handoff.handshake import (
     PostgresHandoffLog,
     SQLiteHandoffLog,
 )
+from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry
 from ghasi_handoff.replay import StoreReport, StoreStats
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
@@ -153,6 +154,14 @@ logs: list[HandoffLog] = [log, PostgresHandoffLog(pool)]
 Handshake(redeemer, consume_client, "eager")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Handshake(redeemer, AsyncConsumeClient("https://a.example", keys=keys))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 handshake.redeem("token", tenant="t")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+# Telemetry gives back what it was given.
+telemetry = HandoffTelemetry(keys)
+assert_type(telemetry.store(SQLiteReplayStore("a.db")), SQLiteReplayStore)
+assert_type(telemetry.store(OwnStore()), OwnStore)
+assert_type(telemetry.client(consume_client), ConsumeClient)
+Handshake(redeemer, telemetry.client(consume_client), on_event=telemetry.on_event)
+telemetry.store(consume_client)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 # What must not type-check. An ignore that is not needed is an error, so each line below is a test.
 Redeemer(verifier, AsyncMemoryReplayStore())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias, TypeVar
 
 from typing_extensions import override
 
 from ghasi_handoff.errors import ConfigurationError, HandoffError
 
 _logger: Final = logging.getLogger("ghasi_handoff")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +276,15 @@ class Reporter:
         """Log `event` and hand it to the hook."""
         extra = {f"handoff_{name}" if name != "handoff_id" else name: v for name, v in event.log_fields.items()}
         _logger.log(event.level, "%s", event.message, extra={"handoff_event": event.name, **extra})
-        if self._on_event is not None:
-            try:
-                self._on_event(event)
-            except Exception:  # whatever it is: a guest must not be refused because a counter is broken
-                _logger.exception("the event hook failed")
+        hook = self._on_event
+        if hook is not None:
+            harmless("the event hook", lambda: hook(event))
+
+
+def harmless(what: str, work: Callable[[], _T]) -> _T | None:
+    """What `work` returns; None if it raises, which is logged. Only for work that decides nothing."""
+    try:
+        return work()
+    except Exception:  # whatever it is: a guest must not be refused because a counter is broken
+        _logger.exception("%s failed", what)
+        return None
