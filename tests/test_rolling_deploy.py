@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from itertools import product
-from typing import Annotated
+from itertools import pairwise, product
+from typing import Annotated, TypeAlias
 
 import pytest
 from pydantic import Field
@@ -57,7 +57,8 @@ def read(token: str, payload_type: type[HandoffPayload]) -> HandoffPayload:
 
 
 # Which code runs at each moment of a deploy, on the minters and on the verifiers.
-VERIFIERS_FIRST: list[tuple[list[Callable[[], str]], list[type[HandoffPayload]]]] = [
+Moment: TypeAlias = tuple[list[Callable[[], str]], list[type[HandoffPayload]]]
+VERIFIERS_FIRST: list[Moment] = [
     ([old_minter], [StayBefore]),
     ([old_minter], [StayBefore, StayAfter]),  # the verifiers, replica by replica
     ([old_minter], [StayAfter]),
@@ -65,8 +66,8 @@ VERIFIERS_FIRST: list[tuple[list[Callable[[], str]], list[type[HandoffPayload]]]
     ([new_minter_silent, new_minter], [StayAfter]),  # the member is set, replica by replica
     ([new_minter], [StayAfter]),
 ]
-MEMBER_NOT_SET = ([new_minter_silent], [StayBefore])
-MINTERS_FIRST = ([old_minter, new_minter], [StayBefore, StayAfter])
+MEMBER_NOT_SET: Moment = ([new_minter_silent], [StayBefore])
+MINTERS_FIRST: Moment = ([old_minter, new_minter], [StayBefore, StayAfter])
 
 
 def refused(minters: list[Callable[[], str]], verifiers: list[type[HandoffPayload]]) -> list[tuple[str, str]]:
@@ -87,7 +88,7 @@ def test_verifiers_first_loses_no_handoff() -> None:
 
 def test_a_handoff_under_way_survives_each_step() -> None:
     """What was minted before a step of the deploy is read after it."""
-    for (minters, _), (_, verifiers) in zip(VERIFIERS_FIRST, VERIFIERS_FIRST[1:], strict=False):
+    for (minters, _), (_, verifiers) in pairwise(VERIFIERS_FIRST):
         assert refused(minters, verifiers) == []
 
 
