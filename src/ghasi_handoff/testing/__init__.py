@@ -7,9 +7,38 @@ A store that you write is tested by what every store promises:
     class TestMyStore(ReplayStoreConformance):
         def make_store(self, place):
             return MyStore(place / "replay.db")
+
+An application is tested with a `FrozenClock`, and with tokens that must be refused, such as that of `expired_token`.
 """
 
+from ghasi_handoff.testing._clock import FrozenClock
 from ghasi_handoff.testing._conformance import AsyncReplayStoreConformance, ReplayStoreConformance
 from ghasi_handoff.testing._entries import handoff_id_at, redemption_id_of
+from ghasi_handoff.testing._tokens import (
+    expired_token,
+    foreign_token,
+    malformed_token,
+    not_yet_valid_token,
+    tampered_token,
+    unknown_key_token,
+    wrong_audience_token,
+    wrong_issuer_token,
+    wrong_tenant_token,
+)
 
-__all__ = ["AsyncReplayStoreConformance", "ReplayStoreConformance", "handoff_id_at", "redemption_id_of"]
+__all__ = [
+    "AsyncReplayStoreConformance",
+    "FrozenClock",
+    "ReplayStoreConformance",
+    "expired_token",
+    "foreign_token",
+    "handoff_id_at",
+    "malformed_token",
+    "not_yet_valid_token",
+    "redemption_id_of",
+    "tampered_token",
+    "unknown_key_token",
+    "wrong_audience_token",
+    "wrong_issuer_token",
+    "wrong_tenant_token",
+]
