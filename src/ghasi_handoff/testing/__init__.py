@@ -8,11 +8,13 @@ A store that you write is tested by what every store promises:
         def make_store(self, place):
             return MyStore(place / "replay.db")
 
-An application is tested with a `FrozenClock`, and with tokens that must be refused, such as that of `expired_token`.
+An application is tested with a `FrozenClock`, a `FakeConsumer` in the place of the other service, and tokens that must
+be refused, such as that of `expired_token`.
 """
 
 from ghasi_handoff.testing._clock import FrozenClock
 from ghasi_handoff.testing._conformance import AsyncReplayStoreConformance, ReplayStoreConformance
+from ghasi_handoff.testing._consumer import FakeConsumer
 from ghasi_handoff.testing._entries import handoff_id_at, redemption_id_of
 from ghasi_handoff.testing._tokens import (
     expired_token,
@@ -28,6 +30,7 @@ from ghasi_handoff.testing._tokens import (
 
 __all__ = [
     "AsyncReplayStoreConformance",
+    "FakeConsumer",
     "FrozenClock",
     "ReplayStoreConformance",
     "expired_token",
