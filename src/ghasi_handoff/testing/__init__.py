@@ -8,9 +8,13 @@ A store that you write is tested by what every store promises:
         def make_store(self, place):
             return MyStore(place / "replay.db")
 
-An application is tested with a `FrozenClock`, a `FakeConsumer` in the place of the other service, and tokens that must
-be refused, such as that of `expired_token`.
+An application is tested with a `FrozenClock`, a `FakeConsumer` in the place of the other service, a `HandoffBrowser`,
+and tokens that must be refused, such as that of `expired_token`. The browser needs the extras ``[fastapi]`` and
+``[client]``, too; nothing of them is loaded before it is asked for.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ghasi_handoff.testing._clock import FrozenClock
 from ghasi_handoff.testing._conformance import AsyncReplayStoreConformance, ReplayStoreConformance
@@ -28,10 +32,14 @@ from ghasi_handoff.testing._tokens import (
     wrong_tenant_token,
 )
 
+if TYPE_CHECKING:
+    from ghasi_handoff.testing._browser import HandoffBrowser
+
 __all__ = [
     "AsyncReplayStoreConformance",
     "FakeConsumer",
     "FrozenClock",
+    "HandoffBrowser",
     "ReplayStoreConformance",
     "expired_token",
     "foreign_token",
@@ -45,3 +53,9 @@ __all__ = [
     "wrong_issuer_token",
     "wrong_tenant_token",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "HandoffBrowser":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}._browser").HandoffBrowser
