@@ -14,7 +14,7 @@ import click
 import pytest
 
 import ghasi_handoff
-from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keys, replay
+from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keys, replay, testing
 from ghasi_handoff.cli import main
 from ghasi_handoff.stores import _deadline, memory, postgres, redis, sqlite
 
@@ -138,6 +138,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     for store in (memory, postgres, redis, sqlite):
         public |= {f"stores.{store.__name__.rpartition('.')[2]}.{name}" for name in store.__all__ if name != "SCHEMA"}
     public |= {f"handshake.{name}" for name in handshake.__all__}
+    public |= {f"testing.{name}" for name in testing.__all__}
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip
