@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -185,6 +186,31 @@ def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, 
     report(client, minted)
 
 
+def test_one_call_at_a_time_finds_out(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """While one call asks whether a service is back, the others still fail at once: they would all wait for it."""
+    service.always = 500
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(ConfirmationUnavailableError):
+            report(client, minted)
+    monkeypatch.setattr(client._client._breaker, "_open_until", time.monotonic())
+    service.always, called = "slow", len(service.requests)
+    reasons: list[str] = []
+
+    def call() -> None:
+        with pytest.raises(ConfirmationUnavailableError) as caught:
+            report(client, minted)
+        reasons.append(caught.value.reason)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while len(service.requests) == called:
+        time.sleep(0.01)
+    call()
+    assert reasons == ["circuit_open"]
+    thread.join(10)
+    assert reasons == ["circuit_open", "timeout"]
+
+
 def test_a_404_does_not_open_the_circuit(service: Consumer, client: ConsumeClient, minted: MintedHandoff) -> None:
     """A service that answers is there, even if it does not know this handoff: others must go through."""
     service.always = 404
@@ -217,6 +243,17 @@ def test_awaited_it_does_the_same(service: Consumer, keys: KeyRing, clock: Clock
 
     asyncio.run(story())
     asyncio.run(story())
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_event_loops_that_have_ended_are_let_go(service: Consumer, keys: KeyRing, clock: Clock, minted: MintedHandoff) -> None:  # fmt: skip
+    """A client that is used from one short event loop after the other, and never closed, does not keep them all."""
+    client = AsyncConsumeClient(service.url, keys=keys, clock=clock)
+    for _ in range(3):
+        asyncio.run(report(client, minted))
+    assert len(client._clients) == 1
+    client._clients.clear()
+    gc.collect()  # now, while the warning is expected
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -270,6 +307,8 @@ def test_a_proxy_of_the_environment_is_not_used(client: ConsumeClient, minted: M
         "http://bff-consumer.example", "ftp://127.0.0.1", "https://user:secret@bff-consumer.example", "https://", "127.0.0.1:80",
         "https://bff-consumer.example?x=1", "https://bff-consumer.example#x", "https://a b", "https://bff-consumer.example:0",
         "https://bff-consumer.example:port", "https://[::1", "https://ä.example", "", None, 7,
+        "https://bff-consumer.example?", "https://bff-consumer.example/a#", "https://bff-consumer.example\\a", "https://999.999.999.999",
+        "https://[v1.a]", f"https://bff-consumer.example/{'a' * 70_000}",
     ],
 )  # fmt: skip
 def test_a_url_that_is_none_is_refused_at_the_start(url: Any, keys: KeyRing) -> None:
