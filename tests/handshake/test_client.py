@@ -146,9 +146,10 @@ def test_everything_else_is_no_answer(fault: Any, reason: str, tries: int, clien
 
 def test_a_redirect_is_not_followed(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:
     """Neither the call nor its signature goes to another place."""
-    service.always = 307
-    with pytest.raises(ConfirmationUnavailableError):
+    service.faults = ["redirect"]
+    with pytest.raises(ConfirmationUnavailableError) as caught:
         report(client, minted)
+    assert caught.value.reason == "status_307"
     assert len(service.requests) == 1
 
 

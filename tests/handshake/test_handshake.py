@@ -355,7 +355,11 @@ def test_deferred_goes_by_what_a_store_states(durable: bool, writes: bool, keys:
 
 
 def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client: ConsumeClient, store: Any) -> None:
-    """A redeemer, client, mode or hook that is none."""
+    """A redeemer, client, mode or hook that is none, or a hook that would have to be awaited."""
+
+    async def awaited_hook(event: HandoffEvent) -> None:
+        raise NotImplementedError
+
     good = redeemer(keys, store)
     awaited = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE), AsyncMemoryReplayStore())
     async_client = AsyncConsumeClient("https://bff-consumer.example", keys=keys)
@@ -366,6 +370,7 @@ def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client:
         lambda: Handshake(good, None),  # type: ignore[arg-type]
         lambda: Handshake(good, client, "eager"),  # type: ignore[arg-type]
         lambda: Handshake(good, client, on_event="x"),  # type: ignore[arg-type]
+        lambda: Handshake(good, client, on_event=awaited_hook),  # type: ignore[arg-type]
         lambda: AsyncHandshake(good, async_client),  # type: ignore[arg-type]
         lambda: AsyncHandshake(awaited, client),  # type: ignore[arg-type]
     ]

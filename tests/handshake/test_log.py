@@ -125,6 +125,15 @@ def test_revoking_ends_an_issued_handoff_only(log: Any, clock: Clock) -> None:
         log.revoke(handoff_id(1))
 
 
+@pytest.mark.parametrize("text", ["", "nonsense", "ghasi1.k.body.mac", "01A207BD-AABA-7C3A-9F12-5B6E0D4A8C71"])
+def test_what_is_no_id_is_unknown(text: str, log: Any) -> None:
+    """Not an error of the log, on either product; and what may be a token is not among the error's fields."""
+    assert log.find(text) is None
+    with pytest.raises(UnknownHandoffError) as caught:
+        log.revoke(text)
+    assert caught.value.log_fields == {}
+
+
 def test_searching_narrows_by_what_is_given(log: Any, clock: Clock) -> None:
     """By tenant, time and state, the newest first, and no more than the limit."""
     now = int(clock.now)

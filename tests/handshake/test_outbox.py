@@ -257,6 +257,35 @@ def test_a_worker_runs_until_it_is_stopped(store: Any, client: ConsumeClient, wa
     assert OutboxAge(pending=0, dead=0, age_seconds=0) in events
 
 
+@pytest.mark.parametrize("problem", [OSError("the disk with the key file"), ConfigurationError("no key file")], ids=["strange", "ours"])  # fmt: skip
+def test_a_worker_survives_what_nobody_foresaw(problem: Exception, store: Any, service: Consumer, keys: KeyRing, waiting: list[str], clock: Clock, caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """The callable that gives the ring fails once, for whatever reason: said in the log, and delivered later."""
+    failures = iter([problem])
+
+    def ring() -> KeyRing:
+        for failure in failures:
+            raise failure
+        return keys
+
+    stop = threading.Event()
+    with ConsumeClient(service.url, keys=ring, clock=clock) as client:
+        thread = threading.Thread(target=OutboxWorker(store, client, clock=clock, randbelow=lambda below: 0).run, args=(stop,))  # fmt: skip
+        thread.start()
+        for _ in range(200):
+            if any(getattr(record, "handoff_event", "") == "worker_failed" for record in caplog.records):
+                clock.now += LEASE_SECONDS
+                break
+            stop.wait(0.05)
+        for _ in range(200):
+            if store.outbox.stats().pending == 0:
+                break
+            stop.wait(0.05)
+        stop.set()
+        thread.join(10)
+    assert store.outbox.stats() == OutboxStats(0, 0, None)
+    assert str(problem) in caplog.text
+
+
 def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Consumer, clock: Clock, tmp_path: Any, log: Any) -> None:  # fmt: skip
     """The same with asyncio."""
     from ghasi_handoff import AsyncRedeemer, Verifier
