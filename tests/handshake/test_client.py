@@ -144,6 +144,17 @@ def test_everything_else_is_no_answer(fault: Any, reason: str, tries: int, clien
     assert caught.value.log_fields == {"handoff_id": minted.handoff_id}
 
 
+def test_an_answer_without_end_is_not_read_to_its_end(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:  # fmt: skip
+    """Ours has some two hundred bytes; of a longer one the rest is not waited for, whatever it would say."""
+    rest = f'1,"handoff_id":"{minted.handoff_id}","redemption_id":"{WHO}"}}'.encode("ascii")
+    service.always = (200, JSON, b'{"consumed_at":' + rest)
+    report(client, minted)
+    service.always = (200, JSON, b'{"consumed_at":' + b" " * 100_000 + rest)
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        report(client, minted)
+    assert caught.value.reason == "invalid_answer"
+
+
 def test_a_redirect_is_not_followed(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:
     """Neither the call nor its signature goes to another place."""
     service.faults = ["redirect"]

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import click
 
-from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 
 if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
@@ -51,10 +51,13 @@ timeout: Final = click.option(
 
 
 @contextmanager
-def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool = False) -> Generator[tuple[str, Any]]:
-    """The product and its replay store.
+def opened_store(
+    url: str | None, clock: Clock, timeout: float, *, outbox: bool = False, new: bool = False
+) -> Generator[tuple[str, Any]]:
+    """The product and its replay store. Only a `new` one may be made by being opened.
 
     Raises:
+        ReplayStoreError: There is no such file.
         ConfigurationError: No URL, an unknown one, or a driver that is not installed.
     """
     given = url or _from_environment(STORE_VARIABLE, "store")
@@ -66,7 +69,7 @@ def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool 
         if product == "sqlite":
             from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-            store = SQLiteReplayStore(_path(rest), outbox, timeout=timeout, clock=clock)
+            store = SQLiteReplayStore(_path(rest, "store", new=new), outbox, timeout=timeout, clock=clock)
         elif product == "postgresql":
             from ghasi_handoff.stores.postgres import PostgresReplayStore
 
@@ -77,10 +80,11 @@ def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool 
 
 
 @contextmanager
-def opened_log(url: str | None, clock: Clock, timeout: float) -> Generator[tuple[str, Any]]:
-    """The product and its handoff log.
+def opened_log(url: str | None, clock: Clock, timeout: float, *, new: bool = False) -> Generator[tuple[str, Any]]:
+    """The product and its handoff log. Only a `new` one may be made by being opened.
 
     Raises:
+        ReplayStoreError: There is no such file.
         ConfigurationError: No URL, an unknown one, or a driver that is not installed.
     """
     given = url or _from_environment(LOG_VARIABLE, "log")
@@ -90,7 +94,7 @@ def opened_log(url: str | None, clock: Clock, timeout: float) -> Generator[tuple
         if product == "sqlite":
             from ghasi_handoff.handshake import SQLiteHandoffLog
 
-            log = SQLiteHandoffLog(_path(rest), timeout=timeout, clock=clock)
+            log = SQLiteHandoffLog(_path(rest, "handoff", new=new), timeout=timeout, clock=clock)
         else:
             from ghasi_handoff.handshake import PostgresHandoffLog
 
@@ -127,10 +131,14 @@ def _product(url: str, known: dict[str, str], what: str) -> tuple[str, str]:
     return product, rest
 
 
-def _path(rest: str) -> str:
+def _path(rest: str, group: str, *, new: bool) -> str:
     if not rest.startswith("/") or len(rest) == 1:
         raise ConfigurationError("an SQLite URL is sqlite:///file, or sqlite:////folder/file for a whole path")
-    return unquote(rest[1:])
+    path = unquote(rest[1:])
+    # A mistyped path must not become an empty database, which a cron job then maintains every night.
+    if not new and not os.path.exists(path):
+        raise ReplayStoreError(f"SQLite: there is no such file; `ghasi-handoff {group} init` or the first use makes it")
+    return path
 
 
 def _pool(url: str, timeout: float, stack: ExitStack) -> ConnectionPool[Any]:
