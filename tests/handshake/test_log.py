@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -109,6 +111,26 @@ def test_one_of_many_redemptions_wins(log: Any, clock: Clock) -> None:
         thread.join()
     assert len(answers) == 16
     assert {answer.redemption_id for answer in answers} == {log.find(record.handoff_id).redemption_id}
+
+
+def test_a_call_that_waited_for_another_sees_what_it_did(product: str, url: str, pool: Any, log: Any, clock: Clock) -> None:  # fmt: skip
+    """It found the row issued, and waits for the other's commit: then the row is the other's."""
+    record = a_record(int(clock.now))
+    log.record(record)
+    theirs = f"UPDATE handoff_log SET state = 'consumed', redemption_id = '{WHO}' WHERE handoff_id = '{record.handoff_id}'"  # noqa: S608
+    answers: list[HandoffRecord] = []
+    with ExitStack() as stack:
+        other = stack.enter_context(closing(sqlite3.connect(f"{url}/log.db")) if pool is None else pool.connection())
+        other.execute("BEGIN IMMEDIATE" if pool is None else "SELECT 1")
+        other.execute(theirs)
+        thread = threading.Thread(target=lambda: answers.append(log.consume(a_call(record, OTHER), int(clock.now))))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        other.commit()
+        thread.join(10)
+    assert [answer.redemption_id for answer in answers] == [WHO]
+    assert log.find(record.handoff_id).redemption_id == WHO
 
 
 def test_revoking_ends_an_issued_handoff_only(log: Any, clock: Clock) -> None:
