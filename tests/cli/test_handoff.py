@@ -331,7 +331,10 @@ def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> 
         (["handoff", "init", "--log-url", "sqlite://nowhere"], "configuration"),
         (["outbox", "list", "--store-url", "redis://localhost"], "configuration"),
         (["outbox", "list", "--store-url", "sqlite:///no.db"], "store_unavailable"),
-        (["handoff", "revoke", "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", "--log-url", "sqlite:///no.db"], "store_unavailable"),
+        (
+            ["handoff", "revoke", "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", "--log-url", "sqlite:///no.db"],
+            "store_unavailable",
+        ),
         (["handoff", "maintain", "--log-url", "sqlite:///no.db"], "store_unavailable"),
         (["store", "maintain", "sqlite:///no.db"], "store_unavailable"),
     ],

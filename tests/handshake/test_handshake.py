@@ -151,7 +151,9 @@ def test_strict_without_an_answer_lets_nobody_through(fault: Any, strict: Handsh
     service.always = None
     with pytest.raises(ReplayedTokenError):
         redeem(strict, token, STRANGER)
-    assert redeem(strict, token).redemption_id == held == holder(store, handoff_id) == log.find(handoff_id).redemption_id
+    assert (
+        redeem(strict, token).redemption_id == held == holder(store, handoff_id) == log.find(handoff_id).redemption_id
+    )
     assert store.outbox.stats().pending == 0
 
 
@@ -166,9 +168,11 @@ def test_a_lost_reply_is_found_again(strict: Handshake, token: str, service: Con
 
 def test_strict_without_anybody_there_lets_nobody_through(keys: KeyRing, store: Any, token: str, clock: Clock, log: Any, strict: Handshake) -> None:  # fmt: skip
     """bff-consumer is down: redeemed here, issued there, and the same browser's once it is up again."""
-    with ConsumeClient("http://127.0.0.1:9", keys=keys, clock=clock) as nobody:
-        with pytest.raises(ConfirmationUnavailableError) as caught:
-            redeem(Handshake(redeemer(keys, store, clock), nobody), token)
+    with (
+        ConsumeClient("http://127.0.0.1:9", keys=keys, clock=clock) as nobody,
+        pytest.raises(ConfirmationUnavailableError) as caught,
+    ):
+        redeem(Handshake(redeemer(keys, store, clock), nobody), token)
     handoff_id = handoff_of(strict, token)
     assert caught.value.reason == "unreachable"
     assert (log.find(handoff_id).state, store.outbox.stats().pending) == (HandoffState.ISSUED, 1)
@@ -200,7 +204,9 @@ def wipe(store: Any) -> None:
                 connection.execute(f"DELETE FROM {table}")
 
 
-def test_a_lost_local_row_is_noticed(strict: Handshake, token: str, log: Any, store: Any, events: list[HandoffEvent]) -> None:
+def test_a_lost_local_row_is_noticed(
+    strict: Handshake, token: str, log: Any, store: Any, events: list[HandoffEvent]
+) -> None:
     """The store gave it to a second browser, but the issuer's log names the first: refused, with an alarm, and nothing left to deliver."""
     first = redeem(strict, token)
     wipe(store)
@@ -482,6 +488,35 @@ def test_awaited_it_does_the_same(product: str, url: str, keys: KeyRing, log: An
             await story(store)
 
     asyncio.run(on_sqlite() if product == "sqlite" else on_postgresql())
+
+
+def test_a_cancelled_redemption_stays_the_guests(keys: KeyRing, log: Any, service: Consumer, clock: Clock, tmp_path: Any) -> None:  # fmt: skip
+    """The guest closes the page while bff-consumer is asked: nothing is un-consumed, the outbox remembers, a reload succeeds."""
+    minted = issue(keys, log, clock)
+    service.faults = ["slow"]
+
+    async def story() -> None:
+        async with (
+            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock) as store,
+            AsyncConsumeClient(service.url, keys=keys, clock=clock) as client,
+        ):
+            made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
+            handshake = AsyncHandshake(made, client)
+            task = asyncio.create_task(handshake.redeem(minted.token, tenant=TENANT, browser_secret=GUEST))
+            while not service.requests:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert store.outbox is not None
+            assert (await store.outbox.stats()).pending == 1
+            with pytest.raises(ReplayedTokenError):
+                await handshake.redeem(minted.token, tenant=TENANT, browser_secret=STRANGER)
+            redeemed = await handshake.redeem(minted.token, tenant=TENANT, browser_secret=GUEST)
+            assert log.find(minted.handoff_id).redemption_id == redeemed.redemption_id
+            assert (await store.outbox.stats()).pending == 0
+
+    asyncio.run(story())
 
 
 def test_the_stores_of_both_products_say_what_they_write(tmp_path: Any) -> None:

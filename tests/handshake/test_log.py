@@ -117,7 +117,9 @@ def test_a_call_that_waited_for_another_sees_what_it_did(product: str, url: str,
     """It found the row issued, and waits for the other's commit: then the row is the other's."""
     record = a_record(int(clock.now))
     log.record(record)
-    theirs = f"UPDATE handoff_log SET state = 'consumed', redemption_id = '{WHO}' WHERE handoff_id = '{record.handoff_id}'"  # noqa: S608
+    theirs = (
+        f"UPDATE handoff_log SET state = 'consumed', redemption_id = '{WHO}' WHERE handoff_id = '{record.handoff_id}'"
+    )
     answers: list[HandoffRecord] = []
     with ExitStack() as stack:
         other = stack.enter_context(closing(sqlite3.connect(f"{url}/log.db")) if pool is None else pool.connection())

@@ -286,8 +286,8 @@ def test_a_worker_survives_what_nobody_foresaw(problem: Exception, store: Any, s
     assert str(problem) in caplog.text
 
 
-def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Consumer, clock: Clock, tmp_path: Any, log: Any) -> None:  # fmt: skip
-    """The same with asyncio."""
+def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Consumer, clock: Clock, tmp_path: Any, log: Any, events: list[HandoffEvent], caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """The same with asyncio: it goes on after a failure, delivers, and says how old the outbox is."""
     from ghasi_handoff import AsyncRedeemer, Verifier
     from ghasi_handoff.handshake import AsyncHandshake
 
@@ -301,8 +301,18 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
             made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
             await AsyncHandshake(made, client, "deferred").redeem(minted.token, tenant=TENANT, browser_secret=STRANGER)
             clock.now += OUTBOX_DELAY_SECONDS
-            task = asyncio.create_task(AsyncOutboxWorker(store, client, clock=clock, randbelow=lambda below: 0).run())
-            while (await store.outbox.stats()).pending:  # type: ignore[union-attr]
+            assert store.outbox is not None
+            lease, failures = store.outbox.lease, iter([OSError("down for a moment")])
+
+            async def sometimes(*args: Any, **options: Any) -> Any:
+                for failure in failures:
+                    raise failure
+                return await lease(*args, **options)
+
+            store.outbox.lease = sometimes  # type: ignore[method-assign]
+            worker = AsyncOutboxWorker(store, client, on_event=events.append, clock=clock, randbelow=lambda below: 0)
+            task = asyncio.create_task(worker.run())
+            while (await store.outbox.stats()).pending or not any(isinstance(event, OutboxAge) for event in events):
                 await asyncio.sleep(0.02)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -310,6 +320,7 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
 
     asyncio.run(asyncio.wait_for(story(), 20))
     assert log.find(minted.handoff_id).state is HandoffState.CONSUMED
+    assert "down for a moment" in caplog.text
 
 
 def test_a_worker_needs_an_outbox(client: ConsumeClient, store: Any) -> None:
