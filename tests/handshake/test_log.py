@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff import ConfigurationError, KeyRing, Minter, ReplayStoreError, UnknownHandoffError
 from ghasi_handoff.handshake import (
@@ -225,6 +225,15 @@ def test_a_log_of_another_release_is_refused(product: str, url: str, pool: Any, 
         other.create_schema()
 
 
+def test_a_log_that_was_not_made_yet_says_what_makes_it(postgres_url: str, clock: Clock) -> None:
+    """On PostgreSQL nothing is made by the first use: the error names the log's own command, not the store's."""
+    with ConnectionPool(postgres_url, min_size=1, open=True) as pool:
+        log = PostgresHandoffLog(pool, clock=clock)
+        for ask in (log.purge, lambda: log.find(handoff_id(1)), lambda: log.record(a_record(1))):
+            with pytest.raises(ReplayStoreError, match="ghasi-handoff handoff init"):
+                ask()
+
+
 def test_the_schema_can_be_made_again(log: Any, clock: Clock) -> None:
     """A second creation changes nothing."""
     record = a_record(int(clock.now))
@@ -273,8 +282,6 @@ def test_awaited_the_issuer_does_the_same(keys: KeyRing, clock: Clock, tmp_path:
 
 def test_postgresql_commits_to_disk_whatever_the_session_says(postgres_url: str, clock: Clock) -> None:
     """With synchronous_commit off, a recorded, consumed or revoked row is still on disk before the answer."""
-    from psycopg_pool import ConnectionPool
-
     from ghasi_handoff.handshake import _postgres_log
 
     options = {"options": "-c synchronous_commit=off"}

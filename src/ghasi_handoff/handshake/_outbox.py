@@ -200,7 +200,7 @@ class OutboxWorker(_WorkerCore):
     Should an entry be delivered twice all the same, bff-consumer gives the same answer.
 
     Args:
-        store: A replay store with an outbox.
+        store: A replay store with an outbox, of one pair of issuer and audience: whatever waits in it is delivered.
         client: Calls bff-consumer.
         mode: The handshake's. In strict mode a delivery by the worker is reported as an abandoned redemption.
         on_event: Gets each `HandoffEvent`.
