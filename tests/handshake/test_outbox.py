@@ -158,7 +158,9 @@ def test_what_waits_is_signed_when_it_is_sent(worker: OutboxWorker, waiting: lis
 def test_a_day_without_an_answer_is_an_alarm(worker: OutboxWorker, waiting: list[str], service: Consumer, store: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Given up, kept, said once; an operator may revive it."""
     service.always = 401
-    clock.now += GIVEN_UP_SECONDS
+    clock.now += GIVEN_UP_SECONDS - OUTBOX_DELAY_SECONDS - 2
+    assert worker.deliver() == Deliveries(postponed=3)
+    clock.now += 2
     assert worker.deliver() == Deliveries(given_up=3)
     assert [(type(event), event.reason) for event in events] == [(DeliveryGivenUp, "status_401")] * 3  # type: ignore[attr-defined]
     assert store.outbox.stats() == OutboxStats(0, 3, None)
