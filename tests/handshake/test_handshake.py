@@ -330,6 +330,26 @@ def test_an_answer_that_comes_too_late_leaves_the_delivery(deferred: Handshake, 
     assert store.outbox.stats().pending == 1
 
 
+def test_an_entry_that_cannot_be_settled_now_refuses_nobody(strict: Handshake, keys: KeyRing, token: str, log: Any, store: Any, client: ConsumeClient, clock: Clock) -> None:  # fmt: skip
+    """bff-consumer has answered, and that counts: the guest goes on, or hears what it said; a worker settles the entry later."""
+    settle = store.outbox.settle
+
+    def down(*entry: str) -> Any:
+        raise ReplayStoreError("down for a moment")
+
+    store.outbox.settle = down
+    redeem(strict, token)
+    revoked = issue(keys, log, clock)
+    log.revoke(revoked.handoff_id)
+    with pytest.raises(RevokedHandoffError):
+        redeem(strict, revoked.token)
+    assert store.outbox.stats().pending == 2
+    store.outbox.settle = settle
+    clock.now += 3
+    done = OutboxWorker(store, client, clock=clock).deliver()
+    assert (done.delivered, done.refused, store.outbox.stats().pending) == (1, 1, 0)
+
+
 def test_strict_needs_no_outbox(keys: KeyRing, token: str, client: ConsumeClient, clock: Clock) -> None:
     """A store that only remembers is enough where bff-consumer is asked each time."""
     handshake = Handshake(redeemer(keys, MemoryReplayStore(clock=clock), clock), client)
