@@ -25,6 +25,8 @@ COOKIE_SECONDS: Final = 3840
 MAX_FORM_BYTES: Final = 16384
 
 _MAX_FIELDS: Final = 100
+# However often somebody has escaped it: after more rounds nobody takes it for what it was.
+_ESCAPED_AT_MOST: Final = 3
 # language-range [ OWS ";" OWS "q=" qvalue ]
 _parse_language: Final = re.compile(
     r"([A-Za-z0-9-]+|\*)(?:[ \t]*;[ \t]*[Qq]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
@@ -133,6 +135,13 @@ def preferred_languages(headers: Headers) -> list[str]:
     return [tag for _, _, tag in sorted(wanted)]
 
 
+def unescaped(text: str) -> str:
+    """`text` without its percent-encoding, were it done several times."""
+    for _ in range(_ESCAPED_AT_MOST):
+        text = unquote(text)
+    return text
+
+
 def _cookies(fields: Sequence[str]) -> list[tuple[str, str]]:
     """Names and values as they were sent. No library's parser: some trim, unquote or fold what they read."""
     pairs = []
@@ -144,7 +153,7 @@ def _cookies(fields: Sequence[str]) -> list[tuple[str, str]]:
 
 def _skeleton(name: str) -> str:
     """What is left of a cookie's name when a careless reader has decoded, trimmed and folded it."""
-    text = unquote(name.encode("latin-1").decode("utf-8", errors="replace"))
+    text = unescaped(name.encode("latin-1").decode("utf-8", errors="replace"))
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(character for character in folded if character.isalnum())
 

@@ -44,6 +44,7 @@ from ghasi_handoff.integrations.fastapi._guest_request import (
     preferred_languages,
     query_of,
     set_cookie,
+    unescaped,
     whole_number,
 )
 from ghasi_handoff.integrations.fastapi._pages import Kind, Page, html_of, make_page
@@ -387,6 +388,12 @@ def _path(answer: object, origin: str, token: str) -> str:
     local = isinstance(answer, str) and (
         (answer.startswith("/") and not answer.startswith("//")) or answer.startswith(f"{origin}/")
     )
-    if not isinstance(answer, str) or not local or "\\" in answer or not answer.isprintable() or token in answer:
+    if (
+        not isinstance(answer, str)
+        or not local
+        or "\\" in answer
+        or not answer.isprintable()
+        or token in unescaped(answer)
+    ):
         raise ConfigurationError("on_redeemed must give a path on this origin, without the token, or a response")
     return answer
