@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT
 
 from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff._encoding import b64u_decode, b64u_encode
 from ghasi_handoff.integrations.fastapi._guest_request import MAX_FORM_BYTES
-from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT
 
 from .house import ARRIVES, COOKIE, FORM, OTHER_TENANT, SUBMITS, Answer, Browser, House, endless, house
 
@@ -98,7 +98,11 @@ def explained(caplog: pytest.LogCaptureFixture, answer: Answer, code: str, token
     """The log's message holds the reference that the page shows, and says why; no line holds the token's MAC."""
     (record,) = [r for r in caplog.records if answer.reference in r.getMessage()]
     extra: Any = record
-    assert (extra.handoff_reference, extra.handoff_code, extra.handoff_status) == (answer.reference, code, answer.status)
+    assert (extra.handoff_reference, extra.handoff_code, extra.handoff_status) == (
+        answer.reference,
+        code,
+        answer.status,
+    )
     assert code in record.getMessage()
     mac = token.rpartition(".")[2]
     assert len(mac) < 43 or not any(mac in str(vars(r)) for r in caplog.records)
@@ -137,7 +141,9 @@ class TestTokens:
     def test_the_host_needs_no_way_back_for_uniformity(self, home: House, ring: dict[str, KeyRing]) -> None:
         """Other languages are as uniform as English."""
         german = (*ARRIVES, ("Accept-Language", "de"))
-        pages = {home.browser().get(TOKENS[name][1](home, ring), german).uniform for name in ("nonsense", "another tenant")}
+        pages = {
+            home.browser().get(TOKENS[name][1](home, ring), german).uniform for name in ("nonsense", "another tenant")
+        }
         assert len(pages) == 1
 
 

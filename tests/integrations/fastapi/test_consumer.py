@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, handoff_id
 
 from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, Minter
 from ghasi_handoff.handshake import AsyncSQLiteHandoffLog, HandoffEvent, HandoffIssuer, SQLiteHandoffLog
 from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
 from ghasi_handoff.integrations.fastapi import consumer_router
-from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, handoff_id
 
 from .house import Answer, Fields, answer_of, endless, locked
 
@@ -41,7 +41,8 @@ class Desk:
 
     def issue(self, ring: KeyRing | None = None, **names: str) -> str:
         """The id of a new handoff."""
-        minter = Minter(ring or self.keys, **{"issuer": ISSUER, "audience": AUDIENCE, **names}, clock=self.clock)
+        options: dict[str, Any] = {"issuer": ISSUER, "audience": AUDIENCE, "clock": self.clock, **names}
+        minter = Minter(ring or self.keys, **options)
         return HandoffIssuer(minter, self.log).issue(STAY, tenant=TENANT).handoff_id
 
     def signed(self, identifier: str, keys: KeyRing | None = None, **changes: Any) -> tuple[str, bytes]:
@@ -197,7 +198,7 @@ class TestAnswers:
 
 
 # What is not authentic, and what only the log says of it: makes header values and body for an id.
-Forgery = Callable[[Desk, str], tuple[list[Any], Any]]
+Forgery = Callable[[Desk, str], tuple[Any, Any]]
 FORGERIES: dict[str, tuple[str, Forgery]] = {
     "no header": ("malformed_authorization", lambda desk, i: ([], desk.signed(i)[1])),
     "two headers": ("malformed_authorization", lambda desk, i: ([desk.signed(i)[0]] * 2, desk.signed(i)[1])),
@@ -224,11 +225,11 @@ FORGERIES: dict[str, tuple[str, Forgery]] = {
     "an endless body": ("malformed_body", lambda desk, i: ([desk.signed(i)[0]], endless())),
     "an unknown key": (
         "unknown_key",
-        lambda desk, i: desk.signed(i, KeyRing.generate(kid="k2", now=datetime.fromtimestamp(0, UTC))),  # type: ignore[return-value]
+        lambda desk, i: desk.signed(i, KeyRing.generate(kid="k2", now=datetime.fromtimestamp(0, UTC))),
     ),
     "a forged signature": (
         "invalid_mac",
-        lambda desk, i: desk.signed(i, KeyRing.generate(kid="k1", now=datetime.fromtimestamp(0, UTC))),  # type: ignore[return-value]
+        lambda desk, i: desk.signed(i, KeyRing.generate(kid="k1", now=datetime.fromtimestamp(0, UTC))),
     ),
     "another handoff's signature": (
         "invalid_mac",
@@ -238,8 +239,8 @@ FORGERIES: dict[str, tuple[str, Forgery]] = {
         "invalid_mac",
         lambda desk, i: ([desk.signed(i, redemption_id=OTHER_RID)[0]], desk.signed(i)[1]),
     ),
-    "stale": ("stale", lambda desk, i: desk.signed(i, sent_at=int(desk.clock.now) - 61)),  # type: ignore[return-value]
-    "from the future": ("stale", lambda desk, i: desk.signed(i, sent_at=int(desk.clock.now) + 61)),  # type: ignore[return-value]
+    "stale": ("stale", lambda desk, i: desk.signed(i, sent_at=int(desk.clock.now) - 61)),
+    "from the future": ("stale", lambda desk, i: desk.signed(i, sent_at=int(desk.clock.now) + 61)),
 }
 
 
@@ -320,7 +321,7 @@ class TestForgeries:
             "root_path": "",
             "headers": [(b"authorization", authorization.encode())],
         }
-        desk.runner.run(desk.app(scope, receive, send))  # type: ignore[arg-type]
+        desk.runner.run(desk.app(scope, receive, send))
         assert desk.rows() == rows
         assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
 

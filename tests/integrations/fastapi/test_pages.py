@@ -101,7 +101,9 @@ class TestEachPage:
             assert not any(name.startswith("on") or name in ("style", "src", "srcset") for name in attributes), tag
             if tag in ("script", "style"):
                 assert attributes == {"nonce": "NONCE"}
-        assert re.findall(r"(?:https?:)?//[a-z0-9]", html) == ([] if kind in ("proceed", "confirming") else ["https://r"])
+        assert re.findall(r"(?:https?:)?//[a-z0-9]", html) == (
+            [] if kind in ("proceed", "confirming") else ["https://r"]
+        )
         assert "url(" not in html and "@import" not in html
 
     def test_it_is_complete_without_javascript(self, kind: Kind, language: str) -> None:
@@ -149,7 +151,7 @@ class TestTexts:
             assert document.one("html") == {"lang": NASTY, "dir": NASTY}
 
     def test_a_page_does_not_show_its_token(self) -> None:
-        """repr leaves the content out."""
+        """Repr leaves the content out."""
         assert "ghasi1" not in repr(page_of("proceed"))
 
 

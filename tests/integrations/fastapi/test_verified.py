@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, Request
+from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock
 
 from ghasi_handoff import (
     BookingHandoff,
@@ -32,28 +33,33 @@ from ghasi_handoff import (
     Verifier,
 )
 from ghasi_handoff.integrations.fastapi import install_error_handlers, verified_handoff
-from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock
 
 from .house import SITES, Answer, answer_of
+
+CLOCK = Clock()
+KEYS = KeyRing.generate(now=datetime.fromtimestamp(CLOCK.now - 60, UTC))
+
+
+async def site_of(request: Request) -> str | None:
+    """The hotel by the path."""
+    return SITES.get(request.path_params["site"])
+
+
+# FastAPI looks annotations up in the module: there the dependency must stand.
+HANDOFF = verified_handoff(Verifier(KEYS, issuer=ISSUER, audience=AUDIENCE, clock=CLOCK), tenant=site_of)
 
 
 class Preview:
     """An application that shows what a token says, and raises what it is told to."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
-        self.keys = KeyRing.generate(now=datetime.fromtimestamp(self.clock.now - 60, UTC))
+        CLOCK.now = Clock().now
+        self.clock, self.keys = CLOCK, KEYS
         self.error: Exception | None = None
         self.app = FastAPI()
-        verifier = Verifier(self.keys, issuer=ISSUER, audience=AUDIENCE, clock=self.clock)
-
-        async def tenant(request: Request) -> str | None:
-            return SITES.get(request.path_params["site"])
-
-        handoff = verified_handoff(verifier, tenant=tenant)
 
         @self.app.get("/{site}/preview")
-        async def preview(handoff: Annotated[VerifiedHandoff[BookingHandoff], Depends(handoff)]) -> dict[str, Any]:
+        async def preview(handoff: Annotated[VerifiedHandoff[BookingHandoff], Depends(HANDOFF)]) -> dict[str, Any]:
             return {"adults": handoff.payload.adults, "id": handoff.handoff_id}
 
         @self.app.get("/error")
@@ -187,7 +193,9 @@ class TestProblems:
         assert "why" in caplog.records[-1].getMessage()
         assert (caplog.records[-1].exc_info is not None) is (status == 500)
 
-    @pytest.mark.parametrize("kind", [k for k in InvalidTokenError.__subclasses__() if k.public_text == InvalidTokenError.public_text])
+    @pytest.mark.parametrize(
+        "kind", [k for k in InvalidTokenError.__subclasses__() if k.public_text == InvalidTokenError.public_text]
+    )
     def test_no_code_of_a_token_is_told(
         self, preview: Preview, caplog: pytest.LogCaptureFixture, kind: type[HandoffError]
     ) -> None:

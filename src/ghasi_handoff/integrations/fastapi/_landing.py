@@ -155,9 +155,12 @@ def landing_router(
         operation_id="redeem_handoff",
         summary="Redeem the handoff for this browser",
         status_code=303,
-        response_class=HTMLResponse,
+        response_class=Response,
         responses={
-            303: {"description": "Redeemed. The next page has no token in its address."},
+            303: {
+                "description": "Redeemed. The next page has no token in its address.",
+                "headers": {"Location": {"schema": {"type": "string"}}},
+            },
             **_responses(400, 403, 404, 409, 410, 503),
         },
         openapi_extra={
