@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import threading
+import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
+import uvicorn
 from fastapi import FastAPI, Request
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, Consumer, consumer
 
@@ -275,7 +278,24 @@ def house(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Ge
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def served(app: Any, **options: Any) -> Generator[int]:
+    """A real uvicorn on loopback, until the block ends; its port."""
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
     """Nobody can write into this SQLite file, until the block ends."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")

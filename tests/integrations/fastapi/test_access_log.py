@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import quote
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT
+from uvicorn.logging import AccessFormatter
 
 from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff.integrations.fastapi import AccessLogFilter
+
+from .house import served
 
 TOKEN = Minter(KeyRing.generate(), issuer=ISSUER, audience=AUDIENCE).mint(STAY, tenant=TENANT).token
 
@@ -34,9 +35,7 @@ class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
-        self.setFormatter(
-            uvicorn.logging.AccessFormatter('%(client_addr)s - "%(request_line)s" %(status_code)s', use_colors=False)
-        )
+        self.setFormatter(AccessFormatter('%(client_addr)s - "%(request_line)s" %(status_code)s', use_colors=False))
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
@@ -48,19 +47,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[int, Lines]]:
     lines = Lines()
     logger = logging.getLogger("uvicorn.access")
     hider = AccessLogFilter()
-    config = uvicorn.Config(app, port=0, http=request.param, log_config=None, access_log=True, lifespan="off")
-    running = uvicorn.Server(config)
     logger.addFilter(hider)
     logger.addHandler(lines)
     before = logger.level
     logger.setLevel(logging.INFO)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    yield running.servers[0].sockets[0].getsockname()[1], lines
-    running.should_exit = True
-    thread.join()
+    with served(app, http=request.param) as port:
+        yield port, lines
     logger.removeHandler(lines)
     logger.removeFilter(hider)
     logger.setLevel(before)
