@@ -304,6 +304,7 @@ def locked(path: Path) -> Generator[None]:
 
 
 def endless(chunk: bytes = b"x" * 1000) -> Iterator[bytes]:
-    """A body that never ends."""
-    while True:
+    """A body that never ends; who reads far too much of it fails, where it would hang."""
+    for _ in range(1000):
         yield chunk
+    raise AssertionError("the body is read without end")

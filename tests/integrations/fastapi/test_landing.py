@@ -231,6 +231,15 @@ class TestTheWay:
         for host in ("evil.example", "[", "a?handoff=x", "", "a@b"):
             assert guest.get(token, (*ARRIVES, ("Host", host))).status == 200
 
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+    @pytest.mark.parametrize("query", [b"", b"?handoff=TOKEN&a=%2F..", b"?\xff//evil.example"])
+    def test_a_slash_too_many_stays_on_the_site(self, home: House, method: str, query: bytes) -> None:
+        """The redirect is relative: no scheme and host of this process, which an ingress may have changed."""
+        answer = home.ask(method, b"/aurora/handoff/" + query, (("Host", "evil.example"),))
+        assert (answer.status, answer.field("location")) == (307, "../handoff" + query.decode("latin-1"))
+        assert (answer.field("cache-control"), answer.field("referrer-policy")) == ("no-store", "strict-origin")
+        assert answer.fields("set-cookie") == []
+
 
 class TestOnRedeemed:
     def app(self, home: House, function: Any) -> Any:

@@ -147,6 +147,9 @@ def landing_router(
     )
     # Link checkers ask for the head alone. There is nothing to be seen, and nothing to be kept.
     router.add_api_route("/handoff", _head, methods=["HEAD"], include_in_schema=False)
+    # The framework would redirect to the scheme and host that it sees: behind an ingress that ends TLS, to plain http,
+    # and the token with it.
+    router.add_api_route("/handoff/", _without_slash, methods=["GET", "HEAD", "POST"], include_in_schema=False)
     form = {"type": "object", "required": [PARAMETER], "properties": {PARAMETER: {"type": "string"}}}
     router.add_api_route(
         "/handoff",
@@ -177,6 +180,14 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 async def _head(request: Request) -> Response:
     return Response(status_code=200, headers={"Cache-Control": "no-store"}, media_type="text/html")
+
+
+async def _without_slash(request: Request) -> Response:
+    query = query_of(request.scope)
+    headers = {"Location": f"../handoff?{query}" if query else "../handoff"}
+    return Response(
+        status_code=307, headers={**headers, "Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
+    )
 
 
 class _Landing:
