@@ -239,6 +239,8 @@ class PageRefused(HandoffEvent):
     """
 
     name: ClassVar[str] = "page_refused"
+    # A warning: the reference must be found in the log of a service that has set up none.
+    level: ClassVar[int] = logging.WARNING
 
     reference: str
     code: str
