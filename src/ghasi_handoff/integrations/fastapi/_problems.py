@@ -120,7 +120,7 @@ def answer_error(error: HandoffError) -> Response:
 
 async def _answer_unknown_tenant(request: Request, exc: Exception) -> Response:
     reference = new_reference()
-    _logger.info(
+    _logger.warning(
         "problem %s %s",
         reference,
         UNKNOWN_TENANT,
