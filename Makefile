@@ -30,7 +30,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.test
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-demo: $(VENV)/.test  ## the whole story in one minute: mint, redirect, verify, redeem, and what is refused
+demo: $(VENV)/.test  ## the whole story between two real services: booked, redeemed, and what is refused or dies under way
 	@$(BIN)/ghasi-handoff demo
 
 test: $(VENV)/.test  ## the whole test suite; the pure core must be covered to the last branch
