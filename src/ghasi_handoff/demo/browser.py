@@ -75,12 +75,15 @@ class Browser:
 
     It keeps ``Secure`` cookies for loopback, as Chromium does, which trusts it; httpx2's cookie jar would not return
     them over http.
+
+    Args:
+        client: Sends the requests; None makes one. Browsers may share one: it has connections, and no cookie of theirs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: httpx2.Client | None = None) -> None:
         self.cookies: dict[str, str] = {}
         # No proxy of the environment: everything is on this machine.
-        self._client = httpx2.Client(timeout=15, trust_env=False)
+        self._client = client or httpx2.Client(timeout=15, trust_env=False)
 
     def close(self) -> None:
         """Close its connections."""

@@ -229,8 +229,10 @@ class Services:
         # Only what the demo itself says: variables of a real service on this machine must not steer it, nor be used.
         own = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF_")}
         self._environment = own | {
+            "GHASI_HANDOFF_KEYS_FILE": str(keys_file),
             "GHASI_HANDOFF_LOG_URL": self.log_url,
             "GHASI_HANDOFF_STORE_URL": self.store_url,
+            "GHASI_HANDOFF_CONSUMER_URL": self.consumer.origin,
         }
         self.consumer.environment = own | {
             "GHASI_HANDOFF_KEYS_FILE": str(keys_file),
