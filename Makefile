@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth faults vectors openapi lock clean
+.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -30,7 +30,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.test
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-demo: $(VENV)/.test  ## the whole story in one minute: mint, redirect, verify, redeem, and what is refused
+demo: $(VENV)/.test  ## the whole story between two real services: booked, redeemed, and what is refused or dies under way
 	@$(BIN)/ghasi-handoff demo
 
 test: $(VENV)/.test  ## the whole test suite; the pure core must be covered to the last branch
@@ -72,6 +72,9 @@ bench-stores: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
 
 bench-growth: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
 	$(BIN)/python -m benchmarks.growth $(BENCH_ARGS)
+
+load: $(VENV)/.test  ## both services under load, each killed under way, into docs/explanation/load.md
+	$(BIN)/python -m benchmarks.load --out docs $(LOAD_ARGS)
 
 faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/explanation/faults.md
 	$(BIN)/python -m tests.faults --out docs/explanation/faults.md $(FAULTS_ARGS)

@@ -114,12 +114,12 @@ def publish(name: str, one: Part, docs: Path) -> None:
     if page.exists():
         written = page.read_text(encoding="utf-8")
         for which, found in parts.items():
-            written = _put(written, which, markdown(found))
-            written = _put(written, f"{which}-servers", markdown_servers(found))
+            written = put(written, which, markdown(found))
+            written = put(written, f"{which}-servers", markdown_servers(found))
         page.write_text(written, encoding="utf-8")
 
 
-def _put(page: str, which: str, table: str) -> str:
+def put(page: str, which: str, table: str) -> str:
     """Replace what stands between the comments ``<!-- which -->`` and ``<!-- end -->``."""
     pattern = re.compile(rf"(<!-- {re.escape(which)} -->\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", page)

@@ -1,4 +1,4 @@
-"""`demo`: the story is told, true, and readable; where the library does something else, it says so."""
+"""`demo --in-process`: the story is told, true, and readable; where the library does something else, it says so."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ghasi_handoff import (
     WrongTenantError,
     keyfile,
 )
-from ghasi_handoff.cli import _demo
+from ghasi_handoff.demo import in_process
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 from tests.scene import NOW
 
@@ -63,7 +63,7 @@ OUTCOMES = {
 @pytest.fixture
 def told(desk: Desk) -> str:
     """The demo's text."""
-    result = desk.run("demo")
+    result = desk.run("demo", "--in-process")
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 
@@ -71,7 +71,7 @@ def told(desk: Desk) -> str:
 @pytest.fixture
 def steps(desk: Desk) -> dict[str, Any]:
     """The demo's steps as data, by title."""
-    facts = only_object(desk.run("demo", "--json"))
+    facts = only_object(desk.run("demo", "--in-process", "--json"))
     assert facts["ok"] is True
     return {step["title"]: step for step in facts["steps"]}
 
@@ -132,7 +132,7 @@ def test_it_is_readable(told: str) -> None:
 
 def test_sentences_fit_their_line() -> None:
     """Each step's reason is one sentence that needs one line."""
-    for step in _demo.STEPS:
+    for step in in_process.STEPS:
         assert len(step.why) <= 96
         assert step.why.count(". ") == 0
 
@@ -143,7 +143,7 @@ def test_only_what_is_random_differs(desk: Desk, told: str) -> None:
     def skeleton(text: str) -> list[str]:
         return [re.sub(r"[A-Za-z0-9_-]{16,}", "*", line) for line in text.splitlines()]
 
-    assert skeleton(desk.run("demo").stdout) == skeleton(told)
+    assert skeleton(desk.run("demo", "--in-process").stdout) == skeleton(told)
 
 
 def test_the_token_is_shown_once(desk: Desk, told: str) -> None:
@@ -151,7 +151,7 @@ def test_the_token_is_shown_once(desk: Desk, told: str) -> None:
     mac = re.findall(r"MAC +([A-Za-z0-9_-]{43})$", told, re.MULTILINE)
     assert len(mac) == 1
     assert told.count(mac[0]) == 1
-    data = desk.run("demo", "--json").stdout
+    data = desk.run("demo", "--in-process", "--json").stdout
     token = json.loads(data)["steps"][1]["token"]
     assert data.count(token) == 1
     assert data.count(token.split(".")[2][:40]) == 2  # and once in the parts that the text shows
@@ -163,27 +163,27 @@ def test_nothing_stays_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_p
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    assert desk.run("demo").exit_code == 0
+    assert desk.run("demo", "--in-process").exit_code == 0
     assert list(temporary.iterdir()) == []
-    monkeypatch.setattr(_demo, "LIFETIME", 299)
-    assert desk.run("demo").exit_code == 1
+    monkeypatch.setattr(in_process, "LIFETIME", 299)
+    assert desk.run("demo", "--in-process").exit_code == 1
     assert list(temporary.iterdir()) == []
 
 
 def test_no_temporary_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where no folder can be made, it says so and exits with 2."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    result = desk.run("demo")
+    result = desk.run("demo", "--in-process")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: configuration: no temporary folder can be made: ")
-    assert only_object(desk.run("demo", "--json"), 2)["code"] == "configuration"
+    assert only_object(desk.run("demo", "--in-process", "--json"), 2)["code"] == "configuration"
 
 
 def test_a_broken_clock(desk: Desk) -> None:
     """A clock that tells no time is a configuration error, here and elsewhere."""
     desk.clock.now = float("nan")
-    assert desk.run("demo").exit_code == 2
-    assert only_object(desk.run("demo", "--json"), 2)["code"] == "configuration"
+    assert desk.run("demo", "--in-process").exit_code == 2
+    assert only_object(desk.run("demo", "--in-process", "--json"), 2)["code"] == "configuration"
     assert desk.facts("mint", *desk.parties, "--payload", "-", stdin=b"{}", exit_code=1)["code"] == "invalid_input"
 
 
@@ -212,9 +212,9 @@ def url_without_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def verify_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     verify = Verifier.verify
-    init = _demo._Story.__init__
+    init = in_process.Story.__init__
 
-    def remember(self: _demo._Story, folder: Path, clock: Any) -> None:
+    def remember(self: in_process.Story, folder: Path, clock: Any) -> None:
         init(self, folder, clock)
 
         def fault(verifier: Verifier, token: str, *, tenant: str) -> Any:
@@ -223,7 +223,7 @@ def verify_writes(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(Verifier, "verify", fault)
 
-    monkeypatch.setattr(_demo._Story, "__init__", remember)
+    monkeypatch.setattr(in_process.Story, "__init__", remember)
 
 
 def consuming(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, str, Consumption], Consumption]) -> None:
@@ -255,7 +255,7 @@ def everybody_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tampering_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_demo, "_with_nine_adults", lambda token: token)
+    monkeypatch.setattr(in_process, "with_nine_adults", lambda token: token)
 
 
 def tenant_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,7 @@ def tenant_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
         try:
             return verify(self, token, tenant=tenant)
         except WrongTenantError:
-            return verify(self, token, tenant=_demo.TENANT)
+            return verify(self, token, tenant=in_process.TENANT)
 
     monkeypatch.setattr(Verifier, "verify", fault)
 
@@ -287,9 +287,9 @@ def always_active(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def never_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    forward = _demo._StoryClock.forward
+    forward = in_process.StoryClock.forward
     monkeypatch.setattr(
-        _demo._StoryClock, "forward", lambda self, seconds: forward(self, seconds if seconds < 309 else 0)
+        in_process.StoryClock, "forward", lambda self, seconds: forward(self, seconds if seconds < 309 else 0)
     )
 
 
@@ -341,13 +341,13 @@ def test_a_fault_is_caught_where_it_is(
 ) -> None:
     """The demo checks what it claims: with a fault planted in the library, it exits with 1 and names the step."""
     plant(monkeypatch)
-    result = desk.run("demo")
+    result = desk.run("demo", "--in-process")
     assert result.exit_code == 1
     assert result.stderr.startswith(f'failed: step {number} ("{TITLES[number - 1]}") did not behave as told: ')
     assert result.stderr.count("\n") == 1
     assert "behaved as told." not in result.stdout
     monkeypatch.undo()
     plant(monkeypatch)
-    facts = only_object(desk.run("demo", "--json"), 1)
+    facts = only_object(desk.run("demo", "--in-process", "--json"), 1)
     assert (facts["ok"], facts["code"], facts["step"]) == (False, "demo_failed", number)
     assert [step["title"] for step in facts["steps"]] == TITLES[: number - 1]

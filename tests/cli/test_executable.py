@@ -73,7 +73,8 @@ def test_signing_string_comes_out_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("inspect", ESCAPES), ("signing-string", ESCAPES), ("demo",), ("demo", "--json")]
+    "arguments",
+    [("inspect", ESCAPES), ("signing-string", ESCAPES), ("demo",), ("demo", "--in-process"), ("demo", "--json")],
 )
 def test_a_broken_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
     """Whoever stops reading, as `head` does, gets no complaint; the exit code is the shell's for it."""
@@ -91,11 +92,15 @@ def test_a_broken_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_a_reader_that_stops_midway(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--in-process",)])
+def test_a_reader_that_stops_midway(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """The demo ends when its reader does, and its temporary folder goes with it."""
     reader, writer = os.pipe()
     with subprocess.Popen(
-        [executable(), "demo"], stdout=writer, stderr=subprocess.PIPE, env=environment({"TMPDIR": str(tmp_path)})
+        [executable(), "demo", *arguments],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=environment({"TMPDIR": str(tmp_path)}),
     ) as process:
         os.close(writer)
         assert os.read(reader, 13) == b"ghasi-handoff"

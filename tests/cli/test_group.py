@@ -13,7 +13,10 @@ PARTIES = ["--keys", "--issuer", "--audience", "--tenant"]
 VARIABLES = ["GHASI_HANDOFF_KEYS_FILE", "GHASI_HANDOFF_ISSUER", "GHASI_HANDOFF_AUDIENCE"]
 COMMANDS = ["demo", "keys", "mint", "inspect", "verify", "redeem", "signing-string", "store", "handoff", "outbox"]
 NEEDS = {
-    "demo": ["It needs nothing", "--json"],
+    "demo": [
+        *("It needs nothing", "--serve", "--consumer-port", "--booking-port", "--keys", "--log-url", "--store-url"),
+        *("--mode", "--data", "--in-process", "--json"),
+    ],
     "keys": ["init"],
     "keys init": ["It needs --keys", VARIABLES[0], "never overwritten", "--kid", "--json"],
     "mint": [
@@ -144,12 +147,17 @@ def test_colour_is_for_terminals_only(desk: Desk, color: bool, no_color: str, st
     """Colour goes to a terminal, unless NO_COLOR is set and not empty; standard error likewise."""
     token = desk.mint()
     env = {"NO_COLOR": no_color}
-    for arguments in (desk.verify(token), ("inspect", token), desk.verify("--tenant", "x", token), ("demo",)):
+    for arguments in (
+        desk.verify(token),
+        ("inspect", token),
+        desk.verify("--tenant", "x", token),
+        ("demo", "--in-process"),
+    ):
         assert ("\x1b[" in desk.run(*arguments, env=env, color=color).output) is styled
 
 
 def test_json_is_never_coloured(desk: Desk) -> None:
     """Not even for a terminal."""
     token = desk.mint()
-    for arguments in (["inspect", "--json", token], ["inspect", "--json", "x"], ["demo", "--json"]):
+    for arguments in (["inspect", "--json", token], ["inspect", "--json", "x"], ["demo", "--in-process", "--json"]):
         assert "\x1b" not in desk.run(*arguments, color=True).output

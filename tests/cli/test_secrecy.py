@@ -80,7 +80,7 @@ def outputs(desk: Desk) -> dict[str, bytes]:
         "redeem bad file": [*desk.redeem("--browser-secret-file", desk.key_file, token)],
         "payload of secrets": ["mint", *desk.parties, "--payload", desk.key_file],
         "signing-string": ["signing-string", token],
-        "demo": ["demo"],
+        "demo": ["demo", "--in-process"],
     }
     printed = {}
     made = desk.folder / "made.json"

@@ -1,0 +1,121 @@
+"""One of the two services in this process: ``python -m ghasi_handoff.demo consumer|booking PORT``, on loopback.
+
+Its settings are those of the environment. It lives as long as its standard input is open: whoever has started it holds
+the other end, and may be killed without a chance to say so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from typing import Any, Final
+
+import uvicorn
+from fastapi import FastAPI
+from typing_extensions import override
+
+from ghasi_handoff.errors import HandoffError
+
+LOOPBACK: Final = "127.0.0.1"
+NAMES: Final = {"consumer": "bff-consumer", "booking": "bff-tenant-booking"}
+# For requests that are being answered. Then it ends, whoever may still wait.
+_GRACE_SECONDS: Final = 3
+
+
+class LineFormatter(logging.Formatter):
+    """One event, one line: time, service, what, and the fields that the library gives its events.
+
+    Args:
+        service: The service's name.
+    """
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, without a traceback that may follow."""
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        if record.name == "uvicorn.access" and isinstance(record.args, tuple) and len(record.args) == 5:
+            _, method, path, _, status = record.args
+            return f"{clock} {self._service:18} http {method} {path} {status}"
+        fields = {
+            name.removeprefix("handoff_"): value
+            for name, value in vars(record).items()
+            if name.startswith("handoff_") and name != "handoff_event"
+        }
+        # The handoff id keeps its name: by it both services' logs are joined.
+        fields = {"handoff_id": fields.pop("id")} | fields if "id" in fields else fields
+        said = record.message.split()
+        words = [f"{name}={_short(value)}" for name, value in fields.items() if str(value) not in said]
+        return " ".join([clock, f"{self._service:18}", record.message, *words])
+
+
+def _short(value: object) -> str:
+    """A redemption id by its beginning: 64 digits say no more to a reader."""
+    text = str(value)
+    return f"{text[:8]}..." if len(text) == 64 else text
+
+
+def main(arguments: list[str]) -> int:
+    """Run until the standard input ends, or a signal comes."""
+    which, port = arguments
+    try:
+        app = _app(which)
+    except HandoffError as exc:
+        print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201 - a process of its own has no other way
+        return 2
+    config = uvicorn.Config(
+        app, log_config=_log_config(NAMES[which]), lifespan="on", timeout_graceful_shutdown=_GRACE_SECONDS
+    )
+    server = uvicorn.Server(config)
+    threading.Thread(target=_end_with_standard_input, args=(server,), daemon=True).start()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        # The parent holds the port, without listening: nobody else gets it while a service is down. See services.py.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((LOOPBACK, int(port)))
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _app(which: str) -> FastAPI:
+    if which == "consumer":
+        from ghasi_handoff.demo import consumer
+
+        return consumer.create_app()
+    from ghasi_handoff.demo import booking
+
+    return booking.create_app()
+
+
+def _end_with_standard_input(server: uvicorn.Server) -> None:
+    while os.read(0, 1024):
+        pass
+    server.should_exit = True
+    time.sleep(2 * _GRACE_SECONDS)
+    os._exit(1)
+
+
+def _log_config(service: str) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": LineFormatter, "service": service}},
+        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
+        "root": {"level": "WARNING", "handlers": ["lines"]},
+        "loggers": {
+            "ghasi_handoff": {"level": "INFO"},
+            "uvicorn.access": {"level": "INFO"},
+            "uvicorn.error": {"level": "WARNING"},
+        },
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
