@@ -10,18 +10,19 @@ from typing import Final, Literal, TypeAlias
 from ghasi_handoff.integrations.fastapi._texts import Message, PageTexts
 
 # Presses the button where `delay` says so. A page that is hidden or only prerendered waits until it is seen, and who
-# has gone back is not sent forward again. The address of a refused page is shortened: nothing is lost by it.
+# has gone back is not sent forward again. Without a delay it is done before the page has loaded: then the next page
+# takes its place in the history, the token with it. The address of a refused page is shortened: nothing is lost by it.
 _SCRIPT: Final = """\
 (function () {
   var form = document.getElementById("handoff"), sent = false;
   if (!form) { history.replaceState(null, "", location.pathname); return; }
-  var delay = form.getAttribute("data-delay");
+  var delay = form.getAttribute("data-delay"), submit = form.submit.bind(form);
   var navigation = performance.getEntriesByType("navigation")[0];
   if (delay === null || (navigation && navigation.type === "back_forward")) { return; }
   function go() {
     if (sent || document.prerendering || document.visibilityState !== "visible") { return; }
     sent = true;
-    setTimeout(function () { form.submit(); }, Number(delay));
+    if (delay === "0") { submit(); } else { setTimeout(submit, Number(delay)); }
   }
   document.addEventListener("visibilitychange", go);
   document.addEventListener("prerenderingchange", go);
