@@ -7,6 +7,7 @@ another page of the same site, or a sibling, or an attacker.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -19,6 +20,12 @@ from ghasi_handoff.demo import consumer as consumer_service
 
 RECORD_FILE: Final = "GHASI_TEST_RECORD_FILE"
 _FORM_ACTION_SELF: Final = b"form-action=self"
+# A parameter of a landing page's link: some proxy on the way drops the header.
+LOST_PURPOSE: Final = "lost=sec-purpose"
+
+
+# The services leave that to who runs them, and uvicorn does not show other loggers than its own.
+logging.basicConfig(level=logging.INFO)
 
 
 def consumer() -> ASGIApp:
@@ -52,10 +59,12 @@ class Recorder:
                 self._record(scope, message)
             await send(message)
 
-        if scope["type"] == "http" and scope["path"] == "/said":
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/said":
             await _say(scope, recorded)
         else:
-            await self._app(scope, receive, recorded if scope["type"] == "http" else send)
+            await self._app(_on_its_way(scope), receive, recorded)
 
     def _record(self, scope: Scope, answer: Message) -> None:
         line = {
@@ -68,6 +77,12 @@ class Recorder:
             "sent": _text(answer["headers"]),
         }
         os.write(self._file, json.dumps(line).encode() + b"\n")
+
+
+def _on_its_way(scope: Scope) -> Scope:
+    if LOST_PURPOSE.encode() not in scope["query_string"]:
+        return scope
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"sec-purpose"]}
 
 
 async def _say(scope: Scope, send: Send) -> None:

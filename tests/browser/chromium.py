@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser, Playwright
 
@@ -62,13 +64,10 @@ def executable() -> Path:
 
 
 @contextmanager
-def chromium(
-    playwright: Playwright, folder: Path, *, trusted: str = "", preferences: dict[str, Any] | None = None
-) -> Iterator[Browser]:
-    """A browser that finds hosts under ``.test`` on loopback, and no others.
+def launched(folder: Path, *, trusted: str = "", preferences: dict[str, Any] | None = None) -> Iterator[str]:
+    """A browser that finds hosts under ``.test`` on loopback, and no others; gives the address of its DevTools.
 
     Args:
-        playwright: Drives it.
         folder: An empty one, for its profile.
         trusted: The hash of the authority whose certificates it trusts; see `certificates`.
         preferences: Of its first profile.
@@ -84,10 +83,49 @@ def chromium(
     ]
     told = folder / "DevToolsActivePort"
     with Process(command, folder / "log") as process:
-        process.wait_until(lambda: told.exists() and "\n" in told.read_text(), "to start")
-        port = told.read_text().splitlines()[0]
-        browser = playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True, is_local=True)
-        try:
-            yield browser
-        finally:
-            browser.close()
+        process.wait_until(lambda: told.exists() and "\n" in told.read_text(), "for Chromium")
+        yield f"http://127.0.0.1:{told.read_text().splitlines()[0]}"
+
+
+@contextmanager
+def connected(playwright: Playwright, address: str) -> Iterator[Browser]:
+    """Playwright's hand on a browser that runs."""
+    browser = playwright.chromium.connect_over_cdp(address, no_defaults=True, is_local=True)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@contextmanager
+def chromium(playwright: Playwright, folder: Path, **options: Any) -> Iterator[Browser]:
+    """Both: see `launched`."""
+    with launched(folder, **options) as address, connected(playwright, address) as browser:
+        yield browser
+
+
+def open_tab(address: str, url: str) -> None:
+    """Open a tab without a hand on it: Chromium prerenders nothing for a tab that is driven."""
+    urlopen(Request(f"{address}/json/new?{quote(url)}", method="PUT"), timeout=10).close()
+
+
+def evaluate(browser: Browser, url: str, expression: str) -> Any:
+    """What an expression gives in the tab that shows `url`. For pages that Playwright has no hand on."""
+    devtools = browser.new_browser_cdp_session()
+    targets = devtools.send("Target.getTargets")["targetInfos"]
+    (target,) = [target["targetId"] for target in targets if target["url"] == url]
+    session = devtools.send("Target.attachToTarget", {"targetId": target, "flatten": False})["sessionId"]
+    call = {"id": 1, "method": "Runtime.evaluate", "params": {"expression": expression, "returnByValue": True}}
+    with_session = {"sessionId": session, "message": json.dumps(call)}
+    answers: list[Any] = []
+    devtools.on("Target.receivedMessageFromTarget", lambda event: answers.append(json.loads(event["message"])))
+    devtools.send("Target.sendMessageToTarget", with_session)
+    while not answers:
+        devtools.send("Target.getTargets")  # answers are handed out while something is asked
+    return answers[0]["result"]["result"].get("value")
+
+
+def tabs(address: str) -> list[str]:
+    """The addresses that the tabs show."""
+    with urlopen(f"{address}/json/list", timeout=10) as answer:
+        return [target["url"] for target in json.load(answer) if target["type"] == "page"]

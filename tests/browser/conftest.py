@@ -134,3 +134,11 @@ def arrivals(sites: Sites) -> Callable[..., list[Arrival]]:
         ]
 
     return found
+
+
+@pytest.fixture
+def consumer_comes_back(sites: Sites) -> Iterator[None]:
+    """For a test that stops bff-consumer."""
+    yield
+    if not sites.processes["consumer"].alive:
+        sites.start("consumer")

@@ -25,6 +25,11 @@ class Process:
         self._environment = environment
         self._process: subprocess.Popen[Any] | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it."""
         with self._log.open("ab") as log:
@@ -54,7 +59,7 @@ class Process:
         """
 
         def over() -> bool:
-            return done() or self._process is None or self._process.poll() is not None
+            return done() or not self.alive
 
         try:
             servers.wait_until(over, what)

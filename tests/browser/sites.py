@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -80,7 +80,8 @@ class Sites:
         self._folder = folder
         self._record = folder / "record"
         self._record.touch()
-        self.ring = KeyRing.generate()
+        # Old enough for handoffs that have expired.
+        self.ring = KeyRing.generate(now=datetime.now(UTC) - timedelta(hours=1))
         keyfile.save(folder / "keys.json", self.ring)
         self.log = SQLiteHandoffLog(folder / "log.db")
         ports = {name: servers.free_port() for name in ("consumer", "booking", "strangers", "front")}
