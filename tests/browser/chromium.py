@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def executable() -> Path:
 
 
 @contextmanager
-def launched(folder: Path, *, trusted: str = "", preferences: dict[str, Any] | None = None) -> Iterator[str]:
+def launched(folder: Path, *, trusted: str = "", preferences: dict[str, Any] | None = None) -> Generator[str]:
     """A browser that finds hosts under ``.test`` on loopback, and no others; gives the address of its DevTools.
 
     Args:
@@ -88,7 +88,7 @@ def launched(folder: Path, *, trusted: str = "", preferences: dict[str, Any] | N
 
 
 @contextmanager
-def connected(playwright: Playwright, address: str) -> Iterator[Browser]:
+def connected(playwright: Playwright, address: str) -> Generator[Browser]:
     """Playwright's hand on a browser that runs."""
     browser = playwright.chromium.connect_over_cdp(address, no_defaults=True, is_local=True)
     try:
@@ -98,7 +98,7 @@ def connected(playwright: Playwright, address: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def chromium(playwright: Playwright, folder: Path, **options: Any) -> Iterator[Browser]:
+def chromium(playwright: Playwright, folder: Path, **options: Any) -> Generator[Browser]:
     """Both: see `launched`."""
     with launched(folder, **options) as address, connected(playwright, address) as browser:
         yield browser

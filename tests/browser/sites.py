@@ -16,10 +16,11 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -109,7 +110,7 @@ class Sites:
         for name in names:
             self.processes[name].start()
         for name in names:
-            self.processes[name].wait_until(lambda port=self._ports[name]: _answers(port), f"for {name}")
+            self.processes[name].wait_until(partial(_answers, self._ports[name]), f"for {name}")
 
     def stop(self, name: str) -> None:
         """Kill a process."""
@@ -145,7 +146,7 @@ class Sites:
             return [number for (number,) in rows]
 
     @contextmanager
-    def locked_store(self) -> Iterator[None]:
+    def locked_store(self) -> Generator[None]:
         """While it lasts, the replay store cannot be written."""
         with closing(sqlite3.connect(self._folder / "replay.db", isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
