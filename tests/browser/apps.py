@@ -24,10 +24,6 @@ _FORM_ACTION_SELF: Final = b"form-action=self"
 LOST_PURPOSE: Final = "lost=sec-purpose"
 
 
-# The services leave that to who runs them, and uvicorn does not show other loggers than its own.
-logging.basicConfig(level=logging.INFO)
-
-
 def consumer() -> ASGIApp:
     """bff-consumer. With the query ``form-action=self`` its page forgets to allow the booking sites."""
     return Recorder(consumer_service.create_app(), "consumer")
@@ -47,6 +43,8 @@ class Recorder:
     """Writes a line of JSON for each request when its answer begins."""
 
     def __init__(self, app: ASGIApp, site: str) -> None:
+        # The services leave that to who runs them, and uvicorn shows no other loggers than its own.
+        logging.basicConfig(level=logging.INFO)
         self._app = app
         self._site = site
         self._file = os.open(os.environ[RECORD_FILE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
