@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi lock clean
+.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -78,6 +78,9 @@ load: $(VENV)/.test  ## both services under load, each killed under way, into do
 
 faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/explanation/faults.md
 	$(BIN)/python -m tests.faults --out docs/explanation/faults.md $(FAULTS_ARGS)
+
+pictures: $(VENV)/.test  ## the pages that guests see, as pictures of the documentation (needs Chromium)
+	$(BIN)/python -m tests.browser.pictures --out docs/assets/pages
 
 vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py

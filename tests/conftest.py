@@ -32,7 +32,7 @@ collect_ignore = ["typing/api.py"]
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if os.environ.get("CI") else "quick"))
 
-POSTGRES, REDIS = "no PostgreSQL server", "no Redis server"
+POSTGRES, REDIS, CHROMIUM = "no PostgreSQL server", "no Redis server", "no Chromium"
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +71,7 @@ def redis_url(redis_server: servers.RedisServer | servers.ExistingServer) -> str
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that wants a server where none can be had is left out, not failed; in CI that fails the run."""
+    """A test that wants a server or a browser where none can be had is left out, not failed; in CI that fails the run."""
     report = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, servers.NoServerError):
         report.outcome = "skipped"
@@ -80,14 +80,15 @@ def pytest_runtest_makereport(
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Name each test that was left out for want of a server."""
+    """Name each test that was left out for want of a server or a browser."""
     reasons = [
         (report.nodeid, report.longrepr[2])
         for report in terminalreporter.stats.get("skipped", [])
-        if isinstance(report.longrepr, tuple) and any(text in report.longrepr[2] for text in (POSTGRES, REDIS))
+        if isinstance(report.longrepr, tuple)
+        and any(text in report.longrepr[2] for text in (POSTGRES, REDIS, CHROMIUM))
     ]
     if reasons:
-        terminalreporter.section("left out for want of a server")
+        terminalreporter.section("left out for want of a server or a browser")
         for reason in sorted({reason for _, reason in reasons}):
             terminalreporter.line(reason.removeprefix("Skipped: "))
         for nodeid, _ in reasons:

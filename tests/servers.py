@@ -197,7 +197,7 @@ class OwnServer(ABC):
                 **_surroundings(self.kind),
             )
         self._process = process
-        _watcher().tell(f"+{process.pid}")
+        watch(process.pid)
         try:
             self.version = self._wait_for_answer()
         except BaseException:
@@ -265,7 +265,7 @@ class OwnServer(ABC):
 
     def _end(self, seconds: float) -> None:
         if self._process is not None:
-            _watcher().tell(f"-{self._process.pid}")
+            unwatch(self._process.pid)
             self._process.wait(seconds)
             self._process = None
 
@@ -450,6 +450,16 @@ def wait_until(done: Callable[[], bool], what: str, seconds: float = PATIENCE_SE
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s {what}")
         time.sleep(0.01)
+
+
+def watch(pid: int) -> None:
+    """Have the process, and all below it, killed when the tests are gone."""
+    _watcher().tell(f"+{pid}")
+
+
+def unwatch(pid: int) -> None:
+    """The process has ended."""
+    _watcher().tell(f"-{pid}")
 
 
 class _Watcher:

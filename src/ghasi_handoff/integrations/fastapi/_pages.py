@@ -10,18 +10,19 @@ from typing import Final, Literal, TypeAlias
 from ghasi_handoff.integrations.fastapi._texts import Message, PageTexts
 
 # Presses the button where `delay` says so. A page that is hidden or only prerendered waits until it is seen, and who
-# has gone back is not sent forward again. The address of a refused page is shortened: nothing is lost by it.
+# has gone back is not sent forward again. Without a delay it is done before the page has loaded: then the next page
+# takes its place in the history, the token with it. The address of a refused page is shortened: nothing is lost by it.
 _SCRIPT: Final = """\
 (function () {
   var form = document.getElementById("handoff"), sent = false;
   if (!form) { history.replaceState(null, "", location.pathname); return; }
-  var delay = form.getAttribute("data-delay");
+  var delay = form.getAttribute("data-delay"), submit = form.submit.bind(form);
   var navigation = performance.getEntriesByType("navigation")[0];
   if (delay === null || (navigation && navigation.type === "back_forward")) { return; }
   function go() {
     if (sent || document.prerendering || document.visibilityState !== "visible") { return; }
     sent = true;
-    setTimeout(function () { form.submit(); }, Number(delay));
+    if (delay === "0") { submit(); } else { setTimeout(submit, Number(delay)); }
   }
   document.addEventListener("visibilitychange", go);
   document.addEventListener("prerenderingchange", go);
@@ -32,18 +33,18 @@ _STYLE: Final = """\
 :root { color-scheme: light dark; }
 body { margin: 0; font: 1.125rem/1.5 system-ui, sans-serif; color: #1c1c22; background: #f4f4f6; }
 main { box-sizing: border-box; max-width: 34rem; margin: 0 auto; padding: 12vh 1.25rem 2rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; text-wrap: balance; }
 p { margin: 0 0 1.25rem; }
 button, .again { display: inline-block; box-sizing: border-box; min-height: 3rem; padding: .65rem 1.4rem; border: 0;
   border-radius: .5rem; font: inherit; font-weight: 600; text-decoration: none; color: #fff; background: #1d4f91;
   cursor: pointer; }
 .second { color: #1d4f91; background: transparent; box-shadow: inset 0 0 0 2px #1d4f91; }
 button:focus-visible, a:focus-visible { outline: 3px solid #e3930b; outline-offset: 3px; }
-form { display: inline-block; margin: 0 0 1rem; margin-inline-end: 1rem; }
+form, .start { display: inline-block; margin: 0 0 1.25rem; margin-inline-end: 1rem; }
 .reference { font-size: 1rem; color: #5a5a66; }
 .reference bdi { font-family: ui-monospace, monospace; letter-spacing: .08em; }
-@media (max-width: 30rem) { main { padding-top: 8vh; } form, button, .again { display: block; width: 100%; }
-  .again { text-align: center; } form { margin-inline-end: 0; } }
+@media (max-width: 30rem) { main { padding-top: 8vh; } form, .start, button, .again { display: block; width: 100%; }
+  .again { text-align: center; } }
 @media (prefers-color-scheme: dark) { body { color: #ececf1; background: #17171c; } .reference { color: #a9a9b6; }
   button, .again { color: #10131a; background: #8db8f2; }
   .second { color: #8db8f2; background: transparent; box-shadow: inset 0 0 0 2px #8db8f2; } }
@@ -144,7 +145,9 @@ def make_page(
         )
     if start_url is not None and kind not in ("proceed", "confirming"):
         style = "again" if fields is None else "again second"
-        parts.append(f'<p><a class="{style}" href="{escape(start_url)}">{escape(texts.start_again)}</a></p>')
+        parts.append(
+            f'<p class="start"><a class="{style}" href="{escape(start_url)}">{escape(texts.start_again)}</a></p>'
+        )
     if reference is not None:
         parts.append(f'<p class="reference">{escape(texts.reference)}: <bdi>{reference}</bdi></p>')
     return Page(

@@ -6,15 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ghasi_handoff.errors import (
-    ConfirmationUnavailableError,
-    ExpiredTokenError,
-    InvalidTokenError,
-    ReplayedTokenError,
-    ReplayStoreError,
-    RevokedHandoffError,
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -76,18 +67,24 @@ ENGLISH: Final = PageTexts(
         text="Your choice has arrived at the hotel's own site. Please continue to your booking.",
     ),
     proceed_button="Continue to your booking",
-    confirming=Message(title="Confirming your booking", text=ConfirmationUnavailableError.public_text),
+    confirming=Message(
+        title="Confirming your booking",
+        text="This takes a little longer than usual. Please wait a moment, or try again.",
+    ),
     not_confirmed=Message(
         title="This is taking too long",
         text="Your booking could not be confirmed. It is still held for this browser. Please try again, or start again"
         " from the site that sent you here.",
     ),
-    unavailable=Message(title="Not available right now", text=ReplayStoreError.public_text),
+    unavailable=Message(title="Not available right now", text="Please try again in a minute."),
     try_again="Try again",
-    invalid=Message(title="This link is not valid", text=InvalidTokenError.public_text),
-    expired=Message(title="This link has expired", text=ExpiredTokenError.public_text),
-    replayed=Message(title="This link was already used", text=ReplayedTokenError.public_text),
-    revoked=Message(title="This link was cancelled", text=RevokedHandoffError.public_text),
+    invalid=Message(title="This link is not valid", text="Please start again from the site that sent you here."),
+    expired=Message(title="This link has expired", text="Please start again from the site that sent you here."),
+    replayed=Message(
+        title="This link was already used",
+        text="It was used in another browser. Please start again from the site that sent you here.",
+    ),
+    revoked=Message(title="This link was cancelled", text="Please start again from the site that sent you here."),
     cookies=Message(
         title="Cookies are needed",
         text="This site must keep one cookie, so that your booking opens in your browser only. Please allow cookies for"
@@ -109,7 +106,7 @@ GERMAN: Final = PageTexts(
     proceed_button="Weiter zu Ihrer Buchung",
     confirming=Message(
         title="Ihre Buchung wird bestätigt",
-        text="Ihre Buchung wird gerade bestätigt. Bitte versuchen Sie es gleich noch einmal.",
+        text="Das dauert etwas länger als sonst. Bitte warten Sie einen Moment, oder versuchen Sie es noch einmal.",
     ),
     not_confirmed=Message(
         title="Das dauert zu lange",
@@ -118,25 +115,24 @@ GERMAN: Final = PageTexts(
     ),
     unavailable=Message(
         title="Zurzeit nicht verfügbar",
-        text="Dieser Dienst ist zurzeit nicht verfügbar. Bitte versuchen Sie es in einer Minute noch einmal.",
+        text="Bitte versuchen Sie es in einer Minute noch einmal.",
     ),
     try_again="Noch einmal versuchen",
     invalid=Message(
         title="Dieser Link ist ungültig",
-        text="Dieser Link ist ungültig. Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
+        text="Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
     ),
     expired=Message(
         title="Dieser Link ist abgelaufen",
-        text="Dieser Link ist abgelaufen. Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
+        text="Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
     ),
     replayed=Message(
         title="Dieser Link wurde schon benutzt",
-        text="Dieser Link wurde schon in einem anderen Browser benutzt. Bitte beginnen Sie neu auf der Seite, von der"
-        " Sie kommen.",
+        text="Er wurde in einem anderen Browser benutzt. Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
     ),
     revoked=Message(
-        title="Dieser Link wurde storniert",
-        text="Dieser Link wurde storniert. Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
+        title="Dieser Link wurde zurückgezogen",
+        text="Bitte beginnen Sie neu auf der Seite, von der Sie kommen.",
     ),
     cookies=Message(
         title="Cookies sind nötig",
@@ -155,28 +151,26 @@ ARABIC: Final = PageTexts(
     direction="rtl",
     proceed=Message(title="حجزك جاهز", text="وصل اختيارك إلى موقع الفندق. يُرجى المتابعة إلى حجزك."),
     proceed_button="المتابعة إلى حجزك",
-    confirming=Message(title="جارٍ تأكيد حجزك", text="يجري الآن تأكيد حجزك. يُرجى المحاولة مرة أخرى بعد لحظات."),
+    confirming=Message(
+        title="جارٍ تأكيد حجزك", text="يستغرق هذا وقتًا أطول قليلًا من المعتاد. يُرجى الانتظار لحظة، أو المحاولة مرة أخرى."
+    ),
     not_confirmed=Message(
         title="يستغرق الأمر وقتًا طويلًا",
         text="تعذّر تأكيد حجزك، وما زال محفوظًا لهذا المتصفح."
         " يُرجى المحاولة مرة أخرى، أو البدء من جديد من الموقع الذي أتيت منه.",
     ),
-    unavailable=Message(
-        title="الخدمة غير متاحة الآن", text="هذه الخدمة غير متاحة الآن. يُرجى المحاولة مرة أخرى بعد دقيقة."
-    ),
+    unavailable=Message(title="الخدمة غير متاحة الآن", text="يُرجى المحاولة مرة أخرى بعد دقيقة."),
     try_again="حاول مرة أخرى",
-    invalid=Message(
-        title="هذا الرابط غير صالح", text="هذا الرابط غير صالح. يُرجى البدء من جديد من الموقع الذي أتيت منه."
-    ),
+    invalid=Message(title="هذا الرابط غير صالح", text="يُرجى البدء من جديد من الموقع الذي أتيت منه."),
     expired=Message(
         title="انتهت صلاحية هذا الرابط",
-        text="انتهت صلاحية هذا الرابط. يُرجى البدء من جديد من الموقع الذي أتيت منه.",
+        text="يُرجى البدء من جديد من الموقع الذي أتيت منه.",
     ),
     replayed=Message(
         title="استُخدم هذا الرابط من قبل",
-        text="استُخدم هذا الرابط من قبل في متصفح آخر. يُرجى البدء من جديد من الموقع الذي أتيت منه.",
+        text="استُخدم في متصفح آخر. يُرجى البدء من جديد من الموقع الذي أتيت منه.",
     ),
-    revoked=Message(title="أُلغي هذا الرابط", text="أُلغي هذا الرابط. يُرجى البدء من جديد من الموقع الذي أتيت منه."),
+    revoked=Message(title="أُلغي هذا الرابط", text="يُرجى البدء من جديد من الموقع الذي أتيت منه."),
     cookies=Message(
         title="ملفات تعريف الارتباط مطلوبة",
         text="يحتاج هذا الموقع إلى حفظ ملف تعريف ارتباط واحد، لكي يُفتح حجزك في متصفحك وحده."

@@ -1,0 +1,25 @@
+"""The browser itself: what happens where there is none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .chromium import VARIABLE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("ci", "status"), [("", 0), ("true", 1)])
+def test_missing_chromium_is_named(monkeypatch: pytest.MonkeyPatch, ci: str, status: int) -> None:
+    """Where there is no Chromium, the run names it and each test that it left out, and in CI fails."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv(VARIABLE, "/nowhere/chromium")
+    command = [sys.executable, "-m", "pytest", "-q", "tests/browser/test_happy_path.py", "-k", "keyboard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "no Chromium: " in done.stdout, done.stdout + done.stderr
+    assert "  tests/browser/test_happy_path.py::test_keyboard_is_enough" in done.stdout
+    assert done.returncode == status
