@@ -43,9 +43,11 @@ if "booking" in sys.orig_argv:
         STORE
         + """
 async def fault(self, handoff_id, *, redemption_id, **entry):
-    from ghasi_handoff import Consumption
+    from ghasi_handoff import Consumption, ReplayStoreError
     answer = await consume(self, handoff_id, redemption_id=redemption_id, **entry)
-    return answer if answer.first else Consumption('0' * 64, False, answer.consumed_at)
+    if answer.first:  # its answer is lost, each time: a kill does that to too few
+        raise ReplayStoreError('lost')
+    return Consumption('0' * 64, False, answer.consumed_at)
 Store.consume = fault""",
         "lost",
     ),
