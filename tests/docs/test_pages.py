@@ -17,6 +17,7 @@ import ghasi_handoff
 from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keys, replay
 from ghasi_handoff.cli import main
 from ghasi_handoff.stores import _deadline, memory, postgres, redis, sqlite
+from ghasi_handoff.sync_contract import __all__ as sync_contract_names
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -138,6 +139,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     for store in (memory, postgres, redis, sqlite):
         public |= {f"stores.{store.__name__.rpartition('.')[2]}.{name}" for name in store.__all__ if name != "SCHEMA"}
     public |= {f"handshake.{name}" for name in handshake.__all__}
+    public |= {f"sync_contract.{name}" for name in sync_contract_names}
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip
