@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, event, given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from ghasi_handoff.sync_contract import UnreadableError, check_entries, check_registry, read_registry
@@ -153,7 +153,7 @@ def test_what_is_read_of_a_broken_registry_is_what_runs(
 ) -> None:
     """Text put in, taken out or doubled anywhere: what the reader still accepts, and Node still runs, they see alike."""
     text = module_of(entries, data.draw(seeds))
-    for _ in range(data.draw(st.integers(1, 3))):
+    for _ in range(data.draw(st.integers(1, 2))):
         start = data.draw(st.integers(0, len(text)))
         end = min(len(text), start + data.draw(st.sampled_from([0, 0, 0, 1, 2, 20])))
         put_in = data.draw(st.sampled_from(["", text[start : start + 30], *SNIPPETS]))
@@ -163,7 +163,6 @@ def test_what_is_read_of_a_broken_registry_is_what_runs(
         read = names(read_registry(path))
     except UnreadableError:
         event("the reader refuses it")
-        assume(False)
         return
     ran = runner.names(path)
     event("only the reader accepts it" if ran is None else "both accept it")

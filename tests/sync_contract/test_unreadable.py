@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ghasi_handoff.sync_contract import UnreadableError, read_registry
+from ghasi_handoff.sync_contract import UnreadableError, _registry, read_registry
 
 from .registries import HARMLESS, SERVICE, entry, module, write
 
@@ -39,6 +39,8 @@ UNREADABLE_ELEMENTS = {
     "service of a condition": "{ serviceName: on ? 'a' : 'b', aggregate: 'A', scope: '', conflictPolicy: '' }",
     "service of the environment": "{ serviceName: process.env.S ?? 'a', aggregate: 'A', scope: '', conflictPolicy: '' }",
     "service by getter": "{ get serviceName() { return 'a'; }, aggregate: 'A', scope: '', conflictPolicy: '' }",
+    "getter of another member": "{ get n() { this.serviceName = 'b'; }, serviceName: 'a', aggregate: 'A', scope: '', conflictPolicy: '' }",
+    "setter of another member": "{ set n(x) { }, serviceName: 'a', aggregate: 'A', scope: '', conflictPolicy: '' }",
     "service by method": "{ serviceName() {}, aggregate: 'A', scope: '', conflictPolicy: '' }",
     "service is a number": "{ serviceName: 1, aggregate: 'A', scope: '', conflictPolicy: '' }",
     "template of a call": "{ serviceName: `${name()}-service`, aggregate: 'A', scope: '', conflictPolicy: '' }",
@@ -117,6 +119,10 @@ UNREADABLE_MODULES = {
     "imported": (2, "import { syncRegistry } from './real';\nexport { syncRegistry };"),
     "re-exported": (2, "\nexport { syncRegistry } from './real';"),
     "re-exported by another name": (2, "\nexport { entries as syncRegistry } from './real';"),
+    "re-exported beside one of its name": (
+        2,
+        f"const syncRegistry = [{HARMLESS}];\nexport {{ syncRegistry }} from './real';",
+    ),
     "re-exported as a namespace": (2, "\nexport * as syncRegistry from './real';"),
     "re-exported whole": (1, "export * from './real';"),
     "exported as a type": (2, f"const syncRegistry = [{HARMLESS}];\nexport type {{ syncRegistry }};"),
@@ -187,6 +193,13 @@ def test_module_that_is_not_certain_is_an_error(tmp_path: Path, name: str) -> No
     assert line_of(tmp_path, text) == line
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\r", "\0", "\x0b", "\x0c", "\x1b", "\x7f"])
+def test_character_that_can_hide_code_is_an_error(tmp_path: Path, character: str) -> None:
+    """Not every program that shows or parses the file ends a line where JavaScript does, so none may be there at all."""
+    assert line_of(tmp_path, module() + f"// harmless {character} too\n") == 4
+    assert line_of(tmp_path, module() + f"/*\n harmless {character} too */") == 5
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
@@ -216,6 +229,14 @@ def test_json_that_is_not_certain_is_an_error(tmp_path: Path, line: int, text: s
     assert line_of(tmp_path, text, "registry.json") == line
 
 
+def test_two_parsers_have_to_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Python's parser and the tree saw different names in a JSON file, neither would be believed."""
+    other = [{"serviceName": "room-service", "aggregate": "Other"}]
+    monkeypatch.setattr(_registry, "_json_value", lambda file, text: other)
+    text = '[{"serviceName": "room-service", "aggregate": "Room", "scope": "", "conflictPolicy": ""}]'
+    assert line_of(tmp_path, text, "registry.json") == 1
+
+
 @pytest.mark.parametrize("name", ["registry.yaml", "registry.js", "registry", "registry.tsx"])
 def test_other_files_are_an_error(tmp_path: Path, name: str) -> None:
     """A file of another kind is not taken for one of the two."""
@@ -228,6 +249,9 @@ def test_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "folder.ts").mkdir(exist_ok=True)
         with pytest.raises(UnreadableError):
             read_registry(path)
+    (tmp_path / "no\udcff.ts").write_text(module(), "utf-8")
+    with pytest.raises(UnreadableError, match="not UTF-8"):
+        read_registry(tmp_path / "no\udcff.ts")
     (tmp_path / "latin.ts").write_bytes(module().encode() + b"\n// gr\xf6\xdfe")
     with pytest.raises(UnreadableError) as caught:
         read_registry(tmp_path / "latin.ts")

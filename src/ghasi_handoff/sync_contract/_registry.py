@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ def read_registry(path: str | Path) -> tuple[RegistryEntry, ...]:
     Raises:
         UnreadableError: It can't be read, or not all of it with certainty. That is never "no entries".
     """
-    file, suffix = str(path), Path(path).suffix.lower()
+    file, suffix = os.fspath(path), Path(path).suffix.lower()
     if suffix not in _TYPESCRIPT and suffix != ".json":
         raise UnreadableError(file, 1, "a registry is a .ts, .mts, .cts or .json file")
     data = read_bytes(file)
@@ -37,6 +38,9 @@ def read_bytes(file: str) -> bytes:
     Raises:
         UnreadableError: There is none, it is too large, or it is not UTF-8.
     """
+    if not _is_text(file):
+        shown = os.fsencode(file).decode("utf-8", "backslashreplace")
+        raise UnreadableError(shown, 1, "the name of this file is not UTF-8")
     try:
         with Path(file).open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
@@ -50,6 +54,14 @@ def read_bytes(file: str) -> bytes:
     except UnicodeDecodeError as exc:
         raise UnreadableError(file, data.count(b"\n", 0, exc.start) + 1, "this is not UTF-8") from exc
     return data
+
+
+def _is_text(file: str) -> bool:
+    try:
+        file.encode("utf-8")
+    except UnicodeEncodeError:  # how Python shows the bytes of a name that are not UTF-8
+        return False
+    return True
 
 
 def _from_typescript(file: str, data: bytes) -> tuple[RegistryEntry, ...]:
