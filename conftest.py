@@ -7,7 +7,7 @@ block follows from its language alone, and a language that is not in the table a
 - ``console`` runs with bash, the interpreter's own directory first on PATH. Lines with ``$ `` are commands, lines with
   ``> `` continue them, the rest is the expected output: ``...`` in a line stands for anything in it, a line of its own
   for any lines.
-- ``json``, ``toml`` and ``ini`` must parse.
+- ``json``, ``toml``, ``yaml``, ``ini`` and ``ts`` must parse.
 - ``sh`` holds commands that a test cannot run. Each has to be of a known kind that can be looked up instead.
 - ``sql`` must be a migration of the library, word by word.
 - ``abnf`` belongs in docs/spec, where tests/docs/test_grammar.py turns it into a recogniser.
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 from sybil import Document, Example, Region, Sybil
 from sybil.evaluators.doctest import DocTestEvaluator
 from sybil.evaluators.python import PythonEvaluator
@@ -143,6 +144,18 @@ def check_toml(example: Example) -> None:
     tomllib.loads(str(example.parsed))
 
 
+def check_yaml(example: Example) -> None:
+    """The block must be a YAML document."""
+    yaml.safe_load(str(example.parsed))
+
+
+def check_typescript(example: Example) -> None:
+    """The block must be TypeScript. The one that is a test runs in tests/sync_contract/test_vitest.py."""
+    from ghasi_handoff.sync_contract._source import parse
+
+    parse(example.path, str(example.parsed).encode("utf-8"))
+
+
 def check_abnf(example: Example) -> str | None:
     """Only the specifications have a grammar; it is tested elsewhere."""
     here = Path(example.path).relative_to(ROOT).parent.as_posix()
@@ -183,7 +196,9 @@ EVALUATORS: Final[dict[str, Callable[[Example], str | None]]] = {
     "console": run_console,
     "json": check_json,
     "toml": check_toml,
+    "yaml": check_yaml,
     "ini": check_ini,
+    "ts": check_typescript,
     "sh": check_lookup,
     "abnf": check_abnf,
     "sql": check_sql,

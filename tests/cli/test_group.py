@@ -11,7 +11,19 @@ from .test_inspect import forged
 
 PARTIES = ["--keys", "--issuer", "--audience", "--tenant"]
 VARIABLES = ["GHASI_HANDOFF_KEYS_FILE", "GHASI_HANDOFF_ISSUER", "GHASI_HANDOFF_AUDIENCE"]
-COMMANDS = ["demo", "keys", "mint", "inspect", "verify", "redeem", "signing-string", "store", "handoff", "outbox"]
+COMMANDS = [
+    "demo",
+    "keys",
+    "mint",
+    "inspect",
+    "verify",
+    "redeem",
+    "signing-string",
+    "store",
+    "handoff",
+    "outbox",
+    "sync-contract",
+]
 NEEDS = {
     "demo": [
         *("It needs nothing", "--serve", "--consumer-port", "--booking-port", "--keys", "--log-url", "--store-url"),
@@ -38,6 +50,10 @@ NEEDS = {
         *PARTIES,
         *VARIABLES,
     ],
+    "sync-contract": ["check", "matrix", "show"],
+    "sync-contract check": ["It needs the extra sync-contract", "REGISTRY...", "never run", "--sarif", "--json"],
+    "sync-contract matrix": ["It needs the folder", "SYNC_CONTRACT.md", "--policy", "n/a, lww+diff", "--json"],
+    "sync-contract show": ["bff-consumer-service", "--json"],
     "signing-string": ["It needs only the token", "no keys", "TOKEN|-", "--json"],
 }
 

@@ -20,6 +20,7 @@ from ghasi_handoff.cli._keys import keys
 from ghasi_handoff.cli._outbox import outbox
 from ghasi_handoff.cli._output import printable
 from ghasi_handoff.cli._store import store
+from ghasi_handoff.cli._sync_contract import sync_contract
 from ghasi_handoff.cli._tokens import inspect_, mint, redeem, signing_string, verify
 
 if TYPE_CHECKING:
@@ -95,5 +96,5 @@ def main(ctx: click.Context) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _command in (demo, keys, mint, inspect_, verify, redeem, signing_string, store, handoff, outbox):
+for _command in (demo, keys, mint, inspect_, verify, redeem, signing_string, store, handoff, outbox, sync_contract):
     main.add_command(_command)

@@ -1,0 +1,119 @@
+"""The group ``sync-contract``: is anything of bff-consumer on its way to the staff desktop?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ghasi_handoff._version import __version__
+from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, answers, printable
+from ghasi_handoff.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ghasi_handoff.cli._output import Clock
+    from ghasi_handoff.sync_contract import Finding, UnreadableError
+
+# The room is imported in the commands: its parser is an extra, and no other command has a use for it.
+
+
+@click.group("sync-contract", short_help="Check that the staff desktop gets nothing of bff-consumer.")
+def sync_contract() -> None:
+    """Check that nothing of bff-consumer-service reaches the staff desktop's database.
+
+    A sync registry lists what the desktop replicates. By decision nothing of bff-consumer-service is in it.
+    """
+
+
+@sync_contract.command(short_help="Check sync registries.")
+@click.option("--sarif", "as_sarif", is_flag=True, help="Print a SARIF 2.1.0 log, for code scanning.")
+@click.argument("registries", metavar="REGISTRY...", nargs=-1, required=True)
+@answers
+def check(_clock: Clock, *, as_sarif: bool, registries: tuple[str, ...]) -> Answer:
+    """Check sync registries for entries of bff-consumer-service.
+
+    It needs the extra sync-contract and one or more registries, as JSON or as TypeScript source, which is parsed and
+    never run. Exit code 1 if there is such an entry, 2 if a registry can't be read with certainty.
+    """
+    from ghasi_handoff.sync_contract import UnreadableError, check_entries, read_registry, sarif_log
+
+    if as_sarif and click.get_current_context().params["as_json"]:
+        raise click.UsageError("choose one form: --json or --sarif")
+    entries: list[int] = []
+    findings: list[Finding] = []
+    unreadable: list[UnreadableError] = []
+    for registry in registries:
+        try:
+            read = read_registry(registry)
+        except UnreadableError as exc:
+            unreadable.append(exc)
+        except ModuleNotFoundError as exc:
+            raise ConfigurationError(str(exc)) from exc
+        else:
+            entries.append(len(read))
+            findings += check_entries(read)
+    if as_sarif:
+        text = json.dumps(sarif_log(findings, unreadable, version=__version__), indent=2)
+    else:
+        text = "\n".join([*map(_line, findings), *map(_unreadable_line, unreadable)])
+        text = text or f"nothing of bff-consumer-service in {sum(entries)} entries"
+    facts = {
+        "ok": not findings and not unreadable,
+        "entries": sum(entries),
+        "findings": [finding.to_json() for finding in findings],
+        "unreadable": [
+            {"reason": one.reason, "at": {"file": one.file, "line": one.line, "column": one.column}}
+            for one in unreadable
+        ],
+    }
+    return Answer(facts=facts, text=text, status=UNUSABLE if unreadable else REFUSED if findings else 0)
+
+
+@sync_contract.command(short_help="Build the platform's matrix of conflict policies.")
+@click.option(
+    "--policy",
+    "policies",
+    metavar="NAME",
+    multiple=True,
+    help="A word of the vocabulary; may be repeated.  [default: n/a, lww+diff]",
+)
+@click.argument("folder", metavar="DIR")
+@answers
+def matrix(_clock: Clock, *, policies: tuple[str, ...], folder: str) -> Answer:
+    """Build the conflict policy of each aggregate on the desktop, as Markdown or JSON.
+
+    It needs the folder that holds a SYNC_CONTRACT.md for each service, below a folder of the service's name. Exit code
+    1 if a contract says that something of bff-consumer-service is replicated, 2 if one can't be read with certainty.
+    """
+    from ghasi_handoff.sync_contract import DEFAULT_POLICIES, UnreadableError, build_matrix, check_matrix
+
+    try:
+        built = build_matrix(folder, policies=policies or DEFAULT_POLICIES)
+    except UnreadableError as exc:
+        raise ConfigurationError(str(exc)) from exc
+    findings = check_matrix(built)
+    return Answer(
+        facts={"ok": not findings, "matrix": built.to_json(), "findings": [finding.to_json() for finding in findings]},
+        text="\n".join(map(_line, findings)) or built.to_markdown(),
+        status=REFUSED if findings else 0,
+    )
+
+
+@sync_contract.command(short_help="Show the contract of bff-consumer-service.")
+@answers
+def show(_clock: Clock) -> Answer:
+    """Show the contract of bff-consumer-service, as Markdown or JSON: its aggregates, and why none is replicated."""
+    from ghasi_handoff.sync_contract import BFF_CONSUMER
+
+    return Answer(facts={"contract": BFF_CONSUMER.to_json()}, text=BFF_CONSUMER.to_markdown())
+
+
+def _line(finding: Finding) -> str:
+    at = printable(f"{finding.at.file}:{finding.at.line}:{finding.at.column}")
+    return f"{at}: {click.style(finding.rule, fg='red', bold=True)}: {printable(finding.reason)}"
+
+
+def _unreadable_line(problem: UnreadableError) -> str:
+    at = printable(f"{problem.file}:{problem.line}:{problem.column}")
+    return f"{at}: {click.style('unreadable', fg='red', bold=True)}: {printable(problem.reason)}"

@@ -1,0 +1,127 @@
+"""bytes -> syntax tree. What a parser and a person could read differently is refused here, before anything is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from ghasi_handoff.sync_contract._errors import UnreadableError
+from ghasi_handoff.sync_contract._models import Place
+
+try:
+    from tree_sitter import Language, Node, Parser
+    from tree_sitter_typescript import language_typescript
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError(
+        "reading a registry needs tree-sitter: install ghasi-handoff[sync-contract]", name=exc.name
+    ) from exc
+
+IDENTIFIERS: Final = frozenset({"identifier", "shorthand_property_identifier", "shorthand_property_identifier_pattern"})
+_NAMES: Final = IDENTIFIERS | {"property_identifier", "type_identifier"}
+# Some of these end a line for JavaScript, and so a comment, but not for every parser and editor: code would hide in
+# comments (tree-sitter-javascript, issue 319).
+_HIDDEN: Final = re.compile("[\u2028\u2029\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+# With these, code can be text, or an export can be replaced without its name.
+_REFUSED_NAMES: Final = frozenset({"eval", "exports", "module"})
+_LANGUAGE: Final = Language(language_typescript())
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's text and its syntax tree.
+
+    Attributes:
+        file: The path as it was given.
+        data: What was parsed.
+        root: The tree.
+        shift: How many characters stand before the file's own first line.
+    """
+
+    file: str
+    data: bytes
+    root: Node
+    shift: int = 0
+
+    def text(self, node: Node) -> str:
+        """What is written there."""
+        return self.data[node.start_byte : node.end_byte].decode("utf-8")
+
+    def place(self, node: Node) -> Place:
+        """Where that is."""
+        row, column = node.start_point
+        before = self.data[node.start_byte - column : node.start_byte].decode("utf-8")
+        shift = self.shift if row == 0 else 0
+        return Place(file=self.file, line=row + 1, column=max(1, len(before) + 1 - shift))
+
+    def refuse(self, node: Node, reason: str) -> NoReturn:
+        """Say that this cannot be read with certainty.
+
+        Raises:
+            UnreadableError: Always.
+        """
+        at = self.place(node)
+        raise UnreadableError(at.file, at.line, reason, column=at.column)
+
+
+def parse(file: str, data: bytes, *, shift: int = 0) -> Source:
+    """Parse, and refuse what is not TypeScript.
+
+    Raises:
+        UnreadableError: There is a syntax error.
+    """
+    source = Source(file, data, Parser(_LANGUAGE).parse(data).root_node, shift)
+    if source.root.has_error:
+        for node in walk(source.root):
+            if node.is_error or node.is_missing:
+                source.refuse(node, "this is not TypeScript that can be read")
+        source.refuse(source.root, "this is not TypeScript that can be read")
+    return source
+
+
+def refuse_what_hides(source: Source) -> None:
+    """Refuse a module in which code may look like a comment, or a name like another.
+
+    Raises:
+        UnreadableError: It is one.
+    """
+    text = source.data.decode("utf-8")
+    match = _HIDDEN.search(text)
+    if match is not None:
+        line = text.count("\n", 0, match.start()) + 1
+        raise UnreadableError(source.file, line, f"the character {match[0]!a} can hide code; remove it")
+    for node in walk(source.root):
+        if node.type == "html_comment":
+            source.refuse(node, "this is a comment in a script and code in a module")
+        if node.type in _NAMES:
+            name = source.text(node)
+            if "\\" in name:
+                source.refuse(node, "a name is written with an escape")
+            if node.type in IDENTIFIERS and name in _REFUSED_NAMES:
+                source.refuse(node, f"with {name} the registry can be changed unseen")
+
+
+def walk(root: Node) -> Iterator[Node]:
+    """Each node of a tree, in the order of the text. Not recursive: a file may nest as deep as it likes."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(node.children))
+
+
+def inner(node: Node) -> list[Node]:
+    """The named children of a node that are no comments."""
+    return [child for child in node.named_children if child.type not in {"comment", "html_comment"}]
+
+
+def is_written(node: Node) -> bool:
+    """Whether a node is the target of an assignment, of ``++`` or ``--``, or of ``delete``."""
+    parent = node.parent
+    if parent is None:
+        return False
+    if parent.type in {"assignment_expression", "augmented_assignment_expression", "for_in_statement"}:
+        return parent.child_by_field_name("left") == node
+    operator = parent.child_by_field_name("operator")
+    return parent.type == "update_expression" or (operator is not None and operator.type == "delete")

@@ -1,0 +1,96 @@
+"""The pytest plugin: a test for each registry that is named, and nothing at all for everybody else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from .registries import SERVICE, entry, module, write
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder of its own, without this repository's configuration."""
+    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_clean_registry_is_a_test_that_passes(tmp_path: Path) -> None:
+    """Naming a registry adds one test, also where there are no others."""
+    write(tmp_path, module())
+    done = run_pytest(tmp_path, "--sync-registry", "registry.ts", "-v")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sync-registry[registry.ts] PASSED" in done.stdout
+
+
+def test_finding_is_a_test_that_fails(tmp_path: Path) -> None:
+    """The failure says file, line and reason, and no traceback."""
+    path = write(tmp_path, module(entry(SERVICE, "Wishlist")))
+    done = run_pytest(tmp_path, f"--sync-registry={path}")
+    assert done.returncode == 1
+    assert f"{path}:3: Wishlist belongs to bff-consumer-service" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "1 failed" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["missing.ts", "registry.yaml"])
+def test_unreadable_registry_fails(tmp_path: Path, name: str) -> None:
+    """What cannot be read is a failure, not a test that is left out."""
+    done = run_pytest(tmp_path, "--sync-registry", name)
+    assert done.returncode == 1
+    assert f"{name}:1: " in done.stdout
+
+
+def test_each_registry_is_checked_beside_the_other_tests(tmp_path: Path) -> None:
+    """The option may be repeated; -k chooses among the other tests, and does not leave a registry out."""
+    write(tmp_path, module())
+    write(tmp_path, "[]", "registry.json")
+    (tmp_path / "test_own.py").write_text("def test_a(): pass\ndef test_b(): pass\n", "utf-8")
+    done = run_pytest(tmp_path, "--sync-registry=registry.ts", "--sync-registry=registry.json", "-k", "test_a")
+    assert done.returncode == 0
+    assert "3 passed, 1 deselected" in done.stdout
+
+
+def test_without_the_option_nothing_is_loaded(tmp_path: Path) -> None:
+    """Who does not ask pays nothing: neither the package, nor pydantic, nor the parser is imported."""
+    (tmp_path / "test_modules.py").write_text(
+        "import sys\n"
+        "def test_modules():\n"
+        "    assert 'ghasi_handoff_pytest' in sys.modules\n"
+        "    loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "    assert not loaded & {'ghasi_handoff', 'pydantic', 'tree_sitter', 'cryptography', 'click'}\n",
+        "utf-8",
+    )
+    # The other plugins of this environment load what they like; they are none of ours.
+    others = [f"-pno:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff"]
+    done = run_pytest(tmp_path, *others)
+    assert done.returncode == 0, done.stdout
+
+
+def test_plugin_is_registered_beside_the_package() -> None:
+    """The plugin is found by its entry point, which names a module of its own."""
+    (ours,) = [one for one in entry_points(group="pytest11") if one.name == "ghasi_handoff"]
+    assert ours.value == "ghasi_handoff_pytest"
+
+
+def test_wheel_has_the_plugin(tmp_path: Path) -> None:
+    """What is installed from a wheel has the package and, beside it, the plugin."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"ghasi_handoff_pytest.py", "ghasi_handoff/__init__.py", "ghasi_handoff/sync_contract/__init__.py"} <= set(
+        names
+    )
+    assert {name.split("/")[0] for name in names} == {
+        "ghasi_handoff_pytest.py",
+        "ghasi_handoff",
+        names[-1].split("/")[0],
+    }
