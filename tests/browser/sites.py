@@ -182,6 +182,7 @@ class Sites:
     def __exit__(self, *exc_info: object) -> None:
         for process in self.processes.values():
             process.kill()
+        self.log.close()
 
     def _service(self, name: str) -> Process:
         arguments = ["-m", "uvicorn", "--factory", f"tests.browser.apps:{name}", "--port", str(self._ports[name])]
