@@ -78,6 +78,7 @@ faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/expla
 
 vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py
+	$(BIN)/python tests/vectors/make_sealed_vectors.py
 
 lock:  ## lock the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt

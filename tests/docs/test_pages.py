@@ -16,7 +16,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from typing_extensions import override
 
 import ghasi_handoff
-from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keys, replay
+from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keyfile, keys, replay
 from ghasi_handoff.cli import main
 from ghasi_handoff.integrations import fastapi as web
 from ghasi_handoff.integrations import opentelemetry
@@ -147,7 +147,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip
-    assert sorted(described) == sorted(public | {"keyfile.load", "keyfile.save"})
+    public |= {f"keyfile.{name}" for name in keyfile.__all__ if name != "DEFAULT_PURPOSE"}
+    assert sorted(described) == sorted(public)
 
 
 def test_the_table_of_errors_is_the_code() -> None:
@@ -212,9 +213,13 @@ def test_every_command_has_its_section() -> None:
 
 def test_the_key_file_of_the_reference_is_one() -> None:
     """docs/reference/keyfile.md shows a file that the library reads, and members in the order that it writes."""
-    (text,) = re.findall(r"^```json\n(.*?)^```$", (DOCS / "reference" / "keyfile.md").read_text("utf-8"), re.M | re.S)
+    page = (DOCS / "reference" / "keyfile.md").read_text("utf-8")
+    text, sealed = re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S)
     assert json.loads(keys.KeyRing.from_json(text).to_json()) == json.loads(text)
     assert keys.KeyRing.from_json(text).to_json() == text
+    vector = json.loads((ROOT / "tests" / "vectors" / "sealed" / "opens.json").read_text("ascii"))
+    assert sealed == vector["file"]
+    assert f"`{vector['kek']}`" in page
 
 
 def test_the_table_of_instruments_is_the_code() -> None:
