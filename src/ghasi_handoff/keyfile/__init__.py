@@ -1,4 +1,4 @@
-"""Key file or environment <-> `KeyRing`, in the clear or sealed.
+"""Key file or environment <-> `KeyRing`, in the clear or sealed; and `WatchedKeyRing`, which follows a file.
 
 A file is read only if nobody else can, and written whole or not at all.
 """
@@ -10,19 +10,27 @@ from collections.abc import Mapping
 from typing import Final
 
 from ghasi_handoff.errors import KeyRingError
+from ghasi_handoff.keyfile._events import KeyRingEvent, KeyRingReloaded, KeyRingReloadFailed
 from ghasi_handoff.keyfile._file import read_secret_file, write_secret_file
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey, LocalKeyEncryptionKey
 from ghasi_handoff.keyfile._open import located, opened
 from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE, seal
+from ghasi_handoff.keyfile._watch import WatchedKeyRing, worth_another_try, worth_another_try_async
 from ghasi_handoff.keys import KeyRing
 
 __all__ = [
     "DEFAULT_PURPOSE",
     "KeyEncryptionKey",
+    "KeyRingEvent",
+    "KeyRingReloadFailed",
+    "KeyRingReloaded",
     "LocalKeyEncryptionKey",
+    "WatchedKeyRing",
     "from_env",
     "load",
     "save",
+    "worth_another_try",
+    "worth_another_try_async",
 ]
 
 _RING: Final = "GHASI_HANDOFF_KEYS"
