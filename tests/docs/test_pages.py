@@ -16,7 +16,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from typing_extensions import override
 
 import ghasi_handoff
-from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keyfile, keys, replay
+from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keyfile, keys, replay, rotation
 from ghasi_handoff.cli import main
 from ghasi_handoff.integrations import fastapi as web
 from ghasi_handoff.integrations import opentelemetry
@@ -147,6 +147,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip
+    public |= {f"rotation.{name}" for name in rotation.__all__ if name != "LEAST_PROPAGATION"}
     public |= {f"keyfile.{name}" for name in keyfile.__all__ if name != "DEFAULT_PURPOSE"}
     assert sorted(described) == sorted(public)
 

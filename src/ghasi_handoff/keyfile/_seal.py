@@ -133,8 +133,10 @@ def _asked(what: str, call: Callable[[bytes, bytes], object], data: bytes, conte
     except KeyRingError:
         raise
     except Exception as exc:  # a client of a KMS raises what it likes
-        reason = f"the key-encryption key cannot {what} ({type(exc).__name__}); is the KMS reachable?"
-        raise KeyRingError(reason) from exc
+        raise KeyRingError(
+            f"the key-encryption key cannot {what} ({type(exc).__name__}): is the KMS reachable, does it let us, and is"
+            " it the key of this file, purpose and environment?"
+        ) from exc
     finally:
         del data  # a traceback that shows local variables must not show it
     if not isinstance(answer, bytes):
