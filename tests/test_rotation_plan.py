@@ -230,7 +230,7 @@ def test_a_settled_ring_may_be_rotated() -> None:
     """Nothing speaks against it, also not a minute after another rotation is over."""
     assert waits(OLD, at(NOW)) == ()
     assert waits(NEW, at(NOW + 900)) == ()
-    assert waits(NEW.revoke("new", at(NOW + 1)), at(NOW + 1)) == ()
+    assert waits(NEW.revoke("new", at(NOW + 1)), at(NOW + 901)) == ()
 
 
 @pytest.mark.parametrize(
@@ -240,6 +240,8 @@ def test_a_settled_ring_may_be_rotated() -> None:
         (OLD, NOW - 1001, 900, ["clock_behind", "pending_key"]),
         (OLD.revoke("old", at(NOW + 5)), NOW + 4, 900, ["clock_behind"]),
         (OLD, NOW, 119, ["short_propagation"]),
+        (NEW.revoke("new", at(NOW + 1)), NOW + 900, 900, ["recent_revocation"]),
+        (NEW.revoke("new", at(NOW + 1)), NOW + 1, 1, ["recent_revocation", "short_propagation"]),
         (NEW, NOW - 1001, 0, ["clock_behind", "pending_key", "short_propagation"]),
     ],
 )
@@ -251,7 +253,7 @@ def test_each_sign_of_danger_is_a_wait(ring: KeyRing, now: int, propagation: int
 
 def test_a_wait_is_over_when_it_says() -> None:
     """At `until` the reason is gone, and a second before it is not."""
-    for ring, now in ((NEW, NOW), (OLD, NOW - 5000)):
+    for ring, now in ((NEW, NOW), (OLD, NOW - 5000), (NEW.revoke("new", at(NOW)), NOW)):
         until = max(wait.until for wait in waits(ring, at(now)) if wait.until is not None)
         assert waits(ring, until) == ()
         assert waits(ring, until - timedelta(seconds=1)) != ()

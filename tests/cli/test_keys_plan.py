@@ -180,6 +180,8 @@ def test_an_emergency_asks_for_nothing(desk: Desk) -> None:
 def test_a_rotation_while_nothing_signs_says_so(desk: Desk) -> None:
     """After a revocation without replacement, a rotation in peace would leave nothing signing for a quarter of an hour."""
     run(desk, "revoke", "2026-11")
+    assert "use --emergency" in run(desk, "rotate", exit_code=1)
+    desk.clock.now = NOW + 900
     assert "Until then no key signs, and nothing is minted; --emergency signs at once.\n" in run(desk, "rotate")
 
 

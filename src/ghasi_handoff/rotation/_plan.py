@@ -34,7 +34,7 @@ class Wait:
     """Why a rotation now could leave somebody with a token that nobody verifies.
 
     Attributes:
-        code: ``clock_behind``, ``pending_key`` or ``short_propagation``.
+        code: ``clock_behind``, ``pending_key``, ``recent_revocation`` or ``short_propagation``.
         text: What is the matter, and what to wait for.
         until: Aware datetime from which on it is no reason any more; None if time alone does not help.
     """
@@ -100,6 +100,22 @@ def waits(
                 " still be on its way, and could replace the new one; wait until then, or take that rotation back"
                 f" with: keys revoke {last.kid}",
                 until=last.sign_from,
+            )
+        )
+    recent = [
+        (key.revoked_at, key.kid)
+        for key in keys.keys
+        if key.revoked_at is not None and key.revoked_at <= present < key.revoked_at + propagation
+    ]
+    if recent:
+        revoked, kid = max(recent)
+        arrived = revoked + propagation
+        found.append(
+            Wait(
+                code="recent_revocation",
+                text=f"key {kid} was revoked at {_iso(revoked)}: that file may still be on its way, and could replace"
+                f" the new one; wait until {_iso(arrived)}, or, if that is too late, use --emergency",
+                until=arrived,
             )
         )
     if propagation < LEAST_PROPAGATION:
