@@ -32,7 +32,12 @@ def mint(path: str, origin: str, factor: str) -> None:
     """Print a token each few milliseconds, until standard input ends."""
     clock = fast_clock(origin, factor)
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     with WatchedKeyRing(path, interval=INTERVAL) as keys:
         minter = Minter(
             keys, issuer=ISSUER, audience=AUDIENCE, lifetime=timedelta(seconds=LIFETIME_SECONDS), clock=clock

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -68,7 +68,7 @@ class Stage:
             time.sleep(0.005)
 
     @contextmanager
-    def traffic(self) -> Iterator[dict[str, Any]]:
+    def traffic(self) -> Generator[dict[str, Any]]:
         """Both verifiers get every token of the minter. Afterwards the dict says what came of them."""
         results: dict[str, Any] = {}
         minter = self.start("mint", "minter")

@@ -111,17 +111,19 @@ def from_env(
         KeyRingError: Neither is set, or both, or what is set is no ring. The message repeats no value but the path.
     """
     variables = os.environ if environ is None else environ
-    opener = LocalKeyEncryptionKey.from_env(variables) if kek is None else kek
-    meant_for = (variables.get(_PURPOSE) or DEFAULT_PURPOSE) if purpose is None else purpose
-    path = variables.get(_RING_FILE)
-    if bool(path) == bool(variables.get(_RING)):
-        raise KeyRingError(f"set {_RING_FILE} to a key file, or else {_RING} to what is in one, and not both")
-    if path:
-        return load(path, kek=opener, purpose=meant_for)
-    data = variables[_RING].encode("utf-8", errors="replace")
+    data = b""
     try:
-        return opened(data, opener, meant_for)
-    except KeyRingError as exc:
-        raise located(exc, _RING) from exc.__cause__
+        opener = LocalKeyEncryptionKey.from_env(variables) if kek is None else kek
+        meant_for = (variables.get(_PURPOSE) or DEFAULT_PURPOSE) if purpose is None else purpose
+        path = variables.get(_RING_FILE)
+        if bool(path) == bool(variables.get(_RING)):
+            raise KeyRingError(f"set {_RING_FILE} to a key file, or else {_RING} to what is in one, and not both")
+        if path:
+            return load(path, kek=opener, purpose=meant_for)
+        data = variables[_RING].encode("utf-8", errors="replace")
+        try:
+            return opened(data, opener, meant_for)
+        except KeyRingError as exc:
+            raise located(exc, _RING) from exc.__cause__
     finally:
-        del data
+        del environ, variables, data  # a traceback that shows local variables must not show the environment

@@ -86,15 +86,16 @@ class LocalKeyEncryptionKey:
             KeyRingError: Both are set, or what is set is no key.
         """
         variables = os.environ if environ is None else environ
-        path, text = variables.get(_KEK_FILE), variables.get(_KEK)
+        text: str | None = None
         try:
+            path, text = variables.get(_KEK_FILE), variables.get(_KEK)
             if path and text:
                 raise KeyRingError(f"set {_KEK_FILE} or {_KEK}, not both")
             if path:
                 return cls.from_file(path)
             return cls(_as_key(text.encode("utf-8", errors="replace"), _KEK)) if text else None
         finally:
-            del text
+            del environ, variables, text  # a traceback that shows local variables must not show the environment
 
     def wrap(self, data_key: bytes, context: bytes) -> bytes:
         """The nonce (12 bytes), then `data_key` under AES-256-GCM with `context` as associated data."""
@@ -127,6 +128,7 @@ class LocalKeyEncryptionKey:
 
 
 def _as_key(data: bytes, where: str) -> bytes:
+    text = ""
     try:
         if len(data) == KEY_BYTES:
             return data
@@ -136,4 +138,4 @@ def _as_key(data: bytes, where: str) -> bytes:
             raise KeyRingError(f"{where}: {_HOW_TO_MAKE}; it has {len(data)} bytes")
         return key
     finally:
-        del data
+        del data, text

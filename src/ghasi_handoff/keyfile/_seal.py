@@ -76,10 +76,10 @@ def unseal(text: str, kek: KeyEncryptionKey, purpose: str = DEFAULT_PURPOSE) -> 
     Raises:
         KeyRingError: Not sealed, of another version or purpose, sealed with another key, or altered.
     """
-    context = _context(purpose)
-    parts = _parts(text, purpose)
     data_key = plain = b""
     try:
+        context = _context(purpose)
+        parts = _parts(text, purpose)
         data_key = _asked("unwrap", kek.unwrap, parts["wrapped_key"], context)
         if len(data_key) != KEY_BYTES:
             raise KeyRingError("the key-encryption key's unwrap returned no key of 32 bytes")
@@ -89,7 +89,7 @@ def unseal(text: str, kek: KeyEncryptionKey, purpose: str = DEFAULT_PURPOSE) -> 
             raise KeyRingError("it has been altered since it was sealed; take it from its source again") from None
         return KeyRing.from_json(plain.decode("utf-8", errors="replace"))
     finally:
-        del data_key, plain
+        del text, data_key, plain  # what is not sealed may be a ring in the clear
 
 
 def _context(purpose: str) -> bytes:

@@ -26,6 +26,8 @@ from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
 FORMAT: Final = "ghasi-handoff-fingerprint/v1"
 MAX_CHARACTERS: Final = 200_000
 
+_PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FORMAT!r} was expected"
+
 _is_hash: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII).fullmatch
 _STATES: Final = frozenset(state.value for state in KeyState)
@@ -106,21 +108,22 @@ class Fingerprint:
         Raises:
             KeyRingError: Not such text. The message does not quote it.
         """
-        problem = f"not a fingerprint: a JSON object with the format {FORMAT!r} was expected"
+        document: object = None
         try:
-            document = json.loads(text) if isinstance(text, str) and len(text) <= MAX_CHARACTERS else None
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise KeyRingError(problem)
-        if document.get("format") == "ghasi-handoff-keys/v1":
-            raise KeyRingError(
-                "this is a key file, with its secrets; make its fingerprint where it is: ghasi-handoff keys fingerprint"
-            )
-        keys = document.get("keys")
-        if document.get("format") != FORMAT or not isinstance(keys, list):
-            raise KeyRingError(problem)
-        return cls(at=_date(document.get("at")), keys=tuple(_key(member) for member in keys))
+            document = _parsed(text)
+            if not isinstance(document, dict):
+                raise KeyRingError(_PROBLEM)
+            if document.get("format") == "ghasi-handoff-keys/v1":
+                raise KeyRingError(
+                    "this is a key file, with its secrets; make its fingerprint where it is: ghasi-handoff keys"
+                    " fingerprint"
+                )
+            keys = document.get("keys")
+            if document.get("format") != FORMAT or not isinstance(keys, list):
+                raise KeyRingError(_PROBLEM)
+            return cls(at=_date(document.get("at")), keys=tuple(_key(member) for member in keys))
+        finally:
+            del text, document  # it may be a key file: a traceback that shows local variables must not show it
 
 
 def fingerprint(
@@ -157,6 +160,15 @@ def fingerprint(
             for key in keys.keys
         ),
     )
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_CHARACTERS else None
+    except (ValueError, RecursionError):
+        return None
+    finally:
+        del text
 
 
 def _hash(key: SigningKey) -> str:
