@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import tomllib
 import unicodedata
 from datetime import timedelta
@@ -243,3 +244,9 @@ def test_the_table_of_instruments_is_the_code() -> None:
     opentelemetry.HandoffTelemetry(keys.KeyRing.generate(), meter_provider=Meters())
     rows = table(DOCS / "how-to" / "telemetry.md", "Instruments")
     assert sorted((name, kind, unit) for name, kind, unit, *_ in rows) == sorted(made)
+
+
+def test_the_picture_of_the_states_is_drawn_from_the_code() -> None:
+    """docs/assets/key-states.svg is what its script draws, which asks a ring for every state."""
+    script = runpy.run_path(str(DOCS / ".key_states.py"))
+    assert (DOCS / "assets" / "key-states.svg").read_text("utf-8") == script["drawing"]()
