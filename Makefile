@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth faults vectors lock clean
+.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth faults vectors openapi lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/expla
 vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py
 	$(BIN)/python tests/vectors/make_sealed_vectors.py
+
+openapi: $(VENV)/.test  ## write docs/reference/openapi-*.json anew
+	$(BIN)/python -m tests.integrations.fastapi.published
 
 lock:  ## lock the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt

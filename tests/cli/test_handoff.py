@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff import KeyRing, MintedHandoff, ReplayedTokenError, keyfile
+from ghasi_handoff import ExpiredTokenError, KeyRing, MintedHandoff, ReplayedTokenError, keyfile
 from ghasi_handoff.cli import main
-from ghasi_handoff.handshake import ConsumeClient, Handshake, PostgresHandoffLog, SQLiteHandoffLog
+from ghasi_handoff.handshake import ConsumeCall, ConsumeClient, Handshake, PostgresHandoffLog, SQLiteHandoffLog
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.redis import RedisReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
@@ -140,6 +140,7 @@ def test_a_token_and_a_url_are_as_good_as_an_id(night: Night) -> None:
         ("revoked", "revoked", "and never redeemed"),
         ("revoked after", "redeemed_and_revoked", "revoked at bff-consumer before it was told"),
         ("disagree", "logs_disagree", "name different browsers"),
+        ("late", "too_late", "30 s after the token's end"),
         ("tried", "not_reported", "(1 tries, the last one: unreachable)"),
     ],
 )
@@ -152,6 +153,10 @@ def test_every_verdict(name: str, code: str, text: str, night: Night) -> None:
     if name == "tried":
         options = ["--consumer-url", NOBODY, "--keys", str(night.folder / "keys.json"), "--now"]
         assert night.ask("outbox", "drain", *options, status=1)["postponed"] == 1
+    if name == "late":
+        night.clock.now = night.minted.expires_at.timestamp() + 30
+        with pytest.raises(ExpiredTokenError):
+            night.redeem()
     if name == "disagree":
         night.redeem()
         with SQLiteReplayStore(night.folder / "other.db") as emptied:
@@ -199,6 +204,16 @@ def test_a_redis_store_is_asked_too(night: Night, redis_url: str) -> None:
         found = night.trace()
     assert (found["verdict"], len(found["store"]["records"])) == ("redeemed", 1)
     assert night.trace(night.minted.token)["store"] == found["store"]
+
+
+def test_redis_alone_is_not_asked_by_an_id_alone(night: Night, redis_url: str) -> None:
+    """Its keys hold the issuer and audience: without them nobody was asked, which is not the same as not found."""
+    done = run("handoff", "trace", night.minted.handoff_id, "--store-url", redis_url, "--json")
+    facts = json.loads(done.stdout)
+    assert (done.returncode, facts["code"]) == (1, "invalid_input")
+    assert "--log-url" in facts["message"]
+    asked = json.loads(run("handoff", "trace", night.minted.token, "--store-url", redis_url, "--json").stdout)
+    assert asked["verdict"] == "unknown"
 
 
 def test_finding_handoffs(night: Night) -> None:
@@ -265,6 +280,31 @@ def test_listing_and_draining_the_outbox(night: Night) -> None:
     assert run("outbox", "list", **night.variables).stdout == "0 waiting; 0 given up\n"
 
 
+def test_draining_says_which_were_refused(night: Night) -> None:
+    """A refused entry is gone from the outbox: which handoff it was, and why, is said here, and nothing beside it."""
+    night.redeem(mode="deferred")
+    lost = issue(night.keys, night.log, night.clock)
+    night.redeem(mode="deferred", minted=lost)
+    night.log.revoke(night.minted.handoff_id)
+    at = int(night.clock.now)
+    night.log.consume(ConsumeCall("bff-consumer", "bff-tenant-booking", lost.handoff_id, "f" * 64, at, at), at)
+    with consumer(night.log, night.keys) as service:
+        options = ["--keys", str(night.folder / "keys.json"), "--now", "--consumer-url", service.url]
+        done = run("outbox", "drain", *options, **night.variables)
+    assert f"{night.minted.handoff_id}  refused: revoked_handoff\n" in done.stdout
+    assert f"{lost.handoff_id}  refused: replayed\n" in done.stdout
+    assert (done.stdout.splitlines()[2].partition(",")[0], done.stderr) == ("0 delivered", "")
+
+
+def test_draining_over_a_mesh(night: Night) -> None:
+    """Plain http to another machine is refused, unless the operator says that something else encrypts."""
+    night.redeem(mode="deferred")
+    options = ["--keys", str(night.folder / "keys.json"), "--now", "--consumer-url", "http://bff-consumer.invalid"]
+    assert night.ask("outbox", "drain", *options, status=2)["code"] == "configuration"
+    done = night.ask("outbox", "drain", *options, "--allow-http", status=1)
+    assert (done["postponed"], done["refusals"]) == (1, [])
+
+
 def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> None:
     """Exit code 1 as long as anything is given up; --dead tries it again."""
     night.redeem(mode="deferred")
@@ -291,6 +331,12 @@ def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> 
         (["handoff", "init", "--log-url", "sqlite://nowhere"], "configuration"),
         (["outbox", "list", "--store-url", "redis://localhost"], "configuration"),
         (["outbox", "list", "--store-url", "sqlite:///no.db"], "store_unavailable"),
+        (
+            ["handoff", "revoke", "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", "--log-url", "sqlite:///no.db"],
+            "store_unavailable",
+        ),
+        (["handoff", "maintain", "--log-url", "sqlite:///no.db"], "store_unavailable"),
+        (["store", "maintain", "sqlite:///no.db"], "store_unavailable"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )

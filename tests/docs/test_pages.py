@@ -17,7 +17,19 @@ from opentelemetry.metrics import NoOpMeterProvider
 from typing_extensions import override
 
 import ghasi_handoff
-from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keyfile, keys, replay, rotation
+from ghasi_handoff import (
+    _encoding,
+    _mint,
+    _token,
+    _verify,
+    errors,
+    handshake,
+    keyfile,
+    keys,
+    replay,
+    rotation,
+    testing,
+)
 from ghasi_handoff.cli import main
 from ghasi_handoff.integrations import fastapi as web
 from ghasi_handoff.integrations import opentelemetry
@@ -145,6 +157,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     public |= {f"handshake.{name}" for name in handshake.__all__}
     public |= {f"integrations.fastapi.{name}" for name in web.__all__ if name != "TEXTS"}
     public |= {f"integrations.opentelemetry.{name}" for name in opentelemetry.__all__}
+    public |= {f"testing.{name}" for name in testing.__all__}
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip

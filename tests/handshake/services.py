@@ -56,8 +56,9 @@ class Consumer:
     Attributes:
         url: Its base URL.
         faults: What happens to the next requests, one each: ``"lost"`` (answered, but the reply never arrives),
-            ``"reset"`` (not even looked at), ``"slow"`` (answered after two seconds), ``"drip"`` (a byte at a time), a
-            number (that status and no sense), or a tuple of status, content type and body. ``None`` is no fault.
+            ``"reset"`` (not even looked at), ``"slow"`` (answered after two seconds), ``"drip"`` (a byte at a time),
+            ``"redirect"`` (to the same path under another name), a number (that status and no sense), or a tuple of
+            status, content type and body. ``None`` is no fault.
         always: A fault of every request after those.
         requests: Every request that came, in order: path, Authorization values, body.
     """
@@ -85,6 +86,9 @@ def consumer(log: Any, keys: Any, clock: Callable[[], float] = time.time) -> Gen
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 self.connection.close()
+                return
+            if fault == "redirect":
+                self._send(307, {"Location": f"http://localhost:{server.server_port}{self.path}"}, b"")
                 return
             if isinstance(fault, (int, tuple)):
                 status, kind, text = (fault, "text/html", b"<h1>nonsense</h1>") if isinstance(fault, int) else fault

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -143,11 +145,23 @@ def test_everything_else_is_no_answer(fault: Any, reason: str, tries: int, clien
     assert caught.value.log_fields == {"handoff_id": minted.handoff_id}
 
 
+def test_an_answer_without_end_is_not_read_to_its_end(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:  # fmt: skip
+    """Ours has some two hundred bytes; of a longer one the rest is not waited for, whatever it would say."""
+    rest = f'1,"handoff_id":"{minted.handoff_id}","redemption_id":"{WHO}"}}'.encode("ascii")
+    service.always = (200, JSON, b'{"consumed_at":' + rest)
+    report(client, minted)
+    service.always = (200, JSON, b'{"consumed_at":' + b" " * 100_000 + rest)
+    with pytest.raises(ConfirmationUnavailableError) as caught:
+        report(client, minted)
+    assert caught.value.reason == "invalid_answer"
+
+
 def test_a_redirect_is_not_followed(client: ConsumeClient, service: Consumer, minted: MintedHandoff) -> None:
     """Neither the call nor its signature goes to another place."""
-    service.always = 307
-    with pytest.raises(ConfirmationUnavailableError):
+    service.faults = ["redirect"]
+    with pytest.raises(ConfirmationUnavailableError) as caught:
         report(client, minted)
+    assert caught.value.reason == "status_307"
     assert len(service.requests) == 1
 
 
@@ -185,6 +199,31 @@ def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, 
     report(client, minted)
 
 
+def test_one_call_at_a_time_finds_out(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """While one call asks whether a service is back, the others still fail at once: they would all wait for it."""
+    service.always = 500
+    for _ in range(FAILURES_TO_OPEN):
+        with pytest.raises(ConfirmationUnavailableError):
+            report(client, minted)
+    monkeypatch.setattr(client._client._breaker, "_open_until", time.monotonic())
+    service.always, called = "slow", len(service.requests)
+    reasons: list[str] = []
+
+    def call() -> None:
+        with pytest.raises(ConfirmationUnavailableError) as caught:
+            report(client, minted)
+        reasons.append(caught.value.reason)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while len(service.requests) == called:
+        time.sleep(0.01)
+    call()
+    assert reasons == ["circuit_open"]
+    thread.join(10)
+    assert reasons == ["circuit_open", "timeout"]
+
+
 def test_a_404_does_not_open_the_circuit(service: Consumer, client: ConsumeClient, minted: MintedHandoff) -> None:
     """A service that answers is there, even if it does not know this handoff: others must go through."""
     service.always = 404
@@ -219,12 +258,24 @@ def test_awaited_it_does_the_same(service: Consumer, keys: KeyRing, clock: Clock
     asyncio.run(story())
 
 
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_event_loops_that_have_ended_are_let_go(service: Consumer, keys: KeyRing, clock: Clock, minted: MintedHandoff) -> None:  # fmt: skip
+    """A client that is used from one short event loop after the other, and never closed, does not keep them all."""
+    client = AsyncConsumeClient(service.url, keys=keys, clock=clock)
+    for _ in range(3):
+        asyncio.run(report(client, minted))
+    assert len(client._clients) == 1
+    client._clients.clear()
+    gc.collect()  # now, while the warning is expected
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(client: ConsumeClient, minted: MintedHandoff) -> None:
     """A client that was used before a fork works in parent and child."""
     report(client, minted)
     child = os.fork()
     if child == 0:
+        signal.alarm(30)  # a child that waits for its parent's thread would wait for ever
         try:
             report(client, minted)
             os._exit(0)
@@ -270,6 +321,8 @@ def test_a_proxy_of_the_environment_is_not_used(client: ConsumeClient, minted: M
         "http://bff-consumer.example", "ftp://127.0.0.1", "https://user:secret@bff-consumer.example", "https://", "127.0.0.1:80",
         "https://bff-consumer.example?x=1", "https://bff-consumer.example#x", "https://a b", "https://bff-consumer.example:0",
         "https://bff-consumer.example:port", "https://[::1", "https://ä.example", "", None, 7,
+        "https://bff-consumer.example?", "https://bff-consumer.example/a#", "https://bff-consumer.example\\a", "https://999.999.999.999",
+        "https://[v1.a]", f"https://bff-consumer.example/{'a' * 70_000}",
     ],
 )  # fmt: skip
 def test_a_url_that_is_none_is_refused_at_the_start(url: Any, keys: KeyRing) -> None:

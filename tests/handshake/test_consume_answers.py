@@ -195,6 +195,16 @@ def test_the_reason_of_a_401_is_for_the_log_alone() -> None:
         assert all(isinstance(event, CallAnswered) and event.handoff_id is None for event in seen)
 
 
+def test_of_another_pairs_handoff_nothing_is_told() -> None:
+    """Whoever may call for one pair does not learn of another's row, nor does this pair's log say whose it is."""
+    with a_log() as (log, records):
+        seen: list[Any] = []
+        for issuer in (ISSUER, "other"):
+            header, body = signed(ConsumeCall(issuer, AUDIENCE, records["consumed"].handoff_id, OTHER, NOW, NOW))
+            ask(log, records["consumed"].handoff_id, [header], body, on_event=seen.append)
+        assert [(event.status, event.tenant) for event in seen] == [(409, TENANT), (404, None)]
+
+
 @pytest.mark.parametrize(("state", "reason"), [("revoked", "revoked_key"), ("retired", "retired_key")])
 def test_a_key_that_is_over_authenticates_nothing(state: str, reason: str) -> None:
     """A revoked or retired key's call is refused, whatever it says."""

@@ -97,12 +97,19 @@ def handoff_of(strict: Handshake, token: str) -> str:
     return strict._redeemer._verifier.verify(token, tenant=TENANT).handoff_id
 
 
+def holder(store: Any, handoff_id: str) -> str | None:
+    """Who has the handoff, as the booking side's store says."""
+    records = store.trace(handoff_id).records
+    return records[0].redemption_id if records else None
+
+
 def test_strict_goes_on_after_the_confirmation(strict: Handshake, token: str, log: Any, store: Any) -> None:
     """Both logs name this browser, and nothing waits in the outbox."""
     redemption = redeem(strict, token)
     row = log.find(redemption.handoff.handoff_id)
     assert (row.state, row.redemption_id) == (HandoffState.CONSUMED, redemption.redemption_id)
     assert row.consumed_at == redemption.redeemed_at.timestamp()
+    assert holder(store, row.handoff_id) == redemption.redemption_id
     assert store.outbox.stats() == OutboxStats(0, 0, None)
 
 
@@ -126,9 +133,10 @@ def test_another_browser_is_refused_here(strict: Handshake, token: str, service:
     assert (event.gap_seconds, event.holder, event.tenant) == (41, first.redemption_id, TENANT)
 
 
-@pytest.mark.parametrize("fault", [500, "reset", 404, 200], ids=str)
-def test_strict_without_an_answer_lets_nobody_through(fault: Any, strict: Handshake, token: str, service: Consumer, store: Any, events: list[HandoffEvent]) -> None:  # fmt: skip
+@pytest.mark.parametrize("fault", [500, "reset", "slow", "lost", 404, 200], ids=str)
+def test_strict_without_an_answer_lets_nobody_through(fault: Any, strict: Handshake, token: str, service: Consumer, log: Any, store: Any, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Not confirmed: the guest waits, the handoff stays theirs, the outbox remembers; once it answers, the same browser succeeds."""
+    handoff_id = handoff_of(strict, token)
     service.always = fault
     with pytest.raises(ConfirmationUnavailableError) as caught:
         redeem(strict, token)
@@ -136,10 +144,16 @@ def test_strict_without_an_answer_lets_nobody_through(fault: Any, strict: Handsh
     assert store.outbox.stats().pending == 1
     assert [event.reason for event in events if isinstance(event, ConfirmationFailed)] == [caught.value.reason]
     assert any(isinstance(event, HandoffUnknown) for event in events) is (fault == 404)
+    recorded = fault in ("slow", "lost")  # bff-consumer did its part, and nobody heard
+    held = holder(store, handoff_id)
+    assert log.find(handoff_id).state is (HandoffState.CONSUMED if recorded else HandoffState.ISSUED)
+    assert log.find(handoff_id).redemption_id == (held if recorded else None)
     service.always = None
     with pytest.raises(ReplayedTokenError):
         redeem(strict, token, STRANGER)
-    redeem(strict, token)
+    assert (
+        redeem(strict, token).redemption_id == held == holder(store, handoff_id) == log.find(handoff_id).redemption_id
+    )
     assert store.outbox.stats().pending == 0
 
 
@@ -152,6 +166,20 @@ def test_a_lost_reply_is_found_again(strict: Handshake, token: str, service: Con
     redeem(strict, token)
 
 
+def test_strict_without_anybody_there_lets_nobody_through(keys: KeyRing, store: Any, token: str, clock: Clock, log: Any, strict: Handshake) -> None:  # fmt: skip
+    """bff-consumer is down: redeemed here, issued there, and the same browser's once it is up again."""
+    with (
+        ConsumeClient("http://127.0.0.1:9", keys=keys, clock=clock) as nobody,
+        pytest.raises(ConfirmationUnavailableError) as caught,
+    ):
+        redeem(Handshake(redeemer(keys, store, clock), nobody), token)
+    handoff_id = handoff_of(strict, token)
+    assert caught.value.reason == "unreachable"
+    assert (log.find(handoff_id).state, store.outbox.stats().pending) == (HandoffState.ISSUED, 1)
+    held = holder(store, handoff_id)
+    assert redeem(strict, token).redemption_id == held == log.find(handoff_id).redemption_id
+
+
 def test_a_revoked_handoff_is_refused(strict: Handshake, token: str, log: Any, store: Any, events: list[HandoffEvent]) -> None:  # fmt: skip
     """410: cancelled, and nothing is left to deliver."""
     log.revoke(handoff_of(strict, token))
@@ -159,6 +187,8 @@ def test_a_revoked_handoff_is_refused(strict: Handshake, token: str, log: Any, s
         redeem(strict, token)
     assert store.outbox.stats().pending == 0
     assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["revoked_handoff"]
+    assert log.find(handoff_of(strict, token)).state is HandoffState.REVOKED
+    assert holder(store, handoff_of(strict, token)) is not None, "nothing is ever un-consumed"
 
 
 def wipe(store: Any) -> None:
@@ -174,9 +204,11 @@ def wipe(store: Any) -> None:
                 connection.execute(f"DELETE FROM {table}")
 
 
-def test_a_lost_local_row_is_noticed(strict: Handshake, token: str, store: Any, events: list[HandoffEvent]) -> None:
+def test_a_lost_local_row_is_noticed(
+    strict: Handshake, token: str, log: Any, store: Any, events: list[HandoffEvent]
+) -> None:
     """The store gave it to a second browser, but the issuer's log names the first: refused, with an alarm, and nothing left to deliver."""
-    redeem(strict, token)
+    first = redeem(strict, token)
     wipe(store)
     with pytest.raises(ReplayedTokenError) as caught:
         redeem(strict, token, STRANGER)
@@ -184,13 +216,19 @@ def test_a_lost_local_row_is_noticed(strict: Handshake, token: str, store: Any, 
     (event,) = [event for event in events if isinstance(event, LocalRowLost)]
     assert (event.deferred, event.level) == (False, logging.CRITICAL)
     assert store.outbox.stats().pending == 0
+    row = log.find(first.handoff.handoff_id)
+    assert (row.redemption_id, holder(store, row.handoff_id)) == (first.redemption_id, event.redemption_id)
+    with pytest.raises(ReplayedTokenError):
+        redeem(strict, token)
 
 
-def test_the_guest_survives_a_lost_local_row(strict: Handshake, token: str, store: Any) -> None:
+def test_the_guest_survives_a_lost_local_row(strict: Handshake, token: str, log: Any, store: Any) -> None:
     """After the store lost the guest's row, the guest's own reload still succeeds: the redemption id is derived, so the issuer knows it."""
     first = redeem(strict, token)
     wipe(store)
     assert redeem(strict, token).redemption_id == first.redemption_id
+    handoff_id = first.handoff.handoff_id
+    assert holder(store, handoff_id) == log.find(handoff_id).redemption_id == first.redemption_id
 
 
 def test_what_deferred_costs_when_rows_are_lost(deferred: Handshake, token: str, store: Any, log: Any, client: ConsumeClient, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
@@ -207,7 +245,7 @@ def test_what_deferred_costs_when_rows_are_lost(deferred: Handshake, token: str,
     assert [event.deferred for event in events if isinstance(event, LocalRowLost)] == [True]
 
 
-def test_a_lagging_log_is_waited_for(strict: Handshake, keys: KeyRing, log: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+def test_a_lagging_log_is_waited_for(strict: Handshake, keys: KeyRing, log: Any, store: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """bff-consumer does not have the row yet: not confirmed, an alarm; once it has, the same browser succeeds."""
     minter = Minter(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock)
     minted = minter.mint(STAY, tenant=TENANT)
@@ -215,12 +253,15 @@ def test_a_lagging_log_is_waited_for(strict: Handshake, keys: KeyRing, log: Any,
         redeem(strict, minted.token)
     assert caught.value.reason == "status_404"
     assert any(isinstance(event, HandoffUnknown) for event in events)
+    assert (log.find(minted.handoff_id), store.outbox.stats().pending) == (None, 1)
     log.record(_record(minter, minted))
-    redeem(strict, minted.token)
-    assert log.find(minted.handoff_id).state is HandoffState.CONSUMED
+    redeemed = redeem(strict, minted.token)
+    row = log.find(minted.handoff_id)
+    assert (row.state, row.redemption_id) == (HandoffState.CONSUMED, redeemed.redemption_id)
+    assert (holder(store, minted.handoff_id), store.outbox.stats().pending) == (redeemed.redemption_id, 0)
 
 
-def test_a_store_that_is_down_refuses_and_calls_nobody(product: str, keys: KeyRing, token: str, client: ConsumeClient, service: Consumer, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+def test_a_store_that_is_down_refuses_and_calls_nobody(product: str, keys: KeyRing, log: Any, token: str, client: ConsumeClient, service: Consumer, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Fail closed: no local commit, no call."""
     with ExitStack() as stack:
         down: Any = SQLiteReplayStore("no such folder/replay.db")
@@ -233,6 +274,7 @@ def test_a_store_that_is_down_refuses_and_calls_nobody(product: str, keys: KeyRi
             redeem(handshake, token)
     assert service.requests == []
     assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["store_unavailable"]
+    assert log.find(handoff_of(handshake, token)).state is HandoffState.ISSUED
 
 
 def test_a_token_that_fails_verify_calls_nobody(strict: Handshake, token: str, store: Any, service: Consumer, events: list[HandoffEvent]) -> None:  # fmt: skip
@@ -286,6 +328,26 @@ def test_an_answer_that_comes_too_late_leaves_the_delivery(deferred: Handshake, 
     with pytest.raises(ExpiredTokenError):
         redeem(deferred, token)
     assert store.outbox.stats().pending == 1
+
+
+def test_an_entry_that_cannot_be_settled_now_refuses_nobody(strict: Handshake, keys: KeyRing, token: str, log: Any, store: Any, client: ConsumeClient, clock: Clock) -> None:  # fmt: skip
+    """bff-consumer has answered, and that counts: the guest goes on, or hears what it said; a worker settles the entry later."""
+    settle = store.outbox.settle
+
+    def down(*entry: str) -> Any:
+        raise ReplayStoreError("down for a moment")
+
+    store.outbox.settle = down
+    redeem(strict, token)
+    revoked = issue(keys, log, clock)
+    log.revoke(revoked.handoff_id)
+    with pytest.raises(RevokedHandoffError):
+        redeem(strict, revoked.token)
+    assert store.outbox.stats().pending == 2
+    store.outbox.settle = settle
+    clock.now += 3
+    done = OutboxWorker(store, client, clock=clock).deliver()
+    assert (done.delivered, done.refused, store.outbox.stats().pending) == (1, 1, 0)
 
 
 def test_strict_needs_no_outbox(keys: KeyRing, token: str, client: ConsumeClient, clock: Clock) -> None:
@@ -355,7 +417,11 @@ def test_deferred_goes_by_what_a_store_states(durable: bool, writes: bool, keys:
 
 
 def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client: ConsumeClient, store: Any) -> None:
-    """A redeemer, client, mode or hook that is none."""
+    """A redeemer, client, mode or hook that is none, or a hook that would have to be awaited."""
+
+    async def awaited_hook(event: HandoffEvent) -> None:
+        raise NotImplementedError
+
     good = redeemer(keys, store)
     awaited = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE), AsyncMemoryReplayStore())
     async_client = AsyncConsumeClient("https://bff-consumer.example", keys=keys)
@@ -366,6 +432,7 @@ def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client:
         lambda: Handshake(good, None),  # type: ignore[arg-type]
         lambda: Handshake(good, client, "eager"),  # type: ignore[arg-type]
         lambda: Handshake(good, client, on_event="x"),  # type: ignore[arg-type]
+        lambda: Handshake(good, client, on_event=awaited_hook),  # type: ignore[arg-type]
         lambda: AsyncHandshake(good, async_client),  # type: ignore[arg-type]
         lambda: AsyncHandshake(awaited, client),  # type: ignore[arg-type]
     ]
@@ -441,6 +508,35 @@ def test_awaited_it_does_the_same(product: str, url: str, keys: KeyRing, log: An
             await story(store)
 
     asyncio.run(on_sqlite() if product == "sqlite" else on_postgresql())
+
+
+def test_a_cancelled_redemption_stays_the_guests(keys: KeyRing, log: Any, service: Consumer, clock: Clock, tmp_path: Any) -> None:  # fmt: skip
+    """The guest closes the page while bff-consumer is asked: nothing is un-consumed, the outbox remembers, a reload succeeds."""
+    minted = issue(keys, log, clock)
+    service.faults = ["slow"]
+
+    async def story() -> None:
+        async with (
+            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock) as store,
+            AsyncConsumeClient(service.url, keys=keys, clock=clock) as client,
+        ):
+            made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
+            handshake = AsyncHandshake(made, client)
+            task = asyncio.create_task(handshake.redeem(minted.token, tenant=TENANT, browser_secret=GUEST))
+            while not service.requests:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert store.outbox is not None
+            assert (await store.outbox.stats()).pending == 1
+            with pytest.raises(ReplayedTokenError):
+                await handshake.redeem(minted.token, tenant=TENANT, browser_secret=STRANGER)
+            redeemed = await handshake.redeem(minted.token, tenant=TENANT, browser_secret=GUEST)
+            assert log.find(minted.handoff_id).redemption_id == redeemed.redemption_id
+            assert (await store.outbox.stats()).pending == 0
+
+    asyncio.run(story())
 
 
 def test_the_stores_of_both_products_say_what_they_write(tmp_path: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff import ConfigurationError, KeyRing, Minter, ReplayStoreError, UnknownHandoffError
 from ghasi_handoff.handshake import (
@@ -111,6 +113,28 @@ def test_one_of_many_redemptions_wins(log: Any, clock: Clock) -> None:
     assert {answer.redemption_id for answer in answers} == {log.find(record.handoff_id).redemption_id}
 
 
+def test_a_call_that_waited_for_another_sees_what_it_did(product: str, url: str, pool: Any, log: Any, clock: Clock) -> None:  # fmt: skip
+    """It found the row issued, and waits for the other's commit: then the row is the other's."""
+    record = a_record(int(clock.now))
+    log.record(record)
+    theirs = (
+        f"UPDATE handoff_log SET state = 'consumed', redemption_id = '{WHO}' WHERE handoff_id = '{record.handoff_id}'"
+    )
+    answers: list[HandoffRecord] = []
+    with ExitStack() as stack:
+        other = stack.enter_context(closing(sqlite3.connect(f"{url}/log.db")) if pool is None else pool.connection())
+        other.execute("BEGIN IMMEDIATE" if pool is None else "SELECT 1")
+        other.execute(theirs)
+        thread = threading.Thread(target=lambda: answers.append(log.consume(a_call(record, OTHER), int(clock.now))))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        other.commit()
+        thread.join(10)
+    assert [answer.redemption_id for answer in answers] == [WHO]
+    assert log.find(record.handoff_id).redemption_id == WHO
+
+
 def test_revoking_ends_an_issued_handoff_only(log: Any, clock: Clock) -> None:
     """A revoked row is never consumed, a consumed one never revoked, and an unknown one is said to be unknown."""
     revoked, consumed = a_record(int(clock.now)), a_record(int(clock.now))
@@ -123,6 +147,15 @@ def test_revoking_ends_an_issued_handoff_only(log: Any, clock: Clock) -> None:
     assert log.revoke(consumed.handoff_id).state is HandoffState.CONSUMED
     with pytest.raises(UnknownHandoffError):
         log.revoke(handoff_id(1))
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "ghasi1.k.body.mac", "01A207BD-AABA-7C3A-9F12-5B6E0D4A8C71"])
+def test_what_is_no_id_is_unknown(text: str, log: Any) -> None:
+    """Not an error of the log, on either product; and what may be a token is not among the error's fields."""
+    assert log.find(text) is None
+    with pytest.raises(UnknownHandoffError) as caught:
+        log.revoke(text)
+    assert caught.value.log_fields == {}
 
 
 def test_searching_narrows_by_what_is_given(log: Any, clock: Clock) -> None:
@@ -192,6 +225,15 @@ def test_a_log_of_another_release_is_refused(product: str, url: str, pool: Any, 
         other.create_schema()
 
 
+def test_a_log_that_was_not_made_yet_says_what_makes_it(postgres_url: str, clock: Clock) -> None:
+    """On PostgreSQL nothing is made by the first use: the error names the log's own command, not the store's."""
+    with ConnectionPool(postgres_url, min_size=1, open=True) as pool:
+        log = PostgresHandoffLog(pool, clock=clock)
+        for ask in (log.purge, lambda: log.find(handoff_id(1)), lambda: log.record(a_record(1))):
+            with pytest.raises(ReplayStoreError, match="ghasi-handoff handoff init"):
+                ask()
+
+
 def test_the_schema_can_be_made_again(log: Any, clock: Clock) -> None:
     """A second creation changes nothing."""
     record = a_record(int(clock.now))
@@ -240,8 +282,6 @@ def test_awaited_the_issuer_does_the_same(keys: KeyRing, clock: Clock, tmp_path:
 
 def test_postgresql_commits_to_disk_whatever_the_session_says(postgres_url: str, clock: Clock) -> None:
     """With synchronous_commit off, a recorded, consumed or revoked row is still on disk before the answer."""
-    from psycopg_pool import ConnectionPool
-
     from ghasi_handoff.handshake import _postgres_log
 
     options = {"options": "-c synchronous_commit=off"}

@@ -158,7 +158,9 @@ def test_what_waits_is_signed_when_it_is_sent(worker: OutboxWorker, waiting: lis
 def test_a_day_without_an_answer_is_an_alarm(worker: OutboxWorker, waiting: list[str], service: Consumer, store: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Given up, kept, said once; an operator may revive it."""
     service.always = 401
-    clock.now += GIVEN_UP_SECONDS
+    clock.now += GIVEN_UP_SECONDS - OUTBOX_DELAY_SECONDS - 2
+    assert worker.deliver() == Deliveries(postponed=3)
+    clock.now += 2
     assert worker.deliver() == Deliveries(given_up=3)
     assert [(type(event), event.reason) for event in events] == [(DeliveryGivenUp, "status_401")] * 3  # type: ignore[attr-defined]
     assert store.outbox.stats() == OutboxStats(0, 3, None)
@@ -257,8 +259,37 @@ def test_a_worker_runs_until_it_is_stopped(store: Any, client: ConsumeClient, wa
     assert OutboxAge(pending=0, dead=0, age_seconds=0) in events
 
 
-def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Consumer, clock: Clock, tmp_path: Any, log: Any) -> None:  # fmt: skip
-    """The same with asyncio."""
+@pytest.mark.parametrize("problem", [OSError("the disk with the key file"), ConfigurationError("no key file")], ids=["strange", "ours"])  # fmt: skip
+def test_a_worker_survives_what_nobody_foresaw(problem: Exception, store: Any, service: Consumer, keys: KeyRing, waiting: list[str], clock: Clock, caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """The callable that gives the ring fails once, for whatever reason: said in the log, and delivered later."""
+    failures = iter([problem])
+
+    def ring() -> KeyRing:
+        for failure in failures:
+            raise failure
+        return keys
+
+    stop = threading.Event()
+    with ConsumeClient(service.url, keys=ring, clock=clock) as client:
+        thread = threading.Thread(target=OutboxWorker(store, client, clock=clock, randbelow=lambda below: 0).run, args=(stop,))  # fmt: skip
+        thread.start()
+        for _ in range(200):
+            if any(getattr(record, "handoff_event", "") == "worker_failed" for record in caplog.records):
+                clock.now += LEASE_SECONDS
+                break
+            stop.wait(0.05)
+        for _ in range(200):
+            if store.outbox.stats().pending == 0:
+                break
+            stop.wait(0.05)
+        stop.set()
+        thread.join(10)
+    assert store.outbox.stats() == OutboxStats(0, 0, None)
+    assert str(problem) in caplog.text
+
+
+def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Consumer, clock: Clock, tmp_path: Any, log: Any, events: list[HandoffEvent], caplog: pytest.LogCaptureFixture) -> None:  # fmt: skip
+    """The same with asyncio: it goes on after a failure, delivers, and says how old the outbox is."""
     from ghasi_handoff import AsyncRedeemer, Verifier
     from ghasi_handoff.handshake import AsyncHandshake
 
@@ -272,8 +303,18 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
             made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
             await AsyncHandshake(made, client, "deferred").redeem(minted.token, tenant=TENANT, browser_secret=STRANGER)
             clock.now += OUTBOX_DELAY_SECONDS
-            task = asyncio.create_task(AsyncOutboxWorker(store, client, clock=clock, randbelow=lambda below: 0).run())
-            while (await store.outbox.stats()).pending:  # type: ignore[union-attr]
+            assert store.outbox is not None
+            lease, failures = store.outbox.lease, iter([OSError("down for a moment")])
+
+            async def sometimes(*args: Any, **options: Any) -> Any:
+                for failure in failures:
+                    raise failure
+                return await lease(*args, **options)
+
+            store.outbox.lease = sometimes  # type: ignore[method-assign]
+            worker = AsyncOutboxWorker(store, client, on_event=events.append, clock=clock, randbelow=lambda below: 0)
+            task = asyncio.create_task(worker.run())
+            while (await store.outbox.stats()).pending or not any(isinstance(event, OutboxAge) for event in events):
                 await asyncio.sleep(0.02)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -281,6 +322,7 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
 
     asyncio.run(asyncio.wait_for(story(), 20))
     assert log.find(minted.handoff_id).state is HandoffState.CONSUMED
+    assert "down for a moment" in caplog.text
 
 
 def test_a_worker_needs_an_outbox(client: ConsumeClient, store: Any) -> None:

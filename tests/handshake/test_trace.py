@@ -79,6 +79,20 @@ def test_a_handoff_that_has_ended() -> None:
     assert trace_handoff(row(), EMPTY, ISSUED + 300, log_asked=True).code == "expired"
 
 
+def test_a_redemption_that_was_too_late_is_none() -> None:
+    """The row of the last minute let nobody through, unless an entry still waits or bff-consumer was told."""
+
+    def late(seconds: int, *outbox: OutboxEntry) -> ReplayTrace:
+        return ReplayTrace((ReplayRecord(SCOPE, A, ISSUED + 300 + seconds),), (), outbox)
+
+    found = trace_handoff(row(), late(30), AT + 900, log_asked=True)
+    assert found.code == "too_late"
+    assert found.verdict.startswith("one browser came at 2026-11-23 09:35:30 UTC, 30 s after the token's end")
+    assert trace_handoff(row(), late(-1), AT + 900, log_asked=True).code == "not_reported"
+    assert trace_handoff(row(), late(5, entry()), AT + 900, log_asked=True).code == "not_reported"
+    assert trace_handoff(told(), late(5), AT + 900, log_asked=True).code == "redeemed"
+
+
 def test_the_timeline_reads_from_top_to_bottom() -> None:
     """In order of time, and within a second in order of cause; browsers have letters, the holder the first."""
     found: Trace = trace_handoff(told(), held((B, 0), (C, 400), outbox=(entry(dead_at=AT + 9, outcome="x"),)), AT, log_asked=True)  # fmt: skip

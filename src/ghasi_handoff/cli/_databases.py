@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.handshake._urls import product_of, sqlite_path
 
 if TYPE_CHECKING:
@@ -39,10 +39,13 @@ timeout: Final = click.option(
 
 
 @contextmanager
-def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool = False) -> Generator[tuple[str, Any]]:
-    """The product and its replay store.
+def opened_store(
+    url: str | None, clock: Clock, timeout: float, *, outbox: bool = False, new: bool = False
+) -> Generator[tuple[str, Any]]:
+    """The product and its replay store. Only a `new` one may be made by being opened.
 
     Raises:
+        ReplayStoreError: There is no such file.
         ConfigurationError: No URL, an unknown one, or a driver that is not installed.
     """
     given = url or _from_environment(STORE_VARIABLE, "store")
@@ -54,7 +57,7 @@ def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool 
         if product == "sqlite":
             from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-            store = SQLiteReplayStore(sqlite_path(rest), outbox, timeout=timeout, clock=clock)
+            store = SQLiteReplayStore(_path(rest, "store", new=new), outbox, timeout=timeout, clock=clock)
         elif product == "postgresql":
             from ghasi_handoff.stores.postgres import PostgresReplayStore
 
@@ -65,10 +68,11 @@ def opened_store(url: str | None, clock: Clock, timeout: float, *, outbox: bool 
 
 
 @contextmanager
-def opened_log(url: str | None, clock: Clock, timeout: float) -> Generator[tuple[str, Any]]:
-    """The product and its handoff log.
+def opened_log(url: str | None, clock: Clock, timeout: float, *, new: bool = False) -> Generator[tuple[str, Any]]:
+    """The product and its handoff log. Only a `new` one may be made by being opened.
 
     Raises:
+        ReplayStoreError: There is no such file.
         ConfigurationError: No URL, an unknown one, or a driver that is not installed.
     """
     given = url or _from_environment(LOG_VARIABLE, "log")
@@ -78,7 +82,7 @@ def opened_log(url: str | None, clock: Clock, timeout: float) -> Generator[tuple
         if product == "sqlite":
             from ghasi_handoff.handshake import SQLiteHandoffLog
 
-            log = SQLiteHandoffLog(sqlite_path(rest), timeout=timeout, clock=clock)
+            log = SQLiteHandoffLog(_path(rest, "handoff", new=new), timeout=timeout, clock=clock)
         else:
             from ghasi_handoff.handshake import PostgresHandoffLog
 
@@ -91,6 +95,14 @@ def _from_environment(variable: str, what: str) -> str:
     if not given:
         raise ConfigurationError(f"name the {what} by its URL, or put that in {variable}")
     return given
+
+
+def _path(rest: str, group: str, *, new: bool) -> str:
+    path = sqlite_path(rest)
+    # A mistyped path must not become an empty database, which a cron job then maintains every night.
+    if not new and not os.path.exists(path):
+        raise ReplayStoreError(f"SQLite: there is no such file; `ghasi-handoff {group} init` or the first use makes it")
+    return path
 
 
 def _pool(url: str, timeout: float, stack: ExitStack) -> ConnectionPool[Any]:

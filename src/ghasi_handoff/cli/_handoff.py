@@ -62,7 +62,7 @@ def init(clock: Clock, *, log_url: str | None, sql: bool, timeout: float) -> Ans
         from ghasi_handoff.handshake._postgres_log import LOG_SCHEMA
 
         return Answer(facts={"sql": LOG_SCHEMA}, text=LOG_SCHEMA.rstrip("\n"))
-    with opened_log(log_url, clock, timeout) as (product, log):
+    with opened_log(log_url, clock, timeout, new=True) as (product, log):
         log.create_schema()
     return Answer(facts={"ok": True, "product": product}, text="ready")
 
@@ -98,10 +98,14 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
         if record is not None:
             scope = f"{record.issuer}\n{record.audience}"
         with opened_store(store_url, clock, timeout) as (product, store):
-            if product == "redis":
-                replay = store.trace(handoff_id, scope) if scope is not None else None
-            else:
+            if product != "redis":
                 replay = store.trace(handoff_id)
+            elif scope is not None:
+                replay = store.trace(handoff_id, scope)
+            elif not log_asked:  # an answer without having asked anybody would be "never issued here"
+                raise InvalidHandoffInputError(
+                    "Redis finds a handoff by its issuer and audience, too: give the token or its URL, or --log-url"
+                )
     found = trace_handoff(record, replay, int(read_clock(clock)), log_asked=log_asked)
     lines = [f"{iso(from_seconds(moment.at))}  {moment.where:12}  {moment.what}" for moment in found.timeline]
     text = "\n".join([f"handoff {handoff_id}", *lines, "", printable(found.verdict)])

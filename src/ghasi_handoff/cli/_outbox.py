@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +15,16 @@ from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import keys_file
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso
+from ghasi_handoff.errors import ReplayedTokenError
 from ghasi_handoff.handshake._urls import require_extra
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
+    from ghasi_handoff.handshake import HandoffEvent
     from ghasi_handoff.replay import OutboxEntry
 
 _LISTED: Final = 100
+_nowhere: Final = logging.NullHandler()
 store_url: Final = click.option(
     "--store-url",
     metavar="URL",
@@ -66,6 +70,7 @@ def list_(clock: Clock, *, limit: int, store_url: str | None, timeout: float) ->
     help="Where bff-consumer is.",
 )  # fmt: skip
 @click.option("--dead", is_flag=True, help="Also what was given up.")
+@click.option("--allow-http", is_flag=True, help="Plain http to another machine, where a mesh encrypts.")
 @click.option("--now", "at_once", is_flag=True, help="Also what is not due yet.")
 @keys_file
 @store_url
@@ -75,6 +80,7 @@ def drain(
     clock: Clock,
     *,
     consumer_url: str,
+    allow_http: bool,
     dead: bool,
     at_once: bool,
     keys_file: str | None,
@@ -88,19 +94,28 @@ def drain(
     Safe beside the service's own workers: a redemption that is reported twice gets the same answer.
     """
     require_extra("client")
-    from ghasi_handoff.handshake import ConsumeClient, Deliveries, OutboxWorker
+    from ghasi_handoff.handshake import ConsumeClient, Deliveries, DeliveryRefused, LocalRowLost, OutboxWorker
+
+    # Without a handler, logging prints the bare names of the events; here they are part of the answer.
+    logging.getLogger("ghasi_handoff").addHandler(_nowhere)
+    refusals: list[dict[str, str | None]] = []
+
+    def note(event: HandoffEvent) -> None:
+        if isinstance(event, (DeliveryRefused, LocalRowLost)):
+            code = event.code if isinstance(event, DeliveryRefused) else ReplayedTokenError.code
+            refusals.append({"handoff_id": event.handoff_id, "code": code})
 
     ring = read_ring(keys_file)
     total = Deliveries()
     with (
-        ConsumeClient(consumer_url, keys=ring, clock=clock) as client,
+        ConsumeClient(consumer_url, keys=ring, allow_http=allow_http, clock=clock) as client,
         opened_store(store_url, clock, timeout, outbox=True) as (_, store),
     ):
-        left = store.outbox.stats().pending  # first of all: a store that is not there must not be made
+        left = store.outbox.stats().pending
         if dead:
             left += store.outbox.revive()
         # In this mode a delivery is no alarm: who drains by hand knows that it comes late.
-        worker = OutboxWorker(store, client, mode="deferred", clock=clock)
+        worker = OutboxWorker(store, client, mode="deferred", on_event=note, clock=clock)
         while left > 0:
             done = worker.deliver(whether_due=not at_once)
             total = _sum(total, done)
@@ -110,11 +125,13 @@ def drain(
                 break  # nothing is due, or nobody answers
         stats = store.outbox.stats()
     facts: dict[str, Any] = {"ok": total.postponed + total.given_up == 0, **asdict(total), **asdict(stats)}
-    text = (
+    facts["refusals"] = refusals
+    rows = [f"{refusal['handoff_id']}  refused: {refusal['code']}" for refusal in refusals]
+    rows.append(
         f"{total.delivered} delivered, {total.refused} refused for good, {total.postponed} to be tried again,"
         f" {total.given_up} given up; {stats.pending} waiting"
     )
-    return Answer(facts=facts, text=text, status=0 if facts["ok"] else REFUSED)
+    return Answer(facts=facts, text="\n".join(rows), status=0 if facts["ok"] else REFUSED)
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -52,7 +52,7 @@ def init(clock: Clock, *, url: str | None, sql: bool, timeout: float) -> Answer:
         from ghasi_handoff.stores.postgres import SCHEMA
 
         return Answer(facts={"sql": SCHEMA}, text=SCHEMA.rstrip("\n"))
-    with opened_store(url, clock, timeout) as (product, opened):
+    with opened_store(url, clock, timeout, new=True) as (product, opened):
         if product != "redis":
             opened.create_schema()
         made = "nothing to make: keys are made by the redemptions" if product == "redis" else "ready"

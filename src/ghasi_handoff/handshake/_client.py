@@ -168,7 +168,7 @@ class AsyncConsumeClient:
         await self.aclose()
 
     async def _post(self, handoff_id: str, authorization: str, body: bytes) -> tuple[int, str, bytes]:
-        url = f"{self._base_url}/internal/handoff/{handoff_id}/consume"
+        url = _url(self._base_url, handoff_id)
         headers = {"Authorization": authorization, "Content-Type": "application/json"}
         async with self._client().stream("POST", url, content=body, headers=headers) as response:
             answer = b""
@@ -185,6 +185,11 @@ class AsyncConsumeClient:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
+            # A loop that ended without `aclose` is kept alive by its connections.
+            for other in self._clients.keyrefs():
+                ended = other()
+                if ended is not None and ended.is_closed():
+                    self._clients.pop(ended, None)
             client = httpx2.AsyncClient(
                 headers={"User-Agent": f"ghasi-handoff/{__version__}", "Accept-Encoding": "identity"},
                 timeout=httpx2.Timeout(self._timeout, connect=self._connect_timeout),
@@ -350,18 +355,24 @@ def _unavailable(reason: str, message: str, facts: dict[str, Any]) -> Confirmati
 
 def _checked_url(base_url: object, allow_http: bool) -> str:
     problem = "base_url must be an https URL without user name, query or fragment"
-    if not isinstance(base_url, str) or not base_url.isascii() or not base_url.isprintable() or " " in base_url:
+    if not isinstance(base_url, str) or not base_url.isascii() or not base_url.isprintable():
         raise ConfigurationError(problem)
     try:
         parts = urlsplit(base_url)
         host, port = parts.hostname, parts.port
-    except ValueError:
+        httpx2.URL(_url(base_url, "0" * 36))  # what it would not call is refused now, not at the first guest
+    except (ValueError, httpx2.InvalidURL):
         raise ConfigurationError(problem) from None
-    if not host or port == 0 or "@" in parts.netloc or parts.query or parts.fragment:
+    # An empty query, too: what is added behind it would be no path any more.
+    if not host or port == 0 or "@" in parts.netloc or any(character in base_url for character in " \\?#"):
         raise ConfigurationError(problem)
     if parts.scheme != "https" and not (parts.scheme == "http" and (allow_http or _is_loopback(host))):
         raise ConfigurationError(f"{problem}; http is for loopback addresses, or with allow_http=True")
     return base_url.rstrip("/")
+
+
+def _url(base_url: str, handoff_id: str) -> str:
+    return f"{base_url}/internal/handoff/{handoff_id}/consume"
 
 
 def _seconds(value: float | timedelta, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -238,6 +239,8 @@ class PageRefused(HandoffEvent):
     """
 
     name: ClassVar[str] = "page_refused"
+    # A warning: the reference must be found in the log of a service that has set up none.
+    level: ClassVar[int] = logging.WARNING
 
     reference: str
     code: str
@@ -260,17 +263,22 @@ class Reporter:
         on_event: The application's hook. It must be quick; what it raises is logged and goes no further.
 
     Raises:
-        ConfigurationError: `on_event` cannot be called.
+        ConfigurationError: `on_event` cannot be called, or would have to be awaited.
     """
 
     def __init__(self, on_event: OnEvent | None) -> None:
         if on_event is not None and not callable(on_event):
             raise ConfigurationError(f"on_event must be a callable, not {type(on_event).__name__}")
+        if inspect.iscoroutinefunction(on_event):
+            raise ConfigurationError("on_event must be a plain function: nobody awaits it, so it would never run")
         self._on_event = on_event
 
-    def warn(self, exc: HandoffError) -> None:
+    def warn(self, exc: Exception) -> None:
         """Log an error that ends nothing."""
-        _logger.warning("%s: %s", exc.code, exc, extra={"handoff_event": "worker_failed", "handoff_code": exc.code})
+        if isinstance(exc, HandoffError):
+            _logger.warning("%s: %s", exc.code, exc, extra={"handoff_event": "worker_failed", "handoff_code": exc.code})
+        else:
+            _logger.error("worker_failed", exc_info=exc, extra={"handoff_event": "worker_failed"})
 
     def report(self, event: HandoffEvent) -> None:
         """Log `event` and hand it to the hook."""

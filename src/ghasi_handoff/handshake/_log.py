@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import UnknownHandoffError
 from ghasi_handoff.handshake._consume_call import ConsumeCall
 
@@ -174,4 +175,5 @@ def record_of(row: Sequence[Any]) -> HandoffRecord:
 
 def unknown(handoff_id: str) -> UnknownHandoffError:
     """The error for an id that the log does not have."""
-    return UnknownHandoffError("the handoff log has no such handoff", handoff_id=handoff_id)
+    # What is no id may be anything, a token too, and the error's fields are logged.
+    return UnknownHandoffError("the handoff log has no such handoff", handoff_id=as_handoff_id(handoff_id))

@@ -19,7 +19,6 @@ from ghasi_handoff.errors import (
     InvalidHandoffInputError,
     KeyRingError,
     ReplayedTokenError,
-    ReplayStoreError,
     RevokedHandoffError,
 )
 from ghasi_handoff.handshake._course import Course, drive, drive_async
@@ -201,7 +200,7 @@ class OutboxWorker(_WorkerCore):
     Should an entry be delivered twice all the same, bff-consumer gives the same answer.
 
     Args:
-        store: A replay store with an outbox.
+        store: A replay store with an outbox, of one pair of issuer and audience: whatever waits in it is delivered.
         client: Calls bff-consumer.
         mode: The handshake's. In strict mode a delivery by the worker is reported as an abandoned redemption.
         on_event: Gets each `HandoffEvent`.
@@ -237,12 +236,12 @@ class OutboxWorker(_WorkerCore):
         return drive(self._batch(limit, whether_due))
 
     def run(self, stop: threading.Event) -> None:
-        """Deliver until `stop` is set. A store that fails is tried again; nothing ends this but `stop`."""
+        """Deliver until `stop` is set. What fails is logged and tried again; nothing ends this but `stop`."""
         while not stop.is_set():
             try:
                 done = self.deliver()
                 drive(self._age())
-            except ReplayStoreError as exc:
+            except Exception as exc:  # whatever it is: a worker that has ended delivers nothing, and nobody notices
                 self._reporter.warn(exc)
                 done = Deliveries()
             if done.total == 0:
@@ -281,12 +280,12 @@ class AsyncOutboxWorker(_WorkerCore):
         return await drive_async(self._batch(limit, whether_due))
 
     async def run(self) -> None:
-        """Deliver until the task is cancelled. A store that fails is tried again."""
+        """Deliver until the task is cancelled. What fails is logged and tried again."""
         while True:
             try:
                 done = await self.deliver()
                 await drive_async(self._age())
-            except ReplayStoreError as exc:
+            except Exception as exc:  # whatever it is: a worker that has ended delivers nothing, and nobody notices
                 self._reporter.warn(exc)
                 done = Deliveries()
             if done.total == 0:

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff._encoding import read_clock
-from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_call import ConsumeCall
 from ghasi_handoff.handshake._log import KEPT_SECONDS, LATEST_SECONDS, HandoffQuery, HandoffRecord, record_of, unknown
@@ -263,6 +263,8 @@ def _consume(call: ConsumeCall, recorded_at: int) -> Steps[HandoffRecord | None]
 
 
 def _revoke(handoff_id: str, now: int) -> Steps[HandoffRecord]:
+    if as_handoff_id(handoff_id) is None:
+        raise unknown(handoff_id)
     yield _REVOKE, (now, handoff_id)
     record = yield from _find(handoff_id)
     if record is None:
@@ -271,6 +273,8 @@ def _revoke(handoff_id: str, now: int) -> Steps[HandoffRecord]:
 
 
 def _find(handoff_id: str) -> Steps[HandoffRecord | None]:
+    if as_handoff_id(handoff_id) is None:
+        return None  # what is no id has no row; the server would call it an error, as if the log were out of order
     rows = yield _FIND, (handoff_id,)
     return record_of(rows[0]) if rows else None
 

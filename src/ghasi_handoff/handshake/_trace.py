@@ -118,6 +118,12 @@ def _verdict(
                 "unknown_at_issuer",
                 f"{text}; bff-consumer's log does not have it: two environments mixed up, or lost",
             )
+        if record is not None and held is not None and _too_late(record, replay, held):
+            after = held.consumed_at - record.expires_at
+            return "too_late", (
+                f"one browser came at {_time(held.consumed_at)}, {after} s after the token's end, and bff-consumer has"
+                " not been told: too late, unless the verifier's leeway is longer"
+            )
         if log_asked and told is None:
             return "not_reported", f"{text}; bff-consumer has not been told yet{_waiting(replay)}"
         return "redeemed", text
@@ -129,6 +135,12 @@ def _verdict(
     if now >= record.expires_at:
         return "expired", f"never redeemed; it ended at {_time(record.expires_at)}"
     return "open", f"not redeemed; it is good until {_time(record.expires_at)}"
+
+
+def _too_late(record: HandoffRecord, replay: ReplayTrace | None, held: ReplayRecord) -> bool:
+    """A redemption in the last minute is recorded, refused, and taken from the outbox: nobody was let through."""
+    told = record.redemption_id is not None
+    return not told and held.consumed_at >= record.expires_at and not (replay is not None and replay.outbox)
 
 
 def _tries(replay: ReplayTrace | None, held: ReplayRecord | None, told: str | None) -> str:

@@ -306,7 +306,8 @@ def _translated(exc: Exception, *, lost: bool) -> ReplayStoreError | LostConnect
     primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
     text = "PostgreSQL: " + ": ".join(part for part in (type(exc).__name__, state, primary) if part)
     if isinstance(exc, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
-        text += "; run create_schema(), `ghasi-handoff store init`, or the migration"
+        group = "handoff" if primary is not None and '"handoff_log"' in primary else "store"
+        text += f"; run create_schema(), `ghasi-handoff {group} init`, or the migration"
     elif isinstance(exc, psycopg_pool.PoolTimeout):
         text += ": no connection within the timeout: the server is not to be reached, or others hold the whole pool"
     error = ReplayStoreError(text)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from typing import Final
-from urllib.parse import unquote
 
 from typing_extensions import override
 
+from ghasi_handoff.integrations.fastapi._guest_request import unescaped
+
 _HIDDEN: Final = "[hidden]"
-# However often somebody has escaped it: more rounds than this are no token of ours any more.
-_ROUNDS: Final = 3
 
 
 class AccessLogFilter(logging.Filter):
@@ -48,6 +47,5 @@ def _hidden(value: str) -> str:
 
 
 def _holds(text: str, *words: str) -> bool:
-    for _ in range(_ROUNDS):
-        text = unquote(text)
-    return any(word in text.lower() for word in words)
+    plain = unescaped(text).lower()
+    return any(word in plain for word in words)

@@ -20,7 +20,9 @@ async def called(function: Callable[..., Any], *arguments: Any) -> Any:
     # An object with an async __call__ is as good as an async def.
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         return await function(*arguments)
-    return await run_in_threadpool(function, *arguments)
+    result = await run_in_threadpool(function, *arguments)
+    # A lambda around an async def: left alone it would pass for an answer that is not None.
+    return await result if inspect.isawaitable(result) else result
 
 
 def check_callable(value: object, name: str) -> None:

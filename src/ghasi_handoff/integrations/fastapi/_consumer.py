@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
+from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
 from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES
 from ghasi_handoff.handshake._events import OnEvent
 from ghasi_handoff.handshake._issuer import check_log
-from ghasi_handoff.integrations.fastapi._problems import problem_responses
+from ghasi_handoff.integrations.fastapi._problems import answer_error, problem_responses
 from ghasi_handoff.keys import KeyRing, ring_source
 
 _BODY: Final[dict[str, Any]] = {
@@ -89,33 +91,46 @@ def consumer_router(
                     404: "There is no such handoff.",
                     409: "The handoff was redeemed by another.",
                     410: "The handoff was revoked, or redeemed too late.",
-                    503: "The handoff log cannot answer now.",
+                    503: "The handoff log, or the key ring, cannot answer now.",
                 }
             ),
         },
-        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}}},
+        openapi_extra={
+            # Said here, not in the signature: the framework would promise a 422 that never comes.
+            "parameters": [{"name": "handoff_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
+        },
     )
-    async def consume(request: Request, handoff_id: Annotated[str, "the path's id; not trusted"]) -> Response:
+    async def consume(request: Request) -> Response:
         call = ConsumeRequest(
-            path_id=handoff_id,
+            path_id=request.path_params["handoff_id"],
             authorization=request.headers.getlist("authorization"),
             body=await read_body(request, MAX_BODY_BYTES),
         )
         options: dict[str, Any] = {"log": checked_log, "keys": source, "clock": clock, "on_event": on_event}
-        if awaited:
-            answer = await answer_consume_async(call, **options)
-        else:
-            answer = await run_in_threadpool(answer_consume, call, **options)
+        try:
+            if awaited:
+                answer = await answer_consume_async(call, **options)
+            else:
+                answer = await run_in_threadpool(answer_consume, call, **options)
+        except KeyRingError as exc:  # the key file cannot be read just now; the caller tries again
+            return answer_error(exc)
         return Response(answer.body, answer.status, dict(answer.headers))
 
     return router
 
 
 async def read_body(request: Request, most: int) -> bytes:
-    """The body, or a little more than `most` bytes of it: enough to see that it is too long."""
+    """The body, or a little more than `most` bytes of it: enough to see that it is too long.
+
+    Nothing of it where the client has gone: half a form is no form, and nobody waits for an answer.
+    """
     body = b""
-    async for chunk in request.stream():
-        body += chunk[: most + 1 - len(body)]
-        if len(body) > most:
-            break
+    try:
+        async for chunk in request.stream():
+            body += chunk[: most + 1 - len(body)]
+            if len(body) > most:
+                break
+    except ClientDisconnect:
+        return b""
     return body

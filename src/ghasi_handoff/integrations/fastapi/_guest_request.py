@@ -5,12 +5,14 @@ Sources: RFC 6265bis for cookies and their prefixes, W3C Fetch Metadata for ``Se
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from ghasi_handoff._encoding import b64u_decode, b64u_encode
 from ghasi_handoff._redeem import BROWSER_SECRET_BYTES
@@ -22,6 +24,13 @@ COOKIE_SECONDS: Final = 3840
 # A token has at most 4096 characters; each may take three bytes where a browser escapes it.
 MAX_FORM_BYTES: Final = 16384
 
+_MAX_FIELDS: Final = 100
+# However often somebody has escaped it: after more rounds nobody takes it for what it was.
+_ESCAPED_AT_MOST: Final = 3
+# language-range [ OWS ";" OWS "q=" qvalue ]
+_parse_language: Final = re.compile(
+    r"([A-Za-z0-9-]+|\*)(?:[ \t]*;[ \t]*[Qq]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
+).fullmatch
 _FRAMES: Final = frozenset({"iframe", "frame", "fencedframe", "embed", "object"})
 
 
@@ -90,20 +99,27 @@ def is_same_origin(headers: Headers, public_origin: str) -> bool:
     return sites == ["same-origin"] if sites else origins == [public_origin]
 
 
+def query_of(scope: Scope) -> str:
+    """The query as it was sent. Not out of ``request.url``, which bytes outside UTF-8 would break."""
+    query: bytes = scope["query_string"]
+    return query.decode("latin-1")
+
+
 def one_token(query_or_form: str) -> str | None:
     """The one ``handoff`` of a query or form; None if it is missing or there twice: two readers could differ."""
-    values = [value for name, value in _pairs(query_or_form) if name == PARAMETER]
+    values = [value for name, value in _pairs(query_or_form) or () if name == PARAMETER]
     return values[0] if len(values) == 1 else None
 
 
-def holds_token(query: str) -> bool:
-    """Whether a query has the parameter at all."""
-    return any(name == PARAMETER for name, _ in _pairs(query))
+def may_hold_token(query: str) -> bool:
+    """Whether a query has the parameter at all, or so many that nobody looks."""
+    pairs = _pairs(query)
+    return pairs is None or any(name == PARAMETER for name, _ in pairs)
 
 
 def whole_number(form: str, name: str) -> int | None:
     """The one field `name` of a form, if it is a whole number of at most 12 digits."""
-    values = [value for field, value in _pairs(form) if field == name]
+    values = [value for field, value in _pairs(form) or () if field == name]
     number = values[0] if len(values) == 1 else ""
     return int(number) if number.isascii() and number.isdigit() and len(number) <= 12 else None
 
@@ -111,15 +127,19 @@ def whole_number(form: str, name: str) -> int | None:
 def preferred_languages(headers: Headers) -> list[str]:
     """Language tags of ``Accept-Language`` in lower case, the best liked first; RFC 9110, 12.5.4."""
     wanted = []
-    for position, item in enumerate(headers.get("accept-language", "")[:1000].split(",")):
-        tag, _, quality = item.partition(";q=")
-        try:
-            weight = float(quality) if quality else 1.0
-        except ValueError:
-            continue
-        if 0 < weight <= 1:
-            wanted.append((-weight, position, tag.strip().lower()))
+    for position, item in enumerate(",".join(headers.getlist("accept-language"))[:1000].split(",")):
+        match = _parse_language(item.strip(" \t"))
+        weight = float(match[2] or 1) if match is not None else 0
+        if match is not None and weight > 0:
+            wanted.append((-weight, position, match[1].lower()))
     return [tag for _, _, tag in sorted(wanted)]
+
+
+def unescaped(text: str) -> str:
+    """`text` without its percent-encoding, were it done several times."""
+    for _ in range(_ESCAPED_AT_MOST):
+        text = unquote(text)
+    return text
 
 
 def _cookies(fields: Sequence[str]) -> list[tuple[str, str]]:
@@ -133,13 +153,14 @@ def _cookies(fields: Sequence[str]) -> list[tuple[str, str]]:
 
 def _skeleton(name: str) -> str:
     """What is left of a cookie's name when a careless reader has decoded, trimmed and folded it."""
-    text = unquote(name.encode("latin-1").decode("utf-8", errors="replace"))
+    text = unescaped(name.encode("latin-1").decode("utf-8", errors="replace"))
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(character for character in folded if character.isalnum())
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def _pairs(text: str) -> list[tuple[str, str]] | None:
+    """Names and values; None where there are too many."""
     try:
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=100)
-    except ValueError:  # too many fields
-        return []
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return None

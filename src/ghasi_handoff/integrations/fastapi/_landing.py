@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from typing import Any, Final, TypeAlias, TypeVar
 
 from fastapi import APIRouter
@@ -20,11 +22,9 @@ from ghasi_handoff.errors import (
     InvalidTokenError,
     KeyRingError,
     MalformedTokenError,
-    NotYetValidTokenError,
     ReplayedTokenError,
     ReplayStoreError,
     RevokedHandoffError,
-    UnknownKeyError,
 )
 from ghasi_handoff.handshake import AsyncHandshake, Handshake
 from ghasi_handoff.handshake._events import PageRefused
@@ -35,14 +35,16 @@ from ghasi_handoff.integrations.fastapi._guest_request import (
     PARAMETER,
     ForgedCookieError,
     browser_secret,
-    holds_token,
     is_framed,
     is_same_origin,
     is_speculative,
+    may_hold_token,
     may_submit_itself,
     one_token,
     preferred_languages,
+    query_of,
     set_cookie,
+    unescaped,
     whole_number,
 )
 from ghasi_handoff.integrations.fastapi._pages import Kind, Page, html_of, make_page
@@ -66,8 +68,7 @@ _KINDS: Final[Mapping[type[HandoffError], Kind]] = {
     ExpiredTokenError: "expired",
     RevokedHandoffError: "revoked",
 }
-# Refusals that pass by themselves when clocks or key files catch up: a reload must still have the token.
-_MAY_PASS: Final = (NotYetValidTokenError, UnknownKeyError)
+_is_language_tag: Final = re.compile("[A-Za-z0-9]+(-[A-Za-z0-9]+)*").fullmatch
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
     400: "No handoff, or not a valid one for this site; or the browser keeps no cookies.",
     403: "Not from our own page, in a frame, or with a forged cookie. Nothing changes.",
@@ -118,8 +119,8 @@ def landing_router(
         check_callable(value, name)
     if render is not None:
         check_callable(render, "render")
-    if not texts:
-        raise ConfigurationError("texts must hold a language")
+    if not texts or not all(isinstance(name, str) and _is_language_tag(name) for name in texts):
+        raise ConfigurationError("texts must hold a language, and language tags as its keys")
     if start_url is not None and not start_url.startswith(("https://", "http://", "/")):
         raise ConfigurationError("start_url must be an absolute URL or a path")
     landing = _Landing(handshake, tenant, public_origin, on_redeemed, start_url, texts, render)
@@ -146,6 +147,9 @@ def landing_router(
     )
     # Link checkers ask for the head alone. There is nothing to be seen, and nothing to be kept.
     router.add_api_route("/handoff", _head, methods=["HEAD"], include_in_schema=False)
+    # The framework would redirect to the scheme and host that it sees: behind an ingress that ends TLS, to plain http,
+    # and the token with it.
+    router.add_api_route("/handoff/", _without_slash, methods=["GET", "HEAD", "POST"], include_in_schema=False)
     form = {"type": "object", "required": [PARAMETER], "properties": {PARAMETER: {"type": "string"}}}
     router.add_api_route(
         "/handoff",
@@ -154,9 +158,12 @@ def landing_router(
         operation_id="redeem_handoff",
         summary="Redeem the handoff for this browser",
         status_code=303,
-        response_class=HTMLResponse,
+        response_class=Response,
         responses={
-            303: {"description": "Redeemed. The next page has no token in its address."},
+            303: {
+                "description": "Redeemed. The next page has no token in its address.",
+                "headers": {"Location": {"schema": {"type": "string"}}},
+            },
             **_responses(400, 403, 404, 409, 410, 503),
         },
         openapi_extra={
@@ -173,6 +180,14 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 async def _head(request: Request) -> Response:
     return Response(status_code=200, headers={"Cache-Control": "no-store"}, media_type="text/html")
+
+
+async def _without_slash(request: Request) -> Response:
+    query = query_of(request.scope)
+    headers = {"Location": f"../handoff?{query}" if query else "../handoff"}
+    return Response(
+        status_code=307, headers={**headers, "Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
+    )
 
 
 class _Landing:
@@ -210,13 +225,19 @@ class _Landing:
             known = browser_secret(request.headers)
         except ForgedCookieError:
             return await self._refused(request, "forbidden", 403, "forged_cookie")
-        token = one_token(request.url.query)
+        token = one_token(query_of(request.scope))
         try:
             if token is None:
                 raise MalformedTokenError("the query must have the parameter handoff exactly once")
             self._handshake._look(token, tenant, browser_known=known is not None)
         except InvalidTokenError as exc:
-            return await self._refused_by(request, exc, keep_address=isinstance(exc, _MAY_PASS))
+            return await self._refused_by(request, exc)
+        except KeyRingError as exc:  # the key file cannot be read just now
+            response = await self._page(
+                request, "unavailable", 503, code=exc.code, facts=exc.log_fields, keep_address=True
+            )
+            response.headers["Retry-After"] = str(RETRY_EVERY_SECONDS)
+            return response
         secret = secrets.token_bytes(BROWSER_SECRET_BYTES) if known is None else known
         delay = 0 if may_submit_itself(request.headers) else None
         response = await self._page(request, "proceed", 200, fields={PARAMETER: token}, delay=delay)
@@ -240,7 +261,7 @@ class _Landing:
         form = await _form(request)
         token = one_token(form)
         try:
-            if token is None or holds_token(request.url.query):
+            if token is None or may_hold_token(query_of(request.scope)):
                 raise MalformedTokenError("the form must have the field handoff exactly once, and the query none")
             redemption = await self._redeem(token, tenant, secret)
         except InvalidTokenError as exc:
@@ -251,7 +272,10 @@ class _Landing:
             answer = await called(self._on_redeemed, request, redemption)
         except ReplayedTokenError as exc:
             return await self._refused_by(request, exc)
-        response = answer if isinstance(answer, Response) else RedirectResponse(_path(answer, origin, token), 303)
+        # A copy: the application may give one and the same response to every guest, and the cookie is this guest's own.
+        response = (
+            _copied(answer) if isinstance(answer, Response) else RedirectResponse(_path(answer, origin, token), 303)
+        )
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Referrer-Policy", "strict-origin")
         response.headers.append("Set-Cookie", set_cookie(secret))
@@ -283,10 +307,12 @@ class _Landing:
         response.headers["Retry-After"] = str(RETRY_EVERY_SECONDS)
         return response
 
-    async def _refused_by(self, request: Request, exc: InvalidTokenError, *, keep_address: bool = False) -> Response:
-        return await self._page(
-            request, _kind_of(exc), status_of(exc), code=exc.code, facts=exc.log_fields, keep_address=keep_address
-        )
+    async def _refused_by(self, request: Request, exc: InvalidTokenError) -> Response:
+        kind = _kind_of(exc)
+        # When clocks or key files have caught up, a reload must still have the token. For all of this kind alike: a
+        # page that differed would tell which check has failed.
+        keep = kind == "invalid"
+        return await self._page(request, kind, status_of(exc), code=exc.code, facts=exc.log_fields, keep_address=keep)
 
     async def _refused(self, request: Request, kind: Kind, status: int, code: str) -> Response:
         return await self._page(request, kind, status, code=code)
@@ -324,6 +350,14 @@ class _Landing:
         )
         html = html_of(page) if self._render is None else await called(self._render, request, page)
         return HTMLResponse(html, status, _headers(page))
+
+
+def _copied(response: Response) -> Response:
+    mine = copy(response)
+    mine.raw_headers = list(response.raw_headers)
+    # Starlette keeps a view of the headers, once asked for; it would be a view of the other's.
+    mine.__dict__.pop("_headers", None)
+    return mine
 
 
 def _kind_of(exc: InvalidTokenError) -> Kind:
@@ -368,6 +402,12 @@ def _path(answer: object, origin: str, token: str) -> str:
     local = isinstance(answer, str) and (
         (answer.startswith("/") and not answer.startswith("//")) or answer.startswith(f"{origin}/")
     )
-    if not isinstance(answer, str) or not local or "\\" in answer or not answer.isprintable() or token in answer:
+    if (
+        not isinstance(answer, str)
+        or not local
+        or "\\" in answer
+        or not answer.isprintable()
+        or token in unescaped(answer)
+    ):
         raise ConfigurationError("on_redeemed must give a path on this origin, without the token, or a response")
     return answer

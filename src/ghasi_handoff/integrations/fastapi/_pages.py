@@ -121,10 +121,10 @@ def make_page(
         delay: Milliseconds after which the form submits itself; None: it waits for its button.
         start_url: Where the guest may start again.
         reference: Of a refusal.
-        keep_address: Do not shorten the address of a page without a form: the refusal may pass.
+        keep_address: Do not shorten the address of a page without a form: the refusal may pass, and a reload needs it.
     """
     message: Message = getattr(texts, kind)
-    script = "" if fields is None and keep_address else f'<script nonce="{nonce}" defer>{_SCRIPT}</script>'
+    script = "" if fields is None and keep_address else f'<script nonce="{nonce}">{_SCRIPT}</script>'
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="robots" content="noindex"><title>{escape(message.title)}</title>'
@@ -165,6 +165,6 @@ def make_page(
 def html_of(page: Page) -> str:
     """The whole document, for an application without a template of its own."""
     return (
-        f'<!doctype html>\n<html lang="{escape(page.language)}" dir="{page.direction}"><head>{page.head}</head>'
+        f'<!doctype html>\n<html lang="{escape(page.language)}" dir="{escape(page.direction)}"><head>{page.head}</head>'
         f"<body><main>{page.content}</main></body></html>\n"
     )

@@ -51,11 +51,9 @@ def new_reference() -> str:
     return "".join(secrets.choice(_REFERENCE_ALPHABET) for _ in range(_REFERENCE_LENGTH))
 
 
-def problem(status: int, code: str, title: str, reference: str | None = None) -> Response:
+def problem(status: int, code: str, title: str, reference: str) -> Response:
     """An ``application/problem+json`` answer."""
-    body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "code": code}
-    if reference is not None:
-        body["reference"] = reference
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "reference": reference}
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if status == 503 else {})
     return Response(json.dumps(body), status, headers, "application/problem+json")
 
@@ -99,11 +97,15 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _answer_error(request: Request, exc: Exception) -> Response:
-    error = exc if isinstance(exc, HandoffError) else HandoffError(str(exc))
+    return answer_error(exc if isinstance(exc, HandoffError) else HandoffError(str(exc)))
+
+
+def answer_error(error: HandoffError) -> Response:
+    """The problem that tells an outsider about `error`; the log gets the rest, under the same reference."""
     status, reference = status_of(error), new_reference()
     extra = {f"handoff_{name}" if name != "handoff_id" else name: value for name, value in error.log_fields.items()}
     _logger.log(
-        logging.ERROR if status >= 500 else logging.INFO,
+        logging.ERROR if status >= 500 else logging.WARNING,
         "problem %s %s: %s",
         reference,
         error.code,
@@ -117,4 +119,11 @@ async def _answer_error(request: Request, exc: Exception) -> Response:
 
 
 async def _answer_unknown_tenant(request: Request, exc: Exception) -> Response:
-    return problem(404, UNKNOWN_TENANT, "There is no such site here.")
+    reference = new_reference()
+    _logger.warning(
+        "problem %s %s",
+        reference,
+        UNKNOWN_TENANT,
+        extra={"handoff_event": "problem", "handoff_reference": reference, "handoff_code": UNKNOWN_TENANT},
+    )
+    return problem(404, UNKNOWN_TENANT, "There is no such site here.", reference)

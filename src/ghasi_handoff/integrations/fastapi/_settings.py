@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,9 +23,16 @@ if TYPE_CHECKING:
     from ghasi_handoff.replay import AsyncReplayStore
 
 
+_parse_origin: Final = re.compile(
+    r"(https?)://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?"
+).fullmatch
+
+
 def _an_origin(value: str) -> str:
-    scheme, _, rest = value.partition("://")
-    if scheme not in ("https", "http") or not rest or "/" in rest or value != value.lower():
+    # Compared as text with what browsers send: lower case, punycode, no default port.
+    match = _parse_origin(value)
+    default = {"https": "443", "http": "80"}
+    if match is None or match[2] == default[match[1]]:
         raise ValueError("must be an origin as a browser writes it: https://aurora.example, without a slash at its end")
     return value
 
@@ -36,8 +44,9 @@ class _HandoffSettings(BaseSettings):
     """What both services need. Each field is a variable: ``GHASI_HANDOFF_`` and the field's name in capitals."""
 
     # What is wrong may be a key ring or a URL with a password: errors do not repeat it.
+    # An empty variable is one that a deployment has left open: it counts as absent.
     model_config = SettingsConfigDict(
-        env_prefix="GHASI_HANDOFF_", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix="GHASI_HANDOFF_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     issuer: str = "bff-consumer"
@@ -156,8 +165,11 @@ class BookingSettings(_HandoffSettings):
 
         from ghasi_handoff.stores.redis import AsyncRedisReplayStore
 
-        # Time-outs below the store's own, and no second try behind its back.
-        client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+        try:
+            # Time-outs below the store's own, and no second try behind its back.
+            client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+        except ValueError:  # its message repeats a part of the URL, which may be of the password
+            raise ConfigurationError("the store's URL is no valid Redis URL") from None
         redis_store = AsyncRedisReplayStore(client)
         return redis_store, _running(client, None, redis_store)
 
@@ -189,6 +201,12 @@ async def _running(
 
 def _pool(url: str) -> AsyncConnectionPool[Any]:
     """A pool of its own: a handoff must not wait for the application's slow queries, nor they for it."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
     from psycopg_pool import AsyncConnectionPool
 
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:  # the pool would log it again and again, and the password with it
+        raise ConfigurationError("the URL is no valid PostgreSQL URL") from None
     return AsyncConnectionPool(url, min_size=1, max_size=4, open=False)

@@ -9,7 +9,7 @@ from fastapi import Query, Request
 
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import MalformedTokenError
-from ghasi_handoff.integrations.fastapi._calls import Tenant, called
+from ghasi_handoff.integrations.fastapi._calls import Tenant, called, check_callable
 from ghasi_handoff.integrations.fastapi._problems import UnknownTenantError
 from ghasi_handoff.payload import HandoffPayload
 
@@ -28,6 +28,9 @@ def verified_handoff(
         verifier: Judges the token.
         tenant: Gives the hotel whose site was asked, by host or path; None is a 404.
 
+    Raises:
+        ConfigurationError: `tenant` cannot be called.
+
     >>> from typing import Annotated
     >>> from fastapi import Depends, FastAPI
     >>> from ghasi_handoff import BookingHandoff, KeyRing, VerifiedHandoff
@@ -38,6 +41,7 @@ def verified_handoff(
     ... async def preview(handoff: Annotated[VerifiedHandoff[BookingHandoff], Depends(handoff)]) -> int:
     ...     return handoff.payload.adults
     """
+    check_callable(tenant, "tenant")
 
     async def dependency(
         request: Request,

@@ -1,0 +1,310 @@
+"""Both services around one clock: a real bff-consumer on loopback, real SQLite files, and browsers that speak ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes, urlencode
+
+import uvicorn
+from fastapi import FastAPI, Request
+from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, Consumer, consumer
+
+from ghasi_handoff import AsyncRedeemer, KeyRing, MintedHandoff, Minter, Redeemer, Redemption, Verifier
+from ghasi_handoff.handshake import (
+    AsyncConsumeClient,
+    AsyncHandshake,
+    ConsumeClient,
+    HandoffEvent,
+    HandoffIssuer,
+    Handshake,
+    SQLiteHandoffLog,
+)
+from ghasi_handoff.integrations.fastapi import install_error_handlers, landing_router
+from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
+
+ORIGIN = "https://aurora.example"
+OTHER_TENANT = "tn_borealis"
+SITES = {"aurora": TENANT, "borealis": OTHER_TENANT}
+START_URL = "https://rooms.example/search"
+COOKIE = "__Host-ghasi_handoff"
+LIFETIME, LEEWAY, GRACE = 300, 10, 60
+
+Fields = Sequence[tuple[str, str | bytes]]
+# What a browser says when a site has sent its guest here, and when it sends the landing page's own form.
+ARRIVES: Fields = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
+SUBMITS: Fields = (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an application sent."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    chunks_read: int = 0
+
+    def fields(self, name: str) -> list[str]:
+        """The values of every field of that name."""
+        return [value for key, value in self.headers if key == name.lower()]
+
+    def field(self, name: str) -> str:
+        """The value of the one field of that name."""
+        (value,) = self.fields(name)
+        return value
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8")
+
+    @property
+    def reference(self) -> str:
+        """The reference that a page or a problem shows."""
+        found = re.search(r'<bdi>(.*?)</bdi>|"reference": "(.*?)"', self.text)
+        assert found is not None, "no reference"
+        return found[1] or found[2]
+
+    @property
+    def uniform(self) -> tuple[int, tuple[tuple[str, str], ...], str]:
+        """All of it, without what is new each time: reference and nonce. For problems and pages."""
+        text = re.sub(r"<bdi>[2-9A-Z]{8}</bdi>|\"reference\": \"[2-9A-Z]{8}\"", "<REFERENCE>", self.text)
+        nonces = re.findall(r'nonce="([^"]+)"', text)
+        headers = self.headers
+        for nonce in nonces:
+            text = text.replace(nonce, "NONCE")
+            headers = tuple((name, value.replace(nonce, "NONCE")) for name, value in headers)
+        return self.status, headers, text
+
+
+async def answer_of(
+    app: Any, method: str, target: str | bytes, headers: Fields = (), body: bytes | Iterable[bytes] = b""
+) -> Answer:
+    """The answer of an ASGI application to a request, each byte of which is the caller's to choose."""
+    raw = target if isinstance(target, bytes) else target.encode("ascii")
+    path, _, query = raw.partition(b"?")
+    lines = [(name.lower().encode("ascii"), v if isinstance(v, bytes) else v.encode("latin-1")) for name, v in headers]
+    if not any(name == b"host" for name, _ in lines):
+        lines.append((b"host", b"aurora.example"))
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": lines,
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    chunks = iter((body,) if isinstance(body, bytes) else body)
+    sent: list[Any] = []
+    read = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        for chunk in chunks:
+            read += 1
+            return {"type": "http.request", "body": chunk, "more_body": True}
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    found = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent[0]["headers"]]
+    return Answer(sent[0]["status"], tuple(found), b"".join(m.get("body", b"") for m in sent[1:]), read)
+
+
+@dataclass
+class House:
+    """The booking side, and the bff-consumer it calls.
+
+    Attributes:
+        kind: ``sync`` or ``asyncio``: the handshake's.
+        on_redeemed: What the application does with a redemption; a test may put its own.
+        redemptions: What it got, in order.
+        events: What the handshake reported.
+    """
+
+    kind: str
+    folder: Path
+    clock: Clock
+    keys: KeyRing
+    log: SQLiteHandoffLog
+    consumer: Consumer
+    runner: asyncio.Runner
+    on_redeemed: Any = None
+    redemptions: list[Redemption] = field(default_factory=list)
+    events: list[HandoffEvent] = field(default_factory=list)
+    handshake: Any = None
+    app: Any = None
+
+    def issue(self, tenant: str = TENANT) -> MintedHandoff:
+        """A handoff that both sides know."""
+        minter = Minter(self.keys, issuer=ISSUER, audience=AUDIENCE, clock=self.clock)
+        return HandoffIssuer(minter, self.log).issue(STAY, tenant=tenant)
+
+    def make_app(self, **options: Any) -> FastAPI:
+        """An application with the landing page under ``/{site}``, and the library's errors as problems."""
+
+        async def tenant(request: Request) -> str | None:
+            return SITES.get(request.path_params["site"])
+
+        def on_redeemed(request: Request, redemption: Redemption) -> Any:
+            self.redemptions.append(redemption)
+            return "/aurora/booking"
+
+        options = {"public_origin": lambda request: ORIGIN, "start_url": START_URL, **options}
+        options.setdefault("on_redeemed", on_redeemed)
+        app = FastAPI()
+        app.include_router(landing_router(self.handshake, tenant=tenant, **options), prefix="/{site}")
+        install_error_handlers(app)
+        return app
+
+    def ask(
+        self,
+        method: str,
+        target: str | bytes,
+        headers: Fields = (),
+        body: bytes | Iterable[bytes] = b"",
+        app: Any = None,
+    ) -> Answer:
+        """The answer to one request."""
+        return self.runner.run(answer_of(app or self.app, method, target, headers, body))
+
+    def rows(self, *, with_refused: bool = True) -> list[str]:
+        """Everything that both databases hold."""
+        dumps = []
+        for name in ("replay.db", "log.db"):
+            with closing(sqlite3.connect(self.folder / name)) as connection:
+                dumps += [line for line in connection.iterdump() if line.startswith("INSERT")]
+        return [line for line in dumps if with_refused or "refused" not in line]
+
+    def browser(self) -> Browser:
+        """A browser that has not been here."""
+        return Browser(self)
+
+
+@dataclass
+class Browser:
+    """A guest's browser: it keeps the cookie, and says what browsers say."""
+
+    house: House
+    cookie: str | None = None
+    app: Any = None
+
+    def get(self, token: str, headers: Fields = ARRIVES, site: str = "aurora") -> Answer:
+        """Follow the redirect."""
+        return self._kept("GET", f"/{site}/handoff?handoff={quote(token)}", headers)
+
+    def post(
+        self, token: str, headers: Fields = SUBMITS, site: str = "aurora", *, query: str = "", **more: str
+    ) -> Answer:
+        """Send the form."""
+        body = urlencode({"handoff": token, **more}).encode("ascii")
+        return self._kept("POST", f"/{site}/handoff{query}", (*headers, ("Content-Type", FORM)), body)
+
+    def arrive(self, token: str) -> Answer:
+        """Follow the redirect and send the form that came."""
+        assert self.get(token).status == 200
+        return self.post(token)
+
+    def _kept(self, method: str, target: str, headers: Fields, body: bytes = b"") -> Answer:
+        if self.cookie is not None and not any(name.lower() == "cookie" for name, _ in headers):
+            headers = (*headers, ("Cookie", f"{COOKIE}={self.cookie}"))
+        answer = self.house.ask(method, target, headers, body, self.app)
+        for line in answer.fields("set-cookie"):
+            name, _, value = line.partition(";")[0].partition("=")
+            if name == COOKIE:
+                self.cookie = value
+        return answer
+
+
+@contextmanager
+def house(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Generator[House]:
+    """The two services, until the block ends."""
+    clock = Clock()
+    ring = KeyRing.generate(now=datetime.fromtimestamp(clock.now - 60, UTC))
+    verifier = Verifier(keys or ring, issuer=ISSUER, audience=AUDIENCE, clock=clock)
+    with (
+        asyncio.Runner() as runner,
+        SQLiteHandoffLog(folder / "log.db", clock=clock) as log,
+        consumer(log, ring, clock) as running,
+    ):
+        log.create_schema()
+        built = House(kind, folder, clock, ring, log, running, runner)
+        path = folder / "replay.db"
+        options: dict[str, Any] = {"outbox": True, "timeout": 0.5, "clock": clock}
+        if kind == "sync":
+            with (
+                SQLiteReplayStore(path, **options) as store,
+                ConsumeClient(running.url, keys=ring, clock=clock) as client,
+            ):
+                store.create_schema()
+                built.handshake = Handshake(Redeemer(verifier, store), client, mode, on_event=built.events.append)  # type: ignore[arg-type]
+                built.app = built.make_app()
+                yield built
+            return
+        async_store = AsyncSQLiteReplayStore(path, **options)
+        async_client = AsyncConsumeClient(running.url, keys=ring, clock=clock)
+        runner.run(async_store.create_schema())
+        built.handshake = AsyncHandshake(
+            AsyncRedeemer(verifier, async_store),
+            async_client,
+            mode,  # type: ignore[arg-type]
+            on_event=built.events.append,
+        )
+        built.app = built.make_app()
+        try:
+            yield built
+        finally:
+            runner.run(async_client.aclose())
+            runner.run(async_store.aclose())
+
+
+@contextmanager
+def served(app: Any, **options: Any) -> Generator[int]:
+    """A real uvicorn on loopback, until the block ends; its port."""
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.005)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Nobody can write into this SQLite file, until the block ends."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def endless(chunk: bytes = b"x" * 1000) -> Iterator[bytes]:
+    """A body that never ends; who reads far too much of it fails, where it would hang."""
+    for _ in range(1000):
+        yield chunk
+    raise AssertionError("the body is read without end")
