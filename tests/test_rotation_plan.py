@@ -143,12 +143,16 @@ def test_a_fingerprint_is_of_a_ring() -> None:
 
 OLD = KeyRing([key("old")])
 NEW = OLD.rotate("new", now=at(NOW))
+# A key that was taken back while it was pending has no end: only its revocation says that it does not count.
+TAKEN_BACK = NEW.revoke("new", at(NOW + 1)).rotate("third", now=at(NOW + 2000))
 RUN = {
     # name: (ours, theirs, seconds after NOW, the code, its level, the kid)
     "same": (NEW, NEW, 0, "same", "ok", None),
     "same, pruned there": (NEW, NEW.prune(at(NOW + 9000)), 9000, "same", "ok", None),
     "same, pruned here": (NEW.prune(at(NOW + 9000)), NEW, 9000, "same", "ok", None),
     "revoked there and pruned here": (NEW.revoke("old").prune(at(NOW + 9000)), NEW.revoke("old"), 9000, "same", "ok", None),
+    "taken back, pruned there": (TAKEN_BACK, TAKEN_BACK.prune(at(NOW + 9000)), 9000, "same", "ok", None),
+    "taken back, pruned here": (TAKEN_BACK.prune(at(NOW + 9000)), TAKEN_BACK, 9000, "same", "ok", None),
     "not there yet": (NEW, OLD, 0, "not_there_yet", "wait", "new"),
     "not there, last second": (NEW, OLD, 899, "not_there_yet", "wait", "new"),
     "not there, and it signs": (NEW, OLD, 900, "missing_there", "alarm", "new"),

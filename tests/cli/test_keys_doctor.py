@@ -50,7 +50,7 @@ class Endpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(endpoint.status)
+                self.send_response(200 if self.path.endswith("/elsewhere") else endpoint.status)
                 if endpoint.location:
                     self.send_header("Location", endpoint.location)
                 self.end_headers()

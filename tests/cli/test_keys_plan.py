@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -303,6 +304,23 @@ def test_of_many_rotations_at_once_one_is_done(desk: Desk) -> None:
     assert all(
         b"another command is changing it" in text or b"pending_key" in text or b"new key" in text for text in said
     )
+
+
+@pytest.mark.parametrize("command", [("rotate",), ("revoke", "2026-11"), ("prune",), ("seal", "--make-kek")], ids=str)
+def test_while_one_command_changes_the_file_no_other_does(desk: Desk, command: tuple[str, ...]) -> None:
+    """Whoever comes second is refused, with what to look at; a dry run, which changes nothing, is not."""
+    before = Path(desk.key_file).read_bytes()
+    more = ["--kek-file", str(desk.folder / "kek")] if command[0] == "seal" else []
+    folder = os.open(desk.folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        result = desk.run("keys", *command, "--keys", desk.key_file, *more)
+        assert (result.exit_code, "another command is changing it" in result.stderr) == (2, True)
+        assert "keys list" in result.stderr
+        run(desk, "rotate", "--dry-run")
+    finally:
+        os.close(folder)
+    assert Path(desk.key_file).read_bytes() == before
 
 
 @pytest.mark.parametrize("command", COMMANDS)

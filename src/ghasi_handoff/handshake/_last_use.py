@@ -60,8 +60,7 @@ class LastUse(Mapping[str, datetime]):
         now = int(read_clock(self._clock))
         known = {key.kid for key in self._keys().keys}
         with self._lock:
-            if kid in known:
-                self._seen[kid] = max(now, self._seen.get(kid, 0))
+            self._seen[kid] = max(now, self._seen.get(kid, 0))
             for gone in self._seen.keys() - known:
                 del self._seen[gone]
 

@@ -123,9 +123,8 @@ class WatchedKeyRing:
         before = self._ring
         asked = self._ask(kid)
         if asked is not None:
-            # Shielded, though a running read cannot be cancelled: a guest who goes must not end the others' wait.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked)), timeout.total_seconds())
+                await asyncio.wait_for(asyncio.wrap_future(asked), timeout.total_seconds())
         return self._is_worth_it(kid, before)
 
     def close(self) -> None:
@@ -159,7 +158,8 @@ class WatchedKeyRing:
                     return None
                 self._asked_at = now
                 state.asked = Future()
-                state.asked.set_running_or_notify_cancel()  # from now on nobody can cancel it for the others
+                # From now on it cannot be cancelled: a guest who goes must not end the others' wait.
+                state.asked.set_running_or_notify_cancel()
                 state.wake.set()
             return state.asked
 
