@@ -340,6 +340,8 @@ def keys_in_files(run: Run, folder: Path) -> KeyRing:
         run.fails(lambda text_=text_: LocalKeyEncryptionKey.from_env({"GHASI_HANDOFF_KEK": text_}))  # type: ignore[misc]
     both = {"GHASI_HANDOFF_KEK": b64u_encode(secret("kek")), "GHASI_HANDOFF_KEK_FILE": str(path)}
     run.fails(lambda: LocalKeyEncryptionKey.from_env(both))
+    run.fails(lambda: WatchedKeyRing.from_env({**both, "GHASI_HANDOFF_KEYS": text}))
+    run.fails(lambda: WatchedKeyRing.from_env({"GHASI_HANDOFF_KEYS": text[:-9]}))
     run.fails(lambda: keyfile.from_env({**both, "GHASI_HANDOFF_KEYS": text}))
     run.fails(lambda: keyfile.from_env({"GHASI_HANDOFF_KEYS": text, "GHASI_HANDOFF_KEYS_FILE": str(path)}))
     document = json.loads(text)

@@ -281,6 +281,25 @@ def test_a_sealed_file_is_followed_and_its_kms_asked_only_for_what_is_new(path: 
         assert len(asked) == 2
 
 
+def test_the_environment_names_the_file_to_follow(path: Path, ring: KeyRing, tmp_path: Path) -> None:
+    """From the environment: a file is followed, sealed or not; a ring that stands there itself stays."""
+    kek = tmp_path / "kek"
+    kek.touch(0o600)
+    kek.write_bytes(secret("kek"))
+    keyfile.save(path, ring, kek=LocalKeyEncryptionKey(secret("kek")), purpose="test")
+    sealed = {"GHASI_HANDOFF_KEK_FILE": str(kek), "GHASI_HANDOFF_KEYS_PURPOSE": "test"}
+    new = ring.rotate("k2")
+    with WatchedKeyRing.from_env({**sealed, "GHASI_HANDOFF_KEYS_FILE": str(path)}, interval=QUICK) as keys:
+        assert keys() == ring
+        keyfile.save(path, new, kek=LocalKeyEncryptionKey(secret("kek")), purpose="test")
+        eventually(lambda: keys() == new)
+    with WatchedKeyRing.from_env({"GHASI_HANDOFF_KEYS": ring.to_json()}, interval=QUICK) as keys:
+        time.sleep(0.1)
+        assert keys() == ring
+    with pytest.raises(KeyRingError, match="GHASI_HANDOFF_KEYS_FILE"):
+        WatchedKeyRing.from_env({})
+
+
 # Refreshing on an unknown kid
 
 

@@ -6,10 +6,9 @@ A file is read only if nobody else can, and written whole or not at all.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Final
 
 from ghasi_handoff.errors import KeyRingError
+from ghasi_handoff.keyfile._environment import from_env
 from ghasi_handoff.keyfile._events import KeyRingEvent, KeyRingReloaded, KeyRingReloadFailed
 from ghasi_handoff.keyfile._file import read_secret_file, write_secret_file
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey, LocalKeyEncryptionKey
@@ -32,10 +31,6 @@ __all__ = [
     "worth_another_try",
     "worth_another_try_async",
 ]
-
-_RING: Final = "GHASI_HANDOFF_KEYS"
-_RING_FILE: Final = "GHASI_HANDOFF_KEYS_FILE"
-_PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
 
 
 def load(
@@ -94,36 +89,3 @@ def save(
         write_secret_file(path, text)
     finally:
         del text
-
-
-def from_env(
-    environ: Mapping[str, str] | None = None, *, kek: KeyEncryptionKey | None = None, purpose: str | None = None
-) -> KeyRing:
-    """The ring that the environment names: ``GHASI_HANDOFF_KEYS_FILE`` a file, or ``GHASI_HANDOFF_KEYS`` holds it.
-
-    Args:
-        environ: By default the process's environment.
-        kek: Opens a sealed ring. By default `LocalKeyEncryptionKey.from_env`: ``GHASI_HANDOFF_KEK_FILE`` or
-            ``GHASI_HANDOFF_KEK``, if one is set.
-        purpose: By default ``GHASI_HANDOFF_KEYS_PURPOSE``, or else `DEFAULT_PURPOSE`.
-
-    Raises:
-        KeyRingError: Neither is set, or both, or what is set is no ring. The message repeats no value but the path.
-    """
-    variables = os.environ if environ is None else environ
-    data = b""
-    try:
-        opener = LocalKeyEncryptionKey.from_env(variables) if kek is None else kek
-        meant_for = (variables.get(_PURPOSE) or DEFAULT_PURPOSE) if purpose is None else purpose
-        path = variables.get(_RING_FILE)
-        if bool(path) == bool(variables.get(_RING)):
-            raise KeyRingError(f"set {_RING_FILE} to a key file, or else {_RING} to what is in one, and not both")
-        if path:
-            return load(path, kek=opener, purpose=meant_for)
-        data = variables[_RING].encode("utf-8", errors="replace")
-        try:
-            return opened(data, opener, meant_for)
-        except KeyRingError as exc:
-            raise located(exc, _RING) from exc.__cause__
-    finally:
-        del environ, variables, data  # a traceback that shows local variables must not show the environment

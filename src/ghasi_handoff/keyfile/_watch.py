@@ -15,9 +15,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from datetime import timedelta
 from hashlib import sha256
 from typing import Final, NoReturn, Self, SupportsIndex
@@ -25,6 +24,7 @@ from typing import Final, NoReturn, Self, SupportsIndex
 from typing_extensions import override
 
 from ghasi_handoff.errors import ConfigurationError, KeyRingError, UnknownKeyError
+from ghasi_handoff.keyfile._environment import from_env, whereabouts
 from ghasi_handoff.keyfile._events import KeyRingReloaded, KeyRingReloadFailed, OnKeyRingEvent, report
 from ghasi_handoff.keyfile._file import read_secret_file
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey
@@ -94,6 +94,32 @@ class WatchedKeyRing:
         self._start()
         _watched.add(self)
 
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        interval: timedelta = DEFAULT_INTERVAL,
+        kek: KeyEncryptionKey | None = None,
+        purpose: str | None = None,
+        on_event: OnKeyRingEvent | None = None,
+    ) -> Self:
+        """As `ghasi_handoff.keyfile.from_env`, following the file. A ring in the environment itself never changes.
+
+        Raises:
+            KeyRingError: As `from_env` does.
+            ConfigurationError: An argument is something else.
+        """
+        variables = os.environ if environ is None else environ
+        try:
+            path, opener, meant_for = whereabouts(variables, kek, purpose)
+            if path is not None:
+                return cls(path, interval=interval, kek=opener, purpose=meant_for, on_event=on_event)
+            ring = from_env(variables, kek=opener, purpose=meant_for)
+            return cls(lambda: ring, interval=interval, on_event=on_event)
+        finally:
+            del environ, variables  # a traceback that shows local variables must not show the environment
+
     def __call__(self) -> KeyRing:
         """The ring in use."""
         return self._ring
@@ -114,7 +140,7 @@ class WatchedKeyRing:
         before = self._ring
         asked = self._ask(kid)
         if asked is not None:
-            with contextlib.suppress(FutureTimeoutError):
+            with contextlib.suppress(TimeoutError):
                 asked.result(timeout.total_seconds())
         return self._is_worth_it(kid, before)
 
