@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 import warnings
 from datetime import timedelta
@@ -28,8 +29,8 @@ def fork_and_follow(path: str) -> None:
     os.waitpid(child, 0)
 
 
-def read_while_swapped(path: str, seconds: str) -> None:
-    """Watch a mounted secret, and count what was seen and what failed."""
+def read_while_swapped(path: str) -> None:
+    """Watch a mounted secret until standard input ends; tell what was seen and what failed."""
     failures: list[str] = []
 
     def count(event: KeyRingEvent) -> None:
@@ -38,9 +39,15 @@ def read_while_swapped(path: str, seconds: str) -> None:
 
     seen: set[str] = set()
     with WatchedKeyRing(path, interval=timedelta(milliseconds=10), on_event=count) as watched:
+        ended = threading.Event()
+
+        def wait_for_the_end() -> None:
+            sys.stdin.read()
+            ended.set()
+
+        threading.Thread(target=wait_for_the_end, daemon=True).start()
         say("watching")
-        until = time.monotonic() + float(seconds)
-        while time.monotonic() < until:
+        while not ended.is_set():
             seen.add(",".join(key.kid for key in watched().keys))
             time.sleep(0.0005)
     say(json.dumps({"seen": sorted(seen), "failures": failures}))
