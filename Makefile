@@ -84,6 +84,7 @@ pictures: $(VENV)/.test  ## the pages that guests see, as pictures of the docume
 
 vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
 	$(BIN)/python tests/vectors/make_vectors.py
+	$(BIN)/python tests/vectors/make_sealed_vectors.py
 
 openapi: $(VENV)/.test  ## write docs/reference/openapi-*.json anew
 	$(BIN)/python -m tests.integrations.fastapi.published

@@ -33,6 +33,20 @@ def save_as_nobody(target: str, source: str) -> None:
         say("saved")
 
 
+def load_as_nobody(path: str) -> None:
+    """Load the ring of the file `path` without the rights of root, in the group `nobody`."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    try:
+        keyfile.load(path)
+    except KeyRingError as exc:
+        say(f"refused: {exc}")
+    else:
+        say("loaded")
+
+
 def save_to_a_full_disk(target: str, source: str, size: str) -> None:
     """Save the ring of the file `source` to `target` where no file can grow beyond `size` bytes."""
     ring = keyfile.load(source)

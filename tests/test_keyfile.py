@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Final, cast
 import pytest
 
 from ghasi_handoff import KeyRing, KeyRingError, KeyState, keyfile
+from ghasi_handoff.keyfile import _file
 
 NOW: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 PROGRAM: Final = Path(__file__).with_name("key_file_process.py")
@@ -164,6 +166,62 @@ def test_file_of_its_owner_alone_is_loaded(ring: KeyRing, path: Path, mode: int)
     """A key file that nobody but its owner can use is loaded."""
     write(path, ring.to_json(), mode)
     assert keyfile.load(path) == ring
+
+
+# A mounted secret belongs to root, and a process that is not root has it by its group. Who, which mode, may it be read?
+MOUNTED: Final = [
+    ("pod with an fsGroup", 0, 2000, 0o440, True),
+    ("pod with an fsGroup, by its second group", 0, 2001, 0o440, True),
+    ("file of root for a group, on a machine", 0, 2000, 0o640, True),
+    ("root alone", 0, 0, 0o400, True),
+    ("another group", 0, 3000, 0o440, False),
+    ("fsGroup, but the default mode", 0, 2000, 0o644, False),
+    ("others may read", 0, 2000, 0o444, False),
+    ("the group may write", 0, 2000, 0o660, False),
+    ("the group may execute", 0, 2000, 0o450, False),
+    ("our own file, for our group", 1000, 2000, 0o640, False),
+    ("somebody else's file, for our group", 1001, 2000, 0o440, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("owner", "group", "mode", "allowed"), [row[1:] for row in MOUNTED], ids=[r[0] for r in MOUNTED]
+)
+def test_a_file_of_root_may_be_readable_by_our_group(
+    monkeypatch: pytest.MonkeyPatch, owner: int, group: int, mode: int, allowed: bool
+) -> None:
+    """Only a file of root, for a group of a process that is not root, may be read by that group, and by nobody else."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: 2000)
+    monkeypatch.setattr(os, "getgroups", lambda: [2001])
+    status = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+    assert _file._others_may_use(status) is not allowed
+
+
+def test_root_is_not_let_off_by_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root can read its file without any group: there, the group is somebody else."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getegid", lambda: 0)
+    for group in (0, 2000):
+        assert _file._others_may_use(os.stat_result((stat.S_IFREG | 0o440, 0, 0, 1, 0, group, 0, 0, 0, 0)))
+
+
+def test_a_pod_reads_its_mounted_secret(ring: KeyRing) -> None:
+    """A process with another user and group than root reads what Kubernetes mounts for its fsGroup, and not for another."""
+    folder = Path(tempfile.mkdtemp(prefix="ghasi-keys-"))
+    try:
+        folder.chmod(0o755)
+        path = folder / "keys.json"
+        keyfile.save(path, ring)
+        if os.geteuid() == 0:
+            os.chown(path, 0, 65534)
+        path.chmod(0o440)
+        expected = "loaded" if os.geteuid() == 0 else f"refused: key file {path}: others than its owner"
+        assert said("load_as_nobody", path).startswith(expected)
+        path.chmod(0o444)
+        assert said("load_as_nobody", path).startswith(f"refused: key file {path}: others than its owner")
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_link_to_a_good_file_is_loaded(ring: KeyRing, path: Path, tmp_path: Path) -> None:

@@ -24,13 +24,24 @@ COMMANDS = [
     "outbox",
     "sync-contract",
 ]
+SEALED = ["--kek-file", "GHASI_HANDOFF_KEK_FILE", "--purpose", "GHASI_HANDOFF_KEYS_PURPOSE"]
 NEEDS = {
     "demo": [
         *("It needs nothing", "--serve", "--consumer-port", "--booking-port", "--keys", "--log-url", "--store-url"),
         *("--mode", "--data", "--in-process", "--json"),
     ],
-    "keys": ["init"],
-    "keys init": ["It needs --keys", VARIABLES[0], "never overwritten", "--kid", "--json"],
+    "keys": ["init", "list", "rotate", "revoke", "prune", "fingerprint", "doctor", "seal", "one master file"],
+    "keys init": ["It needs --keys", VARIABLES[0], "never overwritten", "--kid", "--json", "--kek-file"],
+    "keys list": ["--keys", VARIABLES[0], *SEALED, "--json", "No secret is shown"],
+    "keys rotate": [
+        *("--keys", VARIABLES[0], *SEALED, "--out", "--kid", "--propagation", "default: 15m", "--emergency", "--peer"),
+        *("--dry-run", "--json", "refused with exit code 1"),
+    ],
+    "keys revoke": ["--keys", *SEALED, "--out", "--all", "--replace", "--kid", "--dry-run", "--json", "Never refused"],
+    "keys prune": ["--keys", *SEALED, "--out", "--dry-run", "--json", "Safe to repeat"],
+    "keys fingerprint": ["--keys", *SEALED, "--json", "No secret is shown"],
+    "keys doctor": ["--keys", *SEALED, "--peer", "--json", "Exit code 1"],
+    "keys seal": ["--keys", *SEALED, "--out", "--make-kek", "--new-kek-file", "--json", "Keep the two apart"],
     "mint": [
         *("It needs --keys, --issuer, --audience, --tenant", "--payload", "--json", "--lifetime", "--url", "--param"),
         *PARTIES,

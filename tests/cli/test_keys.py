@@ -94,7 +94,7 @@ def test_a_missing_folder_is_said(desk: Desk, tmp_path: Path) -> None:
 def test_a_failed_save_leaves_no_empty_file(desk: Desk, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name that was taken is free again when the ring cannot be written."""
 
-    def fail(path: str, _ring: object) -> None:
+    def fail(path: str, _ring: object, **_how: object) -> None:
         assert Path(path).stat().st_size == 0
         raise KeyRingError("no space")
 

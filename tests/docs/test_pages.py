@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import tomllib
 import unicodedata
 from datetime import timedelta
@@ -16,7 +17,19 @@ from opentelemetry.metrics import NoOpMeterProvider
 from typing_extensions import override
 
 import ghasi_handoff
-from ghasi_handoff import _encoding, _mint, _token, _verify, errors, handshake, keys, replay, testing
+from ghasi_handoff import (
+    _encoding,
+    _mint,
+    _token,
+    _verify,
+    errors,
+    handshake,
+    keyfile,
+    keys,
+    replay,
+    rotation,
+    testing,
+)
 from ghasi_handoff.cli import main
 from ghasi_handoff.integrations import fastapi as web
 from ghasi_handoff.integrations import opentelemetry
@@ -150,7 +163,9 @@ def test_every_public_name_is_in_the_reference() -> None:
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",
     }  # fmt: skip
-    assert sorted(described) == sorted(public | {"keyfile.load", "keyfile.save"})
+    public |= {f"rotation.{name}" for name in rotation.__all__ if name != "LEAST_PROPAGATION"}
+    public |= {f"keyfile.{name}" for name in keyfile.__all__ if name != "DEFAULT_PURPOSE"}
+    assert sorted(described) == sorted(public)
 
 
 def test_the_table_of_errors_is_the_code() -> None:
@@ -215,9 +230,13 @@ def test_every_command_has_its_section() -> None:
 
 def test_the_key_file_of_the_reference_is_one() -> None:
     """docs/reference/keyfile.md shows a file that the library reads, and members in the order that it writes."""
-    (text,) = re.findall(r"^```json\n(.*?)^```$", (DOCS / "reference" / "keyfile.md").read_text("utf-8"), re.M | re.S)
+    page = (DOCS / "reference" / "keyfile.md").read_text("utf-8")
+    text, sealed = re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S)
     assert json.loads(keys.KeyRing.from_json(text).to_json()) == json.loads(text)
     assert keys.KeyRing.from_json(text).to_json() == text
+    vector = json.loads((ROOT / "tests" / "vectors" / "sealed" / "opens.json").read_text("ascii"))
+    assert sealed == vector["file"]
+    assert f"`{vector['kek']}`" in page
 
 
 def test_the_table_of_instruments_is_the_code() -> None:
@@ -240,3 +259,9 @@ def test_the_table_of_instruments_is_the_code() -> None:
     opentelemetry.HandoffTelemetry(keys.KeyRing.generate(), meter_provider=Meters())
     rows = table(DOCS / "how-to" / "telemetry.md", "Instruments")
     assert sorted((name, kind, unit) for name, kind, unit, *_ in rows) == sorted(made)
+
+
+def test_the_picture_of_the_states_is_drawn_from_the_code() -> None:
+    """docs/assets/key-states.svg is what its script draws, which asks a ring for every state."""
+    script = runpy.run_path(str(DOCS / ".key_states.py"))
+    assert (DOCS / "assets" / "key-states.svg").read_text("utf-8") == script["drawing"]()

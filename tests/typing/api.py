@@ -60,6 +60,11 @@ assert_type(keys.keys, tuple[SigningKey, ...])
 assert_type(keys.rotate().revoke("a").prune(), KeyRing)
 assert_type(keys.keys[0].verify_until, datetime | None)
 assert_type(keyfile.load("keys.json"), KeyRing)
+watched = keyfile.WatchedKeyRing("keys.json", kek=keyfile.LocalKeyEncryptionKey(b"k" * 32))
+assert_type(watched(), KeyRing)
+assert_type(watched.refresh("a"), bool)
+assert_type(Verifier(watched, issuer="a", audience="b").verify("token", tenant="t").payload, BookingHandoff)
+assert_type(keyfile.WatchedKeyRing.from_env(), keyfile.WatchedKeyRing)
 Minter(lambda: keys, issuer="a", audience="b")
 
 # Minting infers the payload's class from the payload.

@@ -23,20 +23,21 @@ MAX_PAYLOAD_FILE_BYTES: Final = 65_536
 
 
 def read_ring(path: str | None) -> KeyRing:
-    """The key ring in the file `path`, or, without one, in the variable ``GHASI_HANDOFF_KEYS``.
+    """The key ring in the file `path`, or, without one, in the variable ``GHASI_HANDOFF_KEYS``; sealed or not.
 
     Raises:
         KeyRingError: It cannot be used. The message does not quote it.
         click.UsageError: Neither is given.
     """
+    variables = dict(os.environ)
     if path is not None:
-        return keyfile.load(path)
-    text = os.environ.get("GHASI_HANDOFF_KEYS", "")
-    if not text:
+        # What is said on the command line is not overruled, and not contradicted, by the environment.
+        variables = {**variables, "GHASI_HANDOFF_KEYS_FILE": path, "GHASI_HANDOFF_KEYS": ""}
+    elif not variables.get("GHASI_HANDOFF_KEYS"):
         raise click.UsageError(
             "Missing option '--keys' (or GHASI_HANDOFF_KEYS_FILE, or the ring in GHASI_HANDOFF_KEYS)."
         )
-    return KeyRing.from_json(text)
+    return keyfile.from_env(variables)
 
 
 def read_token(argument: str) -> str:

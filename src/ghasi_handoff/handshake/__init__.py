@@ -28,6 +28,7 @@ from ghasi_handoff.handshake._events import (
 )
 from ghasi_handoff.handshake._handshake import AsyncHandshake, Handshake
 from ghasi_handoff.handshake._issuer import AsyncHandoffIssuer, HandoffIssuer
+from ghasi_handoff.handshake._last_use import LastUse
 from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffQuery, HandoffRecord, HandoffState
 from ghasi_handoff.handshake._outbox import AsyncOutboxWorker, Deliveries, OutboxWorker
 from ghasi_handoff.handshake._sqlite_log import AsyncSQLiteHandoffLog, SQLiteHandoffLog
@@ -64,6 +65,7 @@ __all__ = [
     "HandoffState",
     "HandoffUnknown",
     "Handshake",
+    "LastUse",
     "LocalRowLost",
     "OutboxAge",
     "OutboxWorker",

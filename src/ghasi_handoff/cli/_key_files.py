@@ -1,0 +1,202 @@
+"""--keys, --kek-file, --purpose, --out -> a ring, and where its successor goes. One change at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ghasi_handoff import keyfile
+from ghasi_handoff.cli._output import printable
+from ghasi_handoff.errors import KeyRingError
+from ghasi_handoff.keyfile import DEFAULT_PURPOSE, LocalKeyEncryptionKey
+from ghasi_handoff.keys import KeyRing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEK_FILE: Final = "GHASI_HANDOFF_KEK_FILE"
+PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
+
+_keys: Final = click.option(
+    "--keys",
+    "keys_file",
+    metavar="FILE",
+    required=True,
+    envvar="GHASI_HANDOFF_KEYS_FILE",
+    show_envvar=True,
+    help="The key file.",
+)
+_kek: Final = click.option(
+    "--kek-file",
+    metavar="FILE",
+    envvar=KEK_FILE,
+    show_envvar=True,
+    help="Of a sealed file: its key-encryption key. GHASI_HANDOFF_KEK may hold that, too.",
+)
+_purpose: Final = click.option(
+    "--purpose",
+    metavar="NAME",
+    envvar=PURPOSE,
+    show_envvar=True,
+    default=DEFAULT_PURPOSE,
+    show_default=True,
+    help="Of a sealed file: what it was sealed for.",
+)
+out: Final = click.option(
+    "--out",
+    metavar="FILE",
+    help="Write the new ring to this file, which must not exist yet, and leave the other as it is: for a file that is"
+    " mounted read-only.",
+)
+dry_run: Final = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A key file, and how it is sealed, if it is.
+
+    Attributes:
+        path: Where it is.
+        kek: The key that seals it, or None.
+        purpose: What it is sealed for.
+    """
+
+    path: str
+    kek: LocalKeyEncryptionKey | None
+    purpose: str
+
+    def load(self) -> KeyRing:
+        """The ring.
+
+        Raises:
+            KeyRingError: It cannot be used.
+        """
+        return keyfile.load(self.path, kek=self.kek, purpose=self.purpose)
+
+    def save(self, ring: KeyRing) -> None:
+        """Replace the file.
+
+        Raises:
+            KeyRingError: It cannot be written.
+        """
+        keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
+
+    def save_new(self, ring: KeyRing) -> None:
+        """Save to a file that does not exist yet.
+
+        Raises:
+            KeyRingError: It exists, or cannot be made.
+        """
+        try:
+            # The name is taken first, and only if it is free: of two at once, one is refused. EXCL follows no link.
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError as exc:
+            raise KeyRingError(
+                f"key file {self.path}: it exists already and is not overwritten; name another file"
+            ) from exc
+        except OSError as exc:
+            raise KeyRingError(f"key file {self.path}: {exc.strerror}") from exc
+        try:
+            self.save(ring)
+        except BaseException:
+            Path(self.path).unlink(missing_ok=True)  # the empty file that held the name
+            raise
+
+    @contextmanager
+    def changing(self, out: str | None, *, dry_run: bool) -> Generator[Change]:
+        """The ring, to be changed, with nobody else changing it meanwhile.
+
+        Raises:
+            KeyRingError: It cannot be read or written, or another command is changing it.
+        """
+        if dry_run or out is not None:
+            yield Change(self.load(), None if out is None else KeyFile(out, self.kek, self.purpose), dry_run)
+            return
+        with locked(self.path):
+            yield Change(self.load(), self, dry_run)
+
+
+@dataclass(slots=True)
+class Change:
+    """A ring that is being changed.
+
+    Attributes:
+        ring: As it is in the file.
+        target: Where the new one goes; None for a dry run.
+        dry_run: Whether nothing is written.
+    """
+
+    ring: KeyRing
+    target: KeyFile | None
+    dry_run: bool
+
+    def write(self, new: KeyRing, source: KeyFile) -> str | None:
+        """Write the new ring, and return where it is now; None for a dry run, or where nothing has changed."""
+        if self.dry_run or self.target is None or (new == self.ring and self.target is source):
+            return None
+        if self.target is source:
+            self.target.save(new)
+        else:
+            self.target.save_new(new)
+        return self.target.path
+
+
+def key_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that reads a key file."""
+    return _keys(_kek(_purpose(command)))
+
+
+def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of a command that makes one."""
+    return _kek(_purpose(command))
+
+
+def key_file(path: str, kek_file: str | None, purpose: str) -> KeyFile:
+    """The key file that the options name.
+
+    Raises:
+        KeyRingError: The key-encryption key cannot be read.
+    """
+    variables = dict(os.environ)
+    if kek_file is not None:
+        variables[KEK_FILE] = kek_file
+    return KeyFile(path, LocalKeyEncryptionKey.from_env(variables), purpose)
+
+
+def written(change: Change, path: str | None) -> tuple[str, str]:
+    """A row that says what was written where."""
+    if change.dry_run:
+        return ("dry run", "nothing was written")
+    return ("file", printable(path) if path is not None else "unchanged")
+
+
+@contextmanager
+def locked(path: str) -> Generator[None]:
+    """While this is held, no other command changes a key file of the same folder.
+
+    Raises:
+        KeyRingError: Another command is doing so.
+    """
+    # On the folder: the file itself is replaced by a save, and a lock on it would go with it.
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise KeyRingError(f"key file {path}: {exc.strerror}") from exc
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise KeyRingError(
+                f"key file {path}: another command is changing it; see what it did with: keys list"
+            ) from exc
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""ring -> a table of keys, a timeline of their states, and the same for machines. In ASCII."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ghasi_handoff.cli._output import iso
+from ghasi_handoff.keys import KeyState
+from ghasi_handoff.rotation import state_changes
+
+if TYPE_CHECKING:
+    from ghasi_handoff.keys import KeyRing
+
+_LINES: Final = {
+    KeyState.PENDING: ".",
+    KeyState.ACTIVE: "=",
+    KeyState.VERIFY_ONLY: "-",
+    KeyState.RETIRED: " ",
+    KeyState.REVOKED: "x",
+}
+_COLORS: Final = {KeyState.ACTIVE: "green", KeyState.PENDING: "yellow", KeyState.REVOKED: "red"}
+_LEGEND: Final = "= active: signs, verifies   . pending: verifies already   - verify-only   x revoked"
+_CELL: Final = 16
+
+
+def key_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
+    """The keys, for ``--json``."""
+    return [
+        {
+            "kid": key.kid,
+            "state": ring.state(key.kid, now).value,
+            "created_at": iso(key.created_at),
+            "sign_from": iso(key.sign_from),
+            "verify_until": None if key.verify_until is None else iso(key.verify_until),
+            "revoked_at": None if key.revoked_at is None else iso(key.revoked_at),
+        }
+        for key in ring.keys
+    ]
+
+
+def change_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
+    """What is still to come, for ``--json``."""
+    return [
+        {"at": iso(change.at), "kid": change.kid, "state": change.state.value} for change in state_changes(ring, now)
+    ]
+
+
+def signer(ring: KeyRing, now: datetime) -> str | None:
+    """The key that signs now."""
+    return next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.ACTIVE), None)
+
+
+def key_table(ring: KeyRing, now: datetime) -> str:
+    """One key a line: its state and its dates."""
+    width = max(len("kid"), *(len(key.kid) for key in ring.keys))
+    lines = [f"{'kid':{width}}  {'state':11}  {'signs from':20}  verifies until"]
+    for key in ring.keys:
+        state = ring.state(key.kid, now)
+        until = "no end yet" if key.verify_until is None else iso(key.verify_until)
+        if key.revoked_at is not None:
+            until = f"revoked {iso(key.revoked_at)}"
+        shown = click.style(f"{state.value:11}", fg=_COLORS.get(state))
+        lines.append(f"{key.kid:{width}}  {shown}  {iso(key.sign_from)}  {until}")
+    return "\n".join(lines)
+
+
+def timeline(ring: KeyRing, now: datetime) -> str:
+    """The states from now on: one line a key, one column from each change to the next; columns are not to scale."""
+    moments = sorted({now, *(change.at for change in state_changes(ring, now))})
+    width = max(len(key.kid) for key in ring.keys)
+    head = "".join(f"{_moment(at, now):{_CELL}}" for at in moments)
+    marks = "".join(f"|{'':{_CELL - 1}}" for _ in moments)
+    lines = [f"{'':{width}}  {head.rstrip()}", f"{'':{width}}  {marks.rstrip()}"]
+    for key in ring.keys:
+        drawn = "".join(_LINES[ring.state(key.kid, at)] * _CELL for at in moments)
+        lines.append(f"{key.kid:{width}}  {drawn.rstrip()}")
+    return "\n".join([*lines, "", _LEGEND])
+
+
+def what_happens(ring: KeyRing, now: datetime) -> str:
+    """Each change that is still to come, in words; and nothing where there is none."""
+    words = {
+        KeyState.ACTIVE: "signs from now on",
+        KeyState.VERIFY_ONLY: "signs no more, still verifies",
+        KeyState.RETIRED: "is retired: `keys prune` may remove it some time after",
+        KeyState.PENDING: "is pending",
+        KeyState.REVOKED: "is revoked",
+    }
+    return "\n".join(
+        f"{iso(change.at)}  {_distance(change.at - now):>10}  {change.kid} {words[change.state]}"
+        for change in state_changes(ring, now)
+    )
+
+
+def _moment(at: datetime, now: datetime) -> str:
+    return "now" if at == now else f"{at:%d %b %H:%M}"
+
+
+def _distance(span: timedelta) -> str:
+    minutes = round(span.total_seconds() / 60)
+    if minutes < 180:
+        return f"in {minutes} min"
+    return f"in {round(minutes / 60)} h" if minutes < 72 * 60 else f"in {round(minutes / 1440)} d"

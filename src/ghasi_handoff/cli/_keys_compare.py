@@ -1,0 +1,144 @@
+"""``keys fingerprint`` and ``keys doctor``: one copy of a ring beside another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff.cli._key_files import key_file, key_file_options
+from ghasi_handoff.cli._key_views import signer
+from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
+from ghasi_handoff.cli._peers import read_peer
+from ghasi_handoff.keys import KeyRing, KeyState
+from ghasi_handoff.rotation import Finding, compare, fingerprint, waits
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ghasi_handoff.cli._output import Clock
+
+_MARKS: Final = {"alarm": ("ALARM", "red"), "wait": ("wait", "yellow"), "ok": ("ok", "green")}
+
+peers_option: Final = click.option(
+    "--peer",
+    "peers",
+    metavar="FILE|URL",
+    multiple=True,
+    help="The other side's fingerprint: a file, or where it serves it (https). May be given several times.",
+)
+
+
+@click.command("fingerprint")
+@key_file_options
+@answers
+def fingerprint_command(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str) -> Answer:
+    """Show what two services may compare: kids, states, dates, and a keyed hash of each secret.
+
+    Equal lines mean equal keys. No secret is shown, and none can be found from it. With --json it is what
+    `keys doctor --peer` reads on the other side.
+    """
+    made = fingerprint(key_file(keys_file, kek_file, purpose).load(), now_of(clock))
+    width = max(len(key.kid) for key in made.keys)
+    lines = [f"ring  {made.ring}", "", *(f"{key.kid:{width}}  {key.state.value:11}  {key.hash}" for key in made.keys)]
+    return Answer(facts=made.as_dict(), text="\n".join(lines))
+
+
+@click.command()
+@key_file_options
+@peers_option
+@answers
+def doctor(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str, peers: tuple[str, ...]) -> Answer:
+    """Say whether all is well with the keys, whether the other side has them, and when the next step is safe.
+
+    Exit code 1 if anything is wrong: tokens are refused, or a revoked key's accepted, now or soon. Run it after each
+    step, and from monitoring.
+    """
+    ring, now = key_file(keys_file, kek_file, purpose).load(), now_of(clock)
+    sides: list[tuple[str, list[Finding]]] = [("this file", _of_ring(ring, now))]
+    last_used: dict[str, str] = {}
+    for peer in peers:
+        theirs, made_now = read_peer(peer)
+        sides.append((printable(peer), list(compare(fingerprint(ring, now), theirs, made_now=made_now))))
+        for key in theirs.keys:
+            if key.last_used_at is not None:
+                last_used[key.kid] = max(last_used.get(key.kid, ""), iso(key.last_used_at))
+    findings = [finding for _, found in sides for finding in found]
+    level = next((level for level in ("alarm", "wait") if any(one.level == level for one in findings)), "ok")
+    following = _next_step(ring, now, findings)
+    lines = [
+        f"{click.style(f'{_MARKS[one.level][0]:5}', fg=_MARKS[one.level][1], bold=True)}  {where}: {one.text}"
+        for where, found in sides
+        for one in found
+    ]
+    if last_used:
+        lines += ["", table([(f"last use of {kid}", last_used[kid]) for kid in sorted(last_used)])]
+    facts = {
+        "ok": level != "alarm",
+        "level": level,
+        "at": iso(now),
+        "next_step": following,
+        "last_used_at": last_used,
+        "findings": [
+            {
+                "where": where,
+                "level": one.level,
+                "code": one.code,
+                "kid": one.kid,
+                "text": one.text,
+                "until": None if one.until is None else iso(one.until),
+            }
+            for where, found in sides
+            for one in found
+        ],
+    }
+    text = "\n".join([*lines, "", f"next: {following}"])
+    return Answer(facts=facts, text=text, status=REFUSED if level == "alarm" else 0)
+
+
+def compared(ring: KeyRing, now: datetime, peer: str) -> tuple[Finding, ...]:
+    """What the ring and the other side's fingerprint say about each other."""
+    theirs, made_now = read_peer(peer)
+    return compare(fingerprint(ring, now), theirs, made_now=made_now)
+
+
+def now_of(clock: Clock) -> datetime:
+    """The clock's reading, in whole seconds."""
+    return from_seconds(int(read_clock(clock)))
+
+
+def _of_ring(ring: KeyRing, now: datetime) -> list[Finding]:
+    """What is to be said of a ring by itself."""
+    found = []
+    if signer(ring, now) is None:
+        text = "no key signs, so nothing is minted; rotate: keys rotate --emergency"
+        found.append(Finding(level="alarm", code="no_signer", text=text))
+    found += [
+        Finding(level="alarm", code=wait.code, text=wait.text, until=wait.until)
+        for wait in waits(ring, now)
+        if wait.code == "clock_behind"
+    ]
+    if not found:
+        text = f"{signer(ring, now)} signs"
+        found.append(Finding(level="ok", code="signs", text=text))
+    return found
+
+
+def _next_step(ring: KeyRing, now: datetime, findings: list[Finding]) -> str:
+    """What to do next, and from when on it is safe."""
+    alarms = [finding for finding in findings if finding.level == "alarm"]
+    if alarms:
+        return "repair what is wrong, then run this again"
+    missing = [finding.until for finding in findings if finding.level == "wait"]
+    if missing:
+        before = min((date for date in missing if date is not None), default=None)
+        return "bring the file to the other side" + ("" if before is None else f" before {iso(before)}")
+    pending = [key for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING]
+    if pending:
+        newest = pending[-1]
+        return f"nothing before {iso(newest.sign_from)}; then {newest.kid} signs, and keys rotate is safe again"
+    if ring.prune(now) != ring:
+        return "keys prune is safe now, and so is keys rotate"
+    ending = [key.verify_until for key in ring.keys if key.verify_until is not None and key.verify_until > now]
+    return "keys rotate is safe now" + (f"; keys prune from {iso(max(ending))} on" if ending else "")

@@ -1,0 +1,73 @@
+"""FILE or URL -> the other side's fingerprint. A file, or one GET with limits; https only, but for loopback."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from typing_extensions import override
+
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.rotation import Fingerprint
+
+TIMEOUT_SECONDS: Final = 5
+MAX_BYTES: Final = 200_000
+
+
+def read_peer(where: str) -> tuple[Fingerprint, bool]:
+    """The other side's fingerprint, and whether it was made just now.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+        KeyRingError: It is no fingerprint.
+    """
+    if "://" in where:
+        return Fingerprint.from_json(_fetched(where)), True
+    try:
+        with Path(where).open("rb") as file:
+            return Fingerprint.from_json(file.read(MAX_BYTES).decode("utf-8", errors="replace")), False
+    except OSError as exc:
+        raise ConfigurationError(f"peer {where}: {exc.strerror or exc}") from exc
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The answer must come from where it was asked: a redirect could lead to any host, and out of TLS."""
+
+    @override
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def _fetched(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise ConfigurationError("the peer's URL has no valid host") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ConfigurationError("the peer's URL must be https; http is for loopback addresses only")
+    if "@" in parts.netloc:
+        raise ConfigurationError("the peer's URL must not hold a user name or password")
+    opener = urllib.request.build_opener(_NoRedirect)
+    try:
+        with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
+            data: bytes = answer.read(MAX_BYTES)
+    except urllib.error.HTTPError as exc:
+        raise ConfigurationError(f"peer {parts.netloc}: it answers {exc.code}") from None
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "reason", exc)
+        raise ConfigurationError(f"peer {parts.netloc}: {reason}") from None
+    return data.decode("utf-8", errors="replace")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,97 @@
+"""path -> bytes that nobody else can read; text -> a file of its owner alone, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from typing import Final
+
+from ghasi_handoff.errors import KeyRingError
+
+MAX_FILE_BYTES: Final = 1_000_000
+
+
+def read_secret_file(path: str | os.PathLike[str], what: str) -> bytes:
+    """The content of the file `path`, if only this user, or root and a group of ours, may use it.
+
+    Args:
+        path: The file.
+        what: What it is, for messages.
+
+    Raises:
+        KeyRingError: It cannot be read, is no regular file, others may use it, or it is too large.
+    """
+    try:
+        return _read(path, what)
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise KeyRingError(f"{what} {os.fspath(path)}: {getattr(exc, 'strerror', None) or exc}") from exc
+
+
+def write_secret_file(path: str | os.PathLike[str], text: str) -> None:
+    """Put `text` into the file `path`, mode 0600, so that after a crash there is the old file or the new one.
+
+    Raises:
+        KeyRingError: It cannot be written. An earlier file is still there, whole.
+    """
+    target = os.path.abspath(os.fspath(path))
+    folder = os.path.dirname(target)
+    try:
+        # mkstemp makes the file with mode 0600, under a name that nobody can have prepared.
+        descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _sync_folder(folder)
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise KeyRingError(f"key file {target}: {getattr(exc, 'strerror', None) or exc}") from exc
+    finally:
+        del text  # a traceback that shows local variables must not show the secrets
+
+
+def _read(path: str | os.PathLike[str], what: str) -> bytes:
+    # The checks are made on the open file, not on its name: nobody can exchange it in between. NONBLOCK: a FIFO must
+    # not hang.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyRingError(f"{what} {os.fspath(path)}: not a regular file")
+        if _others_may_use(status):
+            mode = stat.S_IMODE(status.st_mode)
+            raise KeyRingError(
+                f"{what} {os.fspath(path)}: others than its owner may use it (mode {mode:04o}); chmod 600 it (a"
+                " Kubernetes secret: defaultMode 0400), and if others may have read it, rotate and revoke its keys"
+            )
+        if status.st_size > MAX_FILE_BYTES:
+            raise KeyRingError(f"{what} {os.fspath(path)}: {status.st_size} bytes are too many")
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def _others_may_use(status: os.stat_result) -> bool:
+    """Whether somebody else than this process's user could read or write the file.
+
+    One exception, which PostgreSQL makes for its private keys, too: a file of root that its group may only read, where
+    that group is ours and we are not root. Kubernetes mounts secrets like that for a pod with an fsGroup (root, the
+    fsGroup, mode 0440), and a process that is not root can have them in no other way. The group was given to the
+    process by whoever runs it. Root itself needs no group to read a file: there, the group is somebody else.
+    """
+    mode = status.st_mode
+    user = os.geteuid()
+    if status.st_uid == 0 and user != 0 and status.st_gid in {os.getegid(), *os.getgroups()}:
+        return bool(mode & (stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO))
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,160 @@
+"""`KeyRing` <-> sealed text: AES-256-GCM under a key of its own, which a key-encryption key wraps.
+
+    context    = "ghasi-handoff-sealed-keys/v1" LF "AES-256-GCM" LF purpose
+    wrapped    = wrap(data-key, context)                                        ; by the key-encryption key or a KMS
+    ciphertext = AES-256-GCM(data-key, nonce, the ring's JSON, associated data: context)      ; the tag comes last
+
+Format, purpose and algorithm are authenticated twice: neither layer can be lifted out and put into another file.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._signing_string import as_name
+from ghasi_handoff.errors import KeyRingError
+from ghasi_handoff.keyfile._kek import KEY_BYTES, NONCE_BYTES, KeyEncryptionKey
+from ghasi_handoff.keys import KeyRing
+
+SEALED_FORMAT: Final = "ghasi-handoff-sealed-keys/v1"
+DEFAULT_PURPOSE: Final = "ghasi-handoff"
+MAX_WRAPPED_BYTES: Final = 65_536
+
+_FAMILY: Final = "ghasi-handoff-sealed-keys/"
+_BYTE_MEMBERS: Final = ("wrapped_key", "nonce", "ciphertext")
+_MEMBERS: Final = {"format", "purpose", *_BYTE_MEMBERS}
+
+
+def is_sealed(text: str) -> bool:
+    """Whether the text says that it is sealed, in whatever version. It is not checked any further."""
+    document = _document(text)
+    return isinstance(document, dict) and str(document.get("format")).startswith(_FAMILY)
+
+
+def seal(
+    keys: KeyRing,
+    kek: KeyEncryptionKey,
+    purpose: str = DEFAULT_PURPOSE,
+    *,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> str:
+    """The ring as text that only the key-encryption key opens.
+
+    Raises:
+        KeyRingError: The purpose is outside its grammar, or the key-encryption key cannot be used.
+    """
+    context = _context(purpose)
+    data_key = random_bytes(KEY_BYTES)
+    plain = keys.to_json().encode("utf-8")
+    try:
+        wrapped = _asked("wrap", kek.wrap, data_key, context)
+        if not 0 < len(wrapped) <= MAX_WRAPPED_BYTES or data_key in wrapped:
+            raise KeyRingError("the key-encryption key's wrap returned no encrypted key")
+        nonce = random_bytes(NONCE_BYTES)
+        document = {
+            "format": SEALED_FORMAT,
+            "purpose": purpose,
+            "wrapped_key": b64u_encode(wrapped),
+            "nonce": b64u_encode(nonce),
+            "ciphertext": b64u_encode(AESGCM(data_key).encrypt(nonce, plain, context)),
+        }
+        return json.dumps(document, indent=2) + "\n"
+    finally:
+        del data_key, plain  # a traceback that shows local variables must not show them
+
+
+def unseal(text: str, kek: KeyEncryptionKey, purpose: str = DEFAULT_PURPOSE) -> KeyRing:
+    """The ring in a sealed text.
+
+    Raises:
+        KeyRingError: Not sealed, of another version or purpose, sealed with another key, or altered.
+    """
+    data_key = plain = b""
+    try:
+        context = _context(purpose)
+        parts = _parts(text, purpose)
+        data_key = _asked("unwrap", kek.unwrap, parts["wrapped_key"], context)
+        if len(data_key) != KEY_BYTES:
+            raise KeyRingError("the key-encryption key's unwrap returned no key of 32 bytes")
+        try:
+            plain = AESGCM(data_key).decrypt(parts["nonce"], parts["ciphertext"], context)
+        except (InvalidTag, ValueError):  # ValueError: a nonce of an impossible length
+            raise KeyRingError("it has been altered since it was sealed; take it from its source again") from None
+        return KeyRing.from_json(plain.decode("utf-8", errors="replace"))
+    finally:
+        del text, data_key, plain  # what is not sealed may be a ring in the clear
+
+
+def _context(purpose: str) -> bytes:
+    name = as_name(purpose)
+    if name is None:
+        raise KeyRingError("the purpose of a sealed file must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    return f"{SEALED_FORMAT}\nAES-256-GCM\n{name}".encode("ascii")
+
+
+def _parts(text: str, purpose: str) -> dict[str, bytes]:
+    document: Any = _document(text)
+    try:
+        if not isinstance(document, dict) or not str(document.get("format")).startswith(_FAMILY):
+            raise KeyRingError(
+                "it is not sealed, or is cut short, though a key-encryption key is given; seal it: ghasi-handoff keys"
+                " seal"
+            )
+        if document["format"] != SEALED_FORMAT:
+            raise KeyRingError(f"it is sealed in a version this library does not know; it knows {SEALED_FORMAT!r}")
+        if set(document) != _MEMBERS:
+            raise KeyRingError(f"its members must be {', '.join(sorted(_MEMBERS))}")
+        if document["purpose"] != purpose:
+            raise KeyRingError(
+                f"it is sealed for another purpose than {purpose}; is it the file of this service and environment?"
+            )
+        parts = {
+            name: b64u_decode(document[name]) if isinstance(document[name], str) else None for name in _BYTE_MEMBERS
+        }
+    finally:
+        del text, document
+    found = {name: value for name, value in parts.items() if value}
+    if len(found) != len(parts):
+        raise KeyRingError(f"its {', '.join(_BYTE_MEMBERS)} must be base64url without padding")
+    return found
+
+
+def _asked(what: str, call: Callable[[bytes, bytes], object], data: bytes, context: bytes) -> bytes:
+    """What the key-encryption key answers; its own errors, of whatever class, become ours."""
+    try:
+        answer = call(data, context)
+    except KeyRingError:
+        raise
+    except Exception as exc:  # a client of a KMS raises what it likes
+        raise KeyRingError(
+            f"the key-encryption key cannot {what} ({type(exc).__name__}): is the KMS reachable, does it let us, and is"
+            " it the key of this file, purpose and environment?"
+        ) from exc
+    finally:
+        del data  # a traceback that shows local variables must not show it
+    if not isinstance(answer, bytes):
+        raise KeyRingError(f"the key-encryption key's {what} must return bytes, not {type(answer).__name__}")
+    return answer
+
+
+def _document(text: str) -> object:
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return None
+    finally:
+        del text
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members

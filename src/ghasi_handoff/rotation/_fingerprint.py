@@ -1,0 +1,219 @@
+"""ring -> what two services may compare: kids, states, dates and a keyed hash. No secret, and nothing to find one by.
+
+    hash = the first 16 bytes of HMAC-SHA256(secret, "ghasi-fingerprint/v1" LF "HMAC-SHA256" LF kid), in hex
+
+Its first line is that of no token and no consume call, so a hash is never a MAC of either (docs/spec).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from ghasi_handoff._encoding import from_seconds, to_seconds
+from ghasi_handoff._signing_string import as_kid
+from ghasi_handoff.errors import KeyRingError
+from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
+
+FORMAT: Final = "ghasi-handoff-fingerprint/v1"
+MAX_CHARACTERS: Final = 200_000
+
+_PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FORMAT!r} was expected"
+
+_is_hash: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+_is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII).fullmatch
+_STATES: Final = frozenset(state.value for state in KeyState)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFingerprint:
+    """What may be said of one key.
+
+    Attributes:
+        kid: The key's name.
+        state: At the fingerprint's time, by the clock of the machine that made it.
+        created_at: Aware datetime; likewise the dates below, or None.
+        sign_from: From then on it may sign.
+        verify_until: From then on it is retired.
+        revoked_at: When it was revoked.
+        hash: 32 hex digits that are equal where kid and secret are.
+        last_used_at: When that process last saw an authentic handoff of this key, if it keeps count (`LastUse`).
+    """
+
+    kid: str
+    state: KeyState
+    created_at: datetime
+    sign_from: datetime
+    verify_until: datetime | None
+    revoked_at: datetime | None
+    hash: str
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """What may be said of a ring.
+
+    Attributes:
+        at: When it was made, by the clock of the machine that made it.
+        keys: In the order of ``sign_from``.
+    """
+
+    at: datetime
+    keys: tuple[KeyFingerprint, ...]
+
+    @property
+    def ring(self) -> str:
+        """16 hex digits in groups, to read out on the telephone: equal where keys and dates are."""
+        lines = [
+            f"{key.kid} {key.hash} {_iso(key.sign_from)} {_iso(key.verify_until)} {_iso(key.revoked_at)}"
+            for key in self.keys
+        ]
+        digits = sha256("\n".join(lines).encode("ascii")).hexdigest()[:16]
+        return "-".join(digits[place : place + 4] for place in range(0, 16, 4))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `to_json` writes, as a dict."""
+        keys = [
+            {
+                "kid": key.kid,
+                "state": key.state.value,
+                "created_at": _iso(key.created_at),
+                "sign_from": _iso(key.sign_from),
+                "verify_until": _iso(key.verify_until),
+                "revoked_at": _iso(key.revoked_at),
+                "hash": key.hash,
+                "last_used_at": _iso(key.last_used_at),
+            }
+            for key in self.keys
+        ]
+        return {"format": FORMAT, "at": _iso(self.at), "ring": self.ring, "keys": keys}
+
+    def to_json(self) -> str:
+        """The fingerprint as one line of JSON, for a file or an internal endpoint."""
+        return json.dumps(self.as_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Fingerprint:
+        """The fingerprint that `to_json` wrote, maybe in a later release: members it does not know are left out.
+
+        Raises:
+            KeyRingError: Not such text. The message does not quote it.
+        """
+        document: object = None
+        try:
+            document = _parsed(text)
+            if not isinstance(document, dict):
+                raise KeyRingError(_PROBLEM)
+            if document.get("format") == "ghasi-handoff-keys/v1":
+                raise KeyRingError(
+                    "this is a key file, with its secrets; make its fingerprint where it is: ghasi-handoff keys"
+                    " fingerprint"
+                )
+            keys = document.get("keys")
+            if document.get("format") != FORMAT or not isinstance(keys, list):
+                raise KeyRingError(_PROBLEM)
+            return cls(at=_date(document.get("at")), keys=tuple(_key(member) for member in keys))
+        finally:
+            del text, document  # it may be a key file: a traceback that shows local variables must not show it
+
+
+def fingerprint(
+    keys: KeyRing, now: datetime | None = None, *, last_use: Mapping[str, datetime] | None = None
+) -> Fingerprint:
+    """What may be said of the ring: to a monitor, an internal endpoint, or the people of the other service.
+
+    Args:
+        keys: The ring.
+        now: Aware datetime; by default the present.
+        last_use: When each kid was last seen, of a `LastUse` for example.
+
+    Raises:
+        KeyRingError: An argument is not valid.
+    """
+    if not isinstance(keys, KeyRing):
+        raise KeyRingError(f"a fingerprint is of a KeyRing, not of {type(keys).__name__}")
+    seconds = to_seconds(datetime.now(UTC) if now is None else now, name="now", error=KeyRingError)
+    at = from_seconds(seconds)
+    seen = {} if last_use is None else last_use
+    return Fingerprint(
+        at=at,
+        keys=tuple(
+            KeyFingerprint(
+                kid=key.kid,
+                state=keys.state(key.kid, at),
+                created_at=key.created_at,
+                sign_from=key.sign_from,
+                verify_until=key.verify_until,
+                revoked_at=key.revoked_at,
+                hash=_hash(key),
+                last_used_at=seen.get(key.kid),
+            )
+            for key in keys.keys
+        ),
+    )
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_CHARACTERS else None
+    except (ValueError, RecursionError):
+        return None
+    finally:
+        del text
+
+
+def _hash(key: SigningKey) -> str:
+    mac = HMAC(key.secret, SHA256())
+    mac.update(f"ghasi-fingerprint/v1\nHMAC-SHA256\n{key.kid}".encode("ascii"))
+    return mac.finalize()[:16].hex()
+
+
+def _key(member: Any) -> KeyFingerprint:
+    wrong = KeyRingError("not a fingerprint: a key has no kid, state and hash of the right form")
+    if not isinstance(member, dict):
+        raise wrong
+    kid, state, digits = as_kid(member.get("kid")), member.get("state"), member.get("hash")
+    if (
+        kid is None
+        or not isinstance(state, str)
+        or state not in _STATES
+        or not isinstance(digits, str)
+        or not _is_hash(digits)
+    ):
+        raise wrong
+    return KeyFingerprint(
+        kid=kid,
+        state=KeyState(state),
+        created_at=_date(member.get("created_at")),
+        sign_from=_date(member.get("sign_from")),
+        verify_until=_optional_date(member.get("verify_until")),
+        revoked_at=_optional_date(member.get("revoked_at")),
+        hash=digits,
+        last_used_at=_optional_date(member.get("last_used_at")),
+    )
+
+
+def _optional_date(value: object) -> datetime | None:
+    return None if value is None else _date(value)
+
+
+def _date(value: object) -> datetime:
+    if isinstance(value, str) and _is_date(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            pass  # the thirtieth of February: said below like every other text that is no date
+    raise KeyRingError("not a fingerprint: a date must be such as 2026-11-23T09:30:00Z")
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,612 @@
+"""`WatchedKeyRing`: whole rings, the last good one, one read for a flood, under threads, asyncio, forks and mounts."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ghasi_handoff import (
+    ConfigurationError,
+    KeyRing,
+    KeyRingError,
+    Minter,
+    RetiredKeyError,
+    RevokedKeyError,
+    UnknownKeyError,
+    Verifier,
+    keyfile,
+)
+from ghasi_handoff.keyfile import (
+    KeyRingEvent,
+    KeyRingReloaded,
+    KeyRingReloadFailed,
+    LocalKeyEncryptionKey,
+    WatchedKeyRing,
+    worth_another_try,
+    worth_another_try_async,
+)
+from ghasi_handoff.keyfile._file import read_secret_file
+from tests.scene import AUDIENCE, ISSUER, STAY, TENANT, secret
+
+PROGRAM: Final = Path(__file__).with_name("watching_process.py")
+QUICK: Final = timedelta(milliseconds=20)
+NEVER: Final = timedelta(hours=1)
+
+
+@pytest.fixture
+def ring() -> KeyRing:
+    return KeyRing.generate("k1")
+
+
+@pytest.fixture
+def path(tmp_path: Path, ring: KeyRing) -> Path:
+    keyfile.save(tmp_path / "keys.json", ring)
+    return tmp_path / "keys.json"
+
+
+class Events(list[KeyRingEvent]):
+    """What the hook was told."""
+
+    def reasons(self) -> list[str]:
+        return [event.reason for event in self if isinstance(event, KeyRingReloadFailed)]
+
+
+def eventually(done: Callable[[], bool]) -> None:
+    """Wait until it is so; fail if it never is."""
+    until = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < until, "never came true"
+        time.sleep(0.005)
+
+
+class Source:
+    """A function that gives rings, counts its calls, and may be held up."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+        self.calls = 0
+        self.started = threading.Event()
+        self.free = threading.Event()
+        self.free.set()
+        self.broken: Exception | None = None
+
+    def __call__(self) -> KeyRing:
+        self.calls += 1
+        self.started.set()
+        assert self.free.wait(20)
+        if self.broken is not None:
+            raise self.broken
+        return self.ring
+
+    def hold(self) -> None:
+        """From now on a call starts and does not end."""
+        self.started.clear()
+        self.free.clear()
+
+
+@pytest.fixture
+def source(ring: KeyRing) -> Iterator[Source]:
+    source = Source(ring)
+    yield source
+    source.free.set()
+
+
+# Following a file
+
+
+def test_a_new_ring_comes_into_use(path: Path, ring: KeyRing) -> None:
+    """Within an interval the file's new ring is what minters and verifiers get, and the hook is told what is new."""
+    events = Events()
+    with WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys:
+        assert keys() == ring
+        new = ring.rotate("k2", propagation=timedelta(0)).revoke("k1")
+        keyfile.save(path, new)
+        eventually(lambda: keys() == new)
+        eventually(lambda: len(events) == 1)
+    assert events == [
+        KeyRingReloaded(source=str(path), kids=("k1", "k2"), added=("k2",), removed=(), revoked=("k1",)),
+    ]
+
+
+def test_a_revocation_is_in_force_within_an_interval(path: Path, ring: KeyRing) -> None:
+    """A verifier that watches refuses a revoked key's tokens, without a restart, with the code for it."""
+    with WatchedKeyRing(path, interval=QUICK) as keys:
+        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE)
+        token = Minter(keys, issuer=ISSUER, audience=AUDIENCE).mint(STAY, tenant=TENANT).token
+        verifier.verify(token, tenant=TENANT)
+        keyfile.save(path, ring.revoke("k1"))
+        eventually(lambda: keys().keys[0].revoked_at is not None)
+        with pytest.raises(RevokedKeyError):
+            verifier.verify(token, tenant=TENANT)
+
+
+def test_an_unchanged_file_changes_nothing(path: Path) -> None:
+    """While the file stays the same, the very same ring object stays in use, and nothing is said."""
+    events = Events()
+    with WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys:
+        before = keys()
+        time.sleep(0.2)
+        assert keys() is before
+    assert events == []
+
+
+def test_a_change_that_leaves_size_and_date_alone_is_seen(path: Path) -> None:
+    """What counts is the content: a copy that keeps dates, or a coarse clock, hides nothing."""
+    status = path.stat()
+    with WatchedKeyRing(path, interval=QUICK) as keys:
+        new = KeyRing.generate("k9", now=keys().keys[0].created_at)
+        path.write_text(new.to_json())
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert path.stat().st_size == status.st_size
+        eventually(lambda: keys() == new)
+
+
+def test_a_service_with_a_bad_file_does_not_start(tmp_path: Path) -> None:
+    """The first read must succeed: there is no last good ring yet."""
+    with pytest.raises(KeyRingError, match="No such file"):
+        WatchedKeyRing(tmp_path / "missing.json")
+
+
+def spoil_by_truncation(path: Path) -> None:
+    path.write_text(path.read_text()[:50])
+
+
+def spoil_by_mode(path: Path) -> None:
+    path.chmod(0o644)
+
+
+def spoil_by_duplicate(path: Path) -> None:
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "keys": document["keys"] * 2}))
+
+
+BAD: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
+    "gone": (lambda path: path.unlink(), "No such file"),
+    "truncated": (spoil_by_truncation, "not JSON"),
+    "empty": (lambda path: path.write_text(""), "not JSON"),
+    "world-readable": (spoil_by_mode, "chmod 600"),
+    "duplicate kid": (spoil_by_duplicate, "two keys have this kid"),
+    "no keys": (lambda path: path.write_text('{"format": "ghasi-handoff-keys/v1", "keys": []}'), "at least one key"),
+    "future version": (lambda path: path.write_text(path.read_text().replace("/v1", "/v2")), "ghasi-handoff-keys/v1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_the_last_good_ring_stays_and_that_is_said(
+    path: Path, ring: KeyRing, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever becomes of the file, the ring stays in use; the hook and the log say why, at each try; a good file ends it."""
+    spoil, reason = BAD[name]
+    events = Events()
+    with (
+        caplog.at_level(logging.INFO, "ghasi_handoff"),
+        WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys,
+    ):
+        before = keys()
+        spoil(path)
+        eventually(lambda: len(events.reasons()) >= 2)
+        assert keys() is before
+        assert all(reason in said and str(path) in said for said in events.reasons())
+        new = ring.rotate("k2")
+        keyfile.save(path, new)
+        eventually(lambda: keys() == new)
+    failed = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert failed
+    assert reason in failed[0].getMessage()
+    assert "last good ring stays in use" in failed[0].getMessage()
+    assert failed[0].__dict__["handoff_event"] == "key_ring_reload_failed"
+
+
+def test_an_old_copy_does_not_heal_a_revoked_key(path: Path, ring: KeyRing) -> None:
+    """A copy from before a revocation that arrives late is refused, again and again, and said; the newest one is taken."""
+    events = Events()
+    before = ring.rotate("k2")
+    keyfile.save(path, before.revoke("k1"))
+    with WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys:
+        keyfile.save(path, before)
+        eventually(lambda: len(events.reasons()) >= 2)
+        assert keys().keys[0].revoked_at is not None
+        assert "key k1 was revoked and is not any more" in events.reasons()[0]
+        assert "bring the newest" in events.reasons()[0]
+        newest = before.revoke("k1").rotate("k3")
+        keyfile.save(path, newest)
+        eventually(lambda: keys() == newest)
+        said = len(events.reasons())
+        keyfile.save(path, before)
+        eventually(lambda: len(events.reasons()) > said)
+
+
+def test_a_hook_that_fails_stops_nothing(path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
+    """What the application's hook raises is logged; files go on being read."""
+
+    def fail(_event: KeyRingEvent) -> None:
+        raise ZeroDivisionError
+
+    with WatchedKeyRing(path, interval=QUICK, on_event=fail) as keys:
+        for number in (2, 3):
+            new = ring.rotate(f"k{number}")
+            keyfile.save(path, new)
+            eventually(lambda new=new: keys() == new)  # type: ignore[misc]
+    assert "the event hook failed" in caplog.text
+
+
+def test_an_unforeseen_error_does_not_end_the_watching(
+    path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug, or no memory: it is said, and the next read happens all the same. A dead thread would keep revocations out."""
+    events = Events()
+    with WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys:
+        with monkeypatch.context() as patch:
+            patch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", lambda *_: 1 // 0)
+            eventually(lambda: len(events.reasons()) >= 2)
+        assert "unexpected ZeroDivisionError" in events.reasons()[0]
+        keyfile.save(path, ring.revoke("k1"))
+        eventually(lambda: keys().keys[0].revoked_at is not None)
+
+
+def test_a_sealed_file_is_followed_and_its_kms_asked_only_for_what_is_new(path: Path, ring: KeyRing) -> None:
+    """Unsealing costs a call of the KMS, so it happens once per content, not once per interval."""
+    asked: list[bytes] = []
+
+    class Counting(LocalKeyEncryptionKey):
+        def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+            asked.append(wrapped)
+            return super().unwrap(wrapped, context)
+
+    kek = Counting(secret("kek"))
+    keyfile.save(path, ring, kek=kek)
+    with WatchedKeyRing(path, kek=kek, interval=QUICK) as keys:
+        time.sleep(0.2)
+        assert len(asked) == 1
+        new = ring.rotate("k2")
+        keyfile.save(path, new, kek=kek)
+        eventually(lambda: keys() == new)
+        time.sleep(0.1)
+        assert len(asked) == 2
+
+
+def test_the_environment_names_the_file_to_follow(path: Path, ring: KeyRing, tmp_path: Path) -> None:
+    """From the environment: a file is followed, sealed or not; a ring that stands there itself stays."""
+    kek = tmp_path / "kek"
+    kek.touch(0o600)
+    kek.write_bytes(secret("kek"))
+    keyfile.save(path, ring, kek=LocalKeyEncryptionKey(secret("kek")), purpose="test")
+    sealed = {"GHASI_HANDOFF_KEK_FILE": str(kek), "GHASI_HANDOFF_KEYS_PURPOSE": "test"}
+    new = ring.rotate("k2")
+    with WatchedKeyRing.from_env({**sealed, "GHASI_HANDOFF_KEYS_FILE": str(path)}, interval=QUICK) as keys:
+        assert keys() == ring
+        keyfile.save(path, new, kek=LocalKeyEncryptionKey(secret("kek")), purpose="test")
+        eventually(lambda: keys() == new)
+    with WatchedKeyRing.from_env({"GHASI_HANDOFF_KEYS": ring.to_json()}, interval=QUICK) as keys:
+        time.sleep(0.1)
+        assert keys() == ring
+    with pytest.raises(KeyRingError, match="GHASI_HANDOFF_KEYS_FILE"):
+        WatchedKeyRing.from_env({})
+
+
+# Refreshing on an unknown kid
+
+
+def test_refresh_brings_a_key_that_has_just_arrived(path: Path, ring: KeyRing) -> None:
+    """A kid that the ring has not, and the file has, is worth another try at once, long before the interval is over."""
+    with WatchedKeyRing(path, interval=NEVER) as keys:
+        keyfile.save(path, ring.rotate("k2"))
+        assert keys.refresh("k2") is True
+        assert [key.kid for key in keys().keys] == ["k1", "k2"]
+
+
+def test_refresh_of_a_made_up_kid_is_not_worth_another_try(path: Path) -> None:
+    """A kid that nobody has stays unknown."""
+    with WatchedKeyRing(path, interval=NEVER) as keys:
+        assert keys.refresh("nobody") is False
+
+
+def test_a_flood_of_made_up_kids_costs_one_read_per_interval(source: Source) -> None:
+    """Whoever sends tokens with made-up kids cannot make the service read again and again (CVE-2026-48524)."""
+    with WatchedKeyRing(source, interval=NEVER) as keys:
+        assert not any(keys.refresh(f"made-up-{number}") for number in range(1000))
+        assert source.calls == 2  # at the start, and once for all of them
+
+
+def test_the_right_to_refresh_comes_back_after_an_interval(source: Source, ring: KeyRing) -> None:
+    """One refresh an interval, not one for ever."""
+    with WatchedKeyRing(source, interval=timedelta(milliseconds=300)) as keys:
+        assert keys.refresh("k2") is False
+        source.ring = ring.rotate("k2")
+        eventually(lambda: keys.refresh("k2"))
+
+
+def test_a_key_that_is_there_costs_no_read(source: Source) -> None:
+    """Between a refusal and the refresh the ring may have come by itself: then it is worth another try, without a read."""
+    with WatchedKeyRing(source, interval=NEVER) as keys:
+        assert keys.refresh("k1") is True
+        assert source.calls == 1
+
+
+def test_refresh_without_a_kid_says_whether_the_ring_is_another(source: Source, ring: KeyRing) -> None:
+    """For an operator's signal: read now, and was there anything new?"""
+    with WatchedKeyRing(source, interval=NEVER) as keys:
+        source.ring = ring.rotate("k2")
+        assert keys.refresh() is True
+        assert keys.refresh() is False
+
+
+def test_single_flight_under_threads(source: Source, ring: KeyRing) -> None:
+    """Fifty threads that miss one key at once wait for one read, and all of them get its answer."""
+    with WatchedKeyRing(source, interval=NEVER) as keys, ThreadPoolExecutor(50) as pool:
+        source.hold()
+        source.ring = ring.rotate("k2")
+        waiting = [pool.submit(keys.refresh, "k2", timeout=timedelta(seconds=20)) for _ in range(50)]
+        assert source.started.wait(10)
+        time.sleep(0.1)
+        assert not any(future.done() for future in waiting)
+        source.free.set()
+        assert all(future.result(20) for future in waiting)
+    assert source.calls == 2
+
+
+def test_single_flight_under_asyncio(source: Source, ring: KeyRing) -> None:
+    """A thousand coroutines that miss one key at once wait for one read; the event loop goes on meanwhile."""
+
+    async def main() -> None:
+        with WatchedKeyRing(source, interval=NEVER) as keys:
+            source.hold()
+            source.ring = ring.rotate("k2")
+            waiting = [
+                asyncio.ensure_future(keys.refresh_async("k2", timeout=timedelta(seconds=20))) for _ in range(1000)
+            ]
+            await asyncio.sleep(0.1)  # were the loop blocked, this would not come back
+            assert not any(task.done() for task in waiting)
+            source.free.set()
+            assert all(await asyncio.gather(*waiting))
+
+    asyncio.run(main())
+    assert source.calls == 2
+
+
+def test_threads_and_two_event_loops_share_one_read(source: Source, ring: KeyRing) -> None:
+    """The one read is awaited from wherever somebody misses the key."""
+    with WatchedKeyRing(source, interval=NEVER) as keys, ThreadPoolExecutor(6) as pool:
+        source.hold()
+        source.ring = ring.rotate("k2")
+        patient = timedelta(seconds=20)
+        waiting = [pool.submit(keys.refresh, "k2", timeout=patient) for _ in range(2)]
+        waiting += [pool.submit(lambda: asyncio.run(keys.refresh_async("k2", timeout=patient))) for _ in range(2)]
+        assert source.started.wait(10)
+        time.sleep(0.1)
+        source.free.set()
+        assert all(future.result(20) for future in waiting)
+    assert source.calls == 2
+
+
+def test_a_guest_who_goes_does_not_end_the_others_wait(source: Source, ring: KeyRing) -> None:
+    """Cancelling one of those who wait cancels neither the read nor the others."""
+
+    async def main() -> None:
+        with WatchedKeyRing(source, interval=NEVER) as keys:
+            source.hold()
+            source.ring = ring.rotate("k2")
+            one, other = (
+                asyncio.ensure_future(keys.refresh_async("k2", timeout=timedelta(seconds=20))) for _ in range(2)
+            )
+            await asyncio.sleep(0.05)
+            one.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await one
+            source.free.set()
+            assert await other is True
+
+    asyncio.run(main())
+
+
+def test_a_slow_source_holds_nobody_longer_than_the_timeout(source: Source) -> None:
+    """A KMS or disk that hangs costs a guest the time-out, not the request."""
+    with WatchedKeyRing(source, interval=NEVER) as keys:
+        source.hold()
+        began = time.monotonic()
+        assert keys.refresh("k2", timeout=timedelta(milliseconds=100)) is False
+        assert asyncio.run(keys.refresh_async("k2", timeout=timedelta(milliseconds=100))) is False
+        assert time.monotonic() - began < 5
+        source.free.set()
+
+
+def test_verify_never_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verifier looks at the ring in use, and asks for nothing: reading is the integration's to await."""
+    with WatchedKeyRing(path, interval=NEVER) as keys:
+        foreign = Minter(KeyRing.generate("other"), issuer=ISSUER, audience=AUDIENCE).mint(STAY, tenant=TENANT)
+        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE)
+        monkeypatch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", lambda *_: 1 // 0)
+        monkeypatch.setattr(keys, "_ask", lambda *_: 1 // 0)
+        with pytest.raises(UnknownKeyError):
+            verifier.verify(foreign.token, tenant=TENANT)
+
+
+def test_integrations_ask_once_whether_to_try_again(path: Path, ring: KeyRing) -> None:
+    """An unknown key of a watched ring is worth a try after a refresh, under threads and asyncio; of any other keys it is not."""
+    refusal = UnknownKeyError("?", kid="k2")
+    with WatchedKeyRing(path, interval=NEVER) as keys:
+        assert worth_another_try(keys, UnknownKeyError("?", kid="k1")) is True
+        keyfile.save(path, ring.rotate("k2"))
+        assert asyncio.run(worth_another_try_async(keys, refusal)) is True
+        assert worth_another_try(keys, refusal) is True
+    for other in (ring, lambda: ring, None):
+        assert worth_another_try(other, refusal) is False
+        assert asyncio.run(worth_another_try_async(other, refusal)) is False
+
+
+@pytest.mark.parametrize("error", [RetiredKeyError, RevokedKeyError])
+def test_a_key_that_is_out_of_use_is_not_read_for(source: Source, error: type[UnknownKeyError]) -> None:
+    """Reading again brings no retired or revoked key back, so it is not tried."""
+    with WatchedKeyRing(source, interval=NEVER) as keys:
+        assert worth_another_try(keys, error("?", kid="k1")) is False
+        assert asyncio.run(worth_another_try_async(keys, error("?", kid="k1"))) is False
+    assert source.calls == 1
+
+
+# A function as the source
+
+
+def test_a_secrets_managers_error_is_said_by_its_class(source: Source) -> None:
+    """Whatever the function raises keeps the last good ring, and is named by its class: its text may hold anything."""
+    events = Events()
+    with WatchedKeyRing(source, interval=QUICK, on_event=events.append) as keys:
+        before = keys()
+        source.broken = ConnectionError("token=hunter2")
+        eventually(lambda: bool(events.reasons()))
+        assert keys() is before
+    assert "raised ConnectionError" in events.reasons()[0]
+    assert "hunter2" not in events.reasons()[0]
+
+
+def test_a_function_must_return_a_ring() -> None:
+    """Anything else is refused at once, and not repeated."""
+    with pytest.raises(KeyRingError, match="must return a KeyRing, not str"):
+        WatchedKeyRing(lambda: "secret")  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"interval": 5}, {"interval": timedelta(0)}, {"interval": timedelta(days=1)}, {"on_event": 5}, {"kek": b"k" * 32}],
+    ids=str,
+)
+def test_wrong_arguments_are_refused(path: Path, wrong: dict[str, object]) -> None:
+    """What cannot work is refused when the ring is made, by its name."""
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        WatchedKeyRing(path, **wrong)  # type: ignore[arg-type]
+
+
+def test_the_source_must_be_a_path_or_a_function() -> None:
+    """A number is a file descriptor to Python's open; here it is a mistake."""
+    with pytest.raises(ConfigurationError, match="path or a function, not int"):
+        WatchedKeyRing(0)  # type: ignore[arg-type]
+
+
+# Life and death
+
+
+def test_a_closed_ring_stays_what_it_is(path: Path, ring: KeyRing) -> None:
+    """After close nothing is read any more, nobody waits, and the ring in use stays."""
+    keys = WatchedKeyRing(path, interval=QUICK)
+    keys.close()
+    keyfile.save(path, ring.rotate("k2"))
+    time.sleep(0.1)
+    assert keys() == ring
+    assert keys.refresh("k2") is False
+
+
+def test_a_forgotten_ring_ends_its_thread(path: Path) -> None:
+    """Nobody has to close: when the last reference goes, the thread goes, too."""
+
+    def threads() -> int:
+        return sum(thread.name == "ghasi-handoff-keys" for thread in threading.enumerate())
+
+    eventually(lambda: threads() == 0)
+    keys = WatchedKeyRing(path, interval=NEVER)
+    assert threads() == 1
+    del keys
+    gc.collect()
+    eventually(lambda: threads() == 0)
+
+
+def test_it_shows_no_secret(path: Path) -> None:
+    """Its repr names the kids; it refuses to be pickled."""
+    with WatchedKeyRing(path) as keys:
+        assert repr(keys) == f"WatchedKeyRing({str(path)!r}, kids=['k1'])"
+        with pytest.raises(KeyRingError, match="not pickled"):
+            pickle.dumps(keys)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """A process that watches; see watching_process.py."""
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_forked_child_follows_the_file(path: Path, ring: KeyRing) -> None:
+    """A server that loads the application and then forks its workers: each worker reads for itself."""
+    with start("fork_and_follow", path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "forked\n"
+        keyfile.save(path, ring.rotate("k2"))
+        assert process.stdout.readline() == "k1,k2\n"
+
+
+def publish(mount: Path, number: int, ring: KeyRing) -> None:
+    """As kubelet's AtomicWriter does it: a folder with a date, a link beside it, renamed over `..data`, the old folder removed."""
+    folder = mount / f"..2026_11_26_23_04_{number:06d}"
+    folder.mkdir()
+    keyfile.save(folder / "keys.json", ring)
+    old = mount / os.readlink(mount / "..data") if (mount / "..data").exists() else None
+    (mount / "..data_tmp").symlink_to(folder.name)
+    os.rename(mount / "..data_tmp", mount / "..data")
+    if old is None:
+        (mount / "keys.json").symlink_to("..data/keys.json")
+    else:
+        shutil.rmtree(old)
+
+
+def test_a_mounted_secret_is_swapped_under_concurrent_readers(tmp_path: Path, ring: KeyRing) -> None:
+    """While Kubernetes swaps a mounted secret again and again, each reader has whole rings only, follows, and raises no alarm."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    publish(mount, 0, ring)
+    readers = [start("read_while_swapped", mount / "keys.json") for _ in range(3)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "watching\n"
+    rings = [ring]
+    until = time.monotonic() + 3
+    number = 0
+    while time.monotonic() < until:
+        number += 1
+        rings.append(rings[-1].rotate(f"r{number}", propagation=timedelta(0)) if number < 40 else rings[-1])
+        publish(mount, number, rings[-1])
+        time.sleep(0.005)
+    time.sleep(1)  # time for the last one to be seen
+    allowed = {",".join(key.kid for key in one.keys) for one in rings}
+    assert number > 50
+    for reader in readers:
+        output, _ = reader.communicate(timeout=60)
+        found = json.loads(output)
+        assert found["failures"] == []
+        assert set(found["seen"]) <= allowed
+        assert len(found["seen"]) > 5
+        assert ",".join(key.kid for key in rings[-1].keys) in found["seen"]
+
+
+def test_a_file_that_is_gone_for_a_moment_is_looked_for_twice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment in which a link leads to a folder that is gone is no alarm; a file that stays away is."""
+    gone = KeyRingError("gone")
+    gone.__cause__ = FileNotFoundError()
+    looks = 0
+
+    def away_every_other_time(where: str, what: str) -> bytes:
+        nonlocal looks
+        looks += 1
+        if looks % 2:
+            raise gone
+        return read_secret_file(where, what)
+
+    events = Events()
+    with WatchedKeyRing(path, interval=QUICK, on_event=events.append):
+        monkeypatch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", away_every_other_time)
+        eventually(lambda: looks >= 6)
+        assert events == []
+        path.unlink()
+        eventually(lambda: len(events.reasons()) > 0)
