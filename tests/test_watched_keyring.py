@@ -26,7 +26,6 @@ from ghasi_handoff import (
     KeyRing,
     KeyRingError,
     Minter,
-    RetiredKeyError,
     RevokedKeyError,
     UnknownKeyError,
     Verifier,
@@ -38,8 +37,7 @@ from ghasi_handoff.keyfile import (
     KeyRingReloadFailed,
     LocalKeyEncryptionKey,
     WatchedKeyRing,
-    worth_another_try,
-    worth_another_try_async,
+    catch_up,
 )
 from ghasi_handoff.keyfile._file import read_secret_file
 from tests.scene import AUDIENCE, ISSUER, STAY, TENANT, secret
@@ -437,25 +435,22 @@ def test_verify_never_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             verifier.verify(foreign.token, tenant=TENANT)
 
 
-def test_integrations_ask_once_whether_to_try_again(path: Path, ring: KeyRing) -> None:
-    """An unknown key of a watched ring is worth a try after a refresh, under threads and asyncio; of any other keys it is not."""
-    refusal = UnknownKeyError("?", kid="k2")
+def test_integrations_catch_up_before_they_verify(path: Path, ring: KeyRing) -> None:
+    """A token's unknown key is read for, of a watched ring; with any other keys nothing happens."""
     with WatchedKeyRing(path, interval=NEVER) as keys:
-        assert worth_another_try(keys, UnknownKeyError("?", kid="k1")) is True
         keyfile.save(path, ring.rotate("k2"))
-        assert asyncio.run(worth_another_try_async(keys, refusal)) is True
-        assert worth_another_try(keys, refusal) is True
+        asyncio.run(catch_up(keys, None))
+        assert len(keys().keys) == 1
+        asyncio.run(catch_up(keys, "k2"))
+        assert len(keys().keys) == 2
     for other in (ring, lambda: ring, None):
-        assert worth_another_try(other, refusal) is False
-        assert asyncio.run(worth_another_try_async(other, refusal)) is False
+        asyncio.run(catch_up(other, "k2"))
 
 
-@pytest.mark.parametrize("error", [RetiredKeyError, RevokedKeyError])
-def test_a_key_that_is_out_of_use_is_not_read_for(source: Source, error: type[UnknownKeyError]) -> None:
-    """Reading again brings no retired or revoked key back, so it is not tried."""
+def test_a_key_that_is_there_is_not_caught_up_with(source: Source) -> None:
+    """A key that the ring has, retired or revoked perhaps, comes back by no reading: so nothing is read."""
     with WatchedKeyRing(source, interval=NEVER) as keys:
-        assert worth_another_try(keys, error("?", kid="k1")) is False
-        assert asyncio.run(worth_another_try_async(keys, error("?", kid="k1"))) is False
+        asyncio.run(catch_up(keys, "k1"))
     assert source.calls == 1
 
 

@@ -20,8 +20,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ghasi_handoff import AsyncRedeemer, BookingHandoff, Redemption, Verifier
 from ghasi_handoff.demo.hotels import HOTELS
 from ghasi_handoff.demo.pages import page
-from ghasi_handoff.handshake import AsyncHandshake, AsyncOutboxWorker
-from ghasi_handoff.integrations.fastapi import AccessLogFilter, BookingSettings, landing_router
+from ghasi_handoff.handshake import AsyncHandshake, AsyncOutboxWorker, LastUse
+from ghasi_handoff.integrations.fastapi import AccessLogFilter, BookingSettings, fingerprint_router, landing_router
 
 _SESSION: Final = "__Host-session"
 
@@ -43,19 +43,21 @@ def create_app(settings: DemoBookingSettings | None = None) -> FastAPI:
         settings: By default, those of the environment.
     """
     settings = settings or DemoBookingSettings.from_environment()
-    keys = settings.key_ring()
+    keys = settings.watched_keys()
+    last_use = LastUse(keys)
     bookings = Bookings(settings.bookings_file)
     store, store_running = settings.make_store()
     client = settings.make_client(keys)
     verifier = Verifier(keys, issuer=settings.issuer, audience=settings.audience)
-    handshake = AsyncHandshake(AsyncRedeemer(verifier, store), client, mode=settings.mode)
+    handshake = AsyncHandshake(AsyncRedeemer(verifier, store), client, mode=settings.mode, on_event=last_use)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         logging.getLogger("uvicorn.access").addFilter(AccessLogFilter())
         await run_in_threadpool(bookings.create)
-        async with store_running, client, delivering():
-            yield
+        with keys:
+            async with store_running, client, delivering():
+                yield
 
     @asynccontextmanager
     async def delivering() -> AsyncGenerator[None]:
@@ -94,6 +96,7 @@ def create_app(settings: DemoBookingSettings | None = None) -> FastAPI:
         start_url=settings.start_url,
     )
     app.include_router(landing, prefix="/{hotel}")
+    app.include_router(fingerprint_router(keys, last_use=last_use))
 
     @app.get("/{hotel}/booking/{number}", response_class=HTMLResponse)
     async def booking(request: Request, hotel: str, number: str) -> Response:

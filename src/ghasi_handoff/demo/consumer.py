@@ -16,11 +16,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from ghasi_handoff import BookingHandoff, InvalidHandoffInputError, Minter
 from ghasi_handoff.demo.hotels import HOTELS, Hotel
 from ghasi_handoff.demo.pages import page
-from ghasi_handoff.handshake import AsyncHandoffIssuer
+from ghasi_handoff.handshake import AsyncHandoffIssuer, LastUse
 from ghasi_handoff.integrations.fastapi import (
     AccessLogFilter,
     ConsumerSettings,
     consumer_router,
+    fingerprint_router,
     install_error_handlers,
 )
 
@@ -44,18 +45,21 @@ def create_app(settings: DemoConsumerSettings | None = None) -> FastAPI:
         settings: By default, those of the environment.
     """
     settings = settings or DemoConsumerSettings.from_environment()
-    keys = settings.key_ring()
+    keys = settings.watched_keys()
+    last_use = LastUse(keys)
     log, log_running = settings.make_log()
     issuer = AsyncHandoffIssuer(Minter(keys, issuer=settings.issuer, audience=settings.audience), log)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         logging.getLogger("uvicorn.access").addFilter(AccessLogFilter())
-        async with log_running:
-            yield
+        with keys:
+            async with log_running:
+                yield
 
     app = FastAPI(title="bff-consumer", lifespan=lifespan)
     app.include_router(consumer_router(log, keys=keys))
+    app.include_router(fingerprint_router(keys, last_use=last_use))
     install_error_handlers(app)
 
     @app.get("/", response_class=HTMLResponse)
@@ -77,6 +81,7 @@ def create_app(settings: DemoConsumerSettings | None = None) -> FastAPI:
         except InvalidHandoffInputError as exc:
             return page("Please check your dates", f'<p>{escape(exc.public_text)} <a href="/">Back</a></p>', 422)
         minted = await issuer.issue(handoff, tenant=hotel.tenant)
+        last_use.saw(minted.kid)
         # 303, not 307: the booking site gets a GET, and none of this form.
         return RedirectResponse(
             minted.url(f"{settings.booking_origin}/{path}/handoff"),

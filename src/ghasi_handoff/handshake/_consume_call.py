@@ -140,6 +140,12 @@ def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
     return f"{SCHEME} kid={key.kid}, mac={mac}", body.encode("ascii")
 
 
+def named_kid(authorization: Sequence[str]) -> str | None:
+    """The key that a call names; None where its header has not the shape of one."""
+    parts = _parse_authorization(authorization[0]) if len(authorization) == 1 else None
+    return None if parts is None else parts[1]
+
+
 def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: int) -> ConsumeCall | RefusedCall:
     """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4.
 

@@ -14,7 +14,7 @@ from ghasi_handoff.keyfile._file import read_secret_file, write_secret_file
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey, LocalKeyEncryptionKey
 from ghasi_handoff.keyfile._open import located, opened
 from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE, seal
-from ghasi_handoff.keyfile._watch import WatchedKeyRing, worth_another_try, worth_another_try_async
+from ghasi_handoff.keyfile._watch import WatchedKeyRing, catch_up
 from ghasi_handoff.keys import KeyRing
 
 __all__ = [
@@ -25,11 +25,10 @@ __all__ = [
     "KeyRingReloaded",
     "LocalKeyEncryptionKey",
     "WatchedKeyRing",
+    "catch_up",
     "from_env",
     "load",
     "save",
-    "worth_another_try",
-    "worth_another_try_async",
 ]
 
 

@@ -23,7 +23,7 @@ from typing import Final, NoReturn, Self, SupportsIndex
 
 from typing_extensions import override
 
-from ghasi_handoff.errors import ConfigurationError, KeyRingError, UnknownKeyError
+from ghasi_handoff.errors import ConfigurationError, KeyRingError
 from ghasi_handoff.keyfile._environment import from_env, whereabouts
 from ghasi_handoff.keyfile._events import KeyRingReloaded, KeyRingReloadFailed, OnKeyRingEvent, report
 from ghasi_handoff.keyfile._file import read_secret_file
@@ -261,22 +261,18 @@ class WatchedKeyRing:
         )
 
 
-def worth_another_try(keys: object, exc: UnknownKeyError) -> bool:
-    """Whether a token that was refused with `exc` may be verified now, after `keys` has been read again.
+async def catch_up(keys: object, kid: str | None) -> None:
+    """Read a watched ring again before a token is verified that names a key which it has not.
 
-    For integrations, which must not know whether their keys are watched: anything else than a `WatchedKeyRing` answers
-    no. So does any other refusal than an unknown key: reading again brings no retired or revoked key back.
+    For integrations, which must not know whether their keys are watched: anything else than a `WatchedKeyRing` has
+    nothing to catch up with. Verifying itself never reads anything.
+
+    Args:
+        keys: What the verifier was given: a ring, a callable or a `WatchedKeyRing`.
+        kid: The key that the token names, its grammar checked; None where it names none.
     """
-    if not isinstance(keys, WatchedKeyRing) or type(exc) is not UnknownKeyError:
-        return False
-    return keys.refresh(exc.log_fields.get("kid"))
-
-
-async def worth_another_try_async(keys: object, exc: UnknownKeyError) -> bool:
-    """As `worth_another_try`, from a coroutine."""
-    if not isinstance(keys, WatchedKeyRing) or type(exc) is not UnknownKeyError:
-        return False
-    return await keys.refresh_async(exc.log_fields.get("kid"))
+    if isinstance(keys, WatchedKeyRing) and kid is not None:
+        await keys.refresh_async(kid)
 
 
 class _State:

@@ -11,7 +11,7 @@ from tests.handshake.services import AUDIENCE, ISSUER, TENANT
 
 from ghasi_handoff import KeyRing, Redeemer, Verifier
 from ghasi_handoff.handshake import ConsumeClient, Handshake, SQLiteHandoffLog
-from ghasi_handoff.integrations.fastapi import consumer_router, landing_router
+from ghasi_handoff.integrations.fastapi import consumer_router, fingerprint_router, landing_router
 from ghasi_handoff.stores.memory import MemoryReplayStore
 
 from .house import ORIGIN
@@ -20,9 +20,10 @@ FOLDER: Final = Path(__file__).parents[3] / "docs" / "reference"
 
 
 def consumer_app(log: Any, keys: Any, **options: Any) -> FastAPI:
-    """bff-consumer: the consume call."""
+    """bff-consumer: the consume call, and its fingerprint."""
     app = FastAPI(title="bff-consumer: the consume call", version="1")
     app.include_router(consumer_router(log, keys=keys, **options))
+    app.include_router(fingerprint_router(keys))
     return app
 
 

@@ -14,10 +14,11 @@ from starlette.requests import ClientDisconnect
 
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
-from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES
+from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES, named_kid
 from ghasi_handoff.handshake._events import OnEvent
 from ghasi_handoff.handshake._issuer import check_log
 from ghasi_handoff.integrations.fastapi._problems import answer_error, problem_responses
+from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.keys import KeyRing, ring_source
 
 _BODY: Final[dict[str, Any]] = {
@@ -109,6 +110,7 @@ def consumer_router(
         )
         options: dict[str, Any] = {"log": checked_log, "keys": source, "clock": clock, "on_event": on_event}
         try:
+            await catch_up(source, named_kid(call.authorization))
             if awaited:
                 answer = await answer_consume_async(call, **options)
             else:

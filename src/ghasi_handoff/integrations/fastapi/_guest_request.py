@@ -16,6 +16,8 @@ from starlette.types import Scope
 
 from ghasi_handoff._encoding import b64u_decode, b64u_encode
 from ghasi_handoff._redeem import BROWSER_SECRET_BYTES
+from ghasi_handoff._token import parse_token
+from ghasi_handoff.errors import MalformedTokenError
 
 PARAMETER: Final = "handoff"
 COOKIE: Final = "__Host-ghasi_handoff"
@@ -109,6 +111,14 @@ def one_token(query_or_form: str) -> str | None:
     """The one ``handoff`` of a query or form; None if it is missing or there twice: two readers could differ."""
     values = [value for name, value in _pairs(query_or_form) or () if name == PARAMETER]
     return values[0] if len(values) == 1 else None
+
+
+def named_kid(token: str) -> str | None:
+    """The key that a token names; None where it has not the shape of one. Nothing else of it is looked at."""
+    try:
+        return parse_token(token).kid
+    except MalformedTokenError:
+        return None
 
 
 def may_hold_token(query: str) -> bool:

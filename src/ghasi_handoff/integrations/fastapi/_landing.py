@@ -40,6 +40,7 @@ from ghasi_handoff.integrations.fastapi._guest_request import (
     is_speculative,
     may_hold_token,
     may_submit_itself,
+    named_kid,
     one_token,
     preferred_languages,
     query_of,
@@ -50,6 +51,7 @@ from ghasi_handoff.integrations.fastapi._guest_request import (
 from ghasi_handoff.integrations.fastapi._pages import Kind, Page, html_of, make_page
 from ghasi_handoff.integrations.fastapi._problems import UNKNOWN_TENANT, new_reference, status_of
 from ghasi_handoff.integrations.fastapi._texts import TEXTS, PageTexts, choose_language
+from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.payload import HandoffPayload
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
@@ -204,6 +206,7 @@ class _Landing:
         render: Callable[[Request, Page], str] | None,
     ) -> None:
         self._handshake = handshake
+        self._keys = handshake._redeemer._verifier._keys
         self._tenant = tenant
         self._public_origin = public_origin
         self._on_redeemed = on_redeemed
@@ -229,6 +232,7 @@ class _Landing:
         try:
             if token is None:
                 raise MalformedTokenError("the query must have the parameter handoff exactly once")
+            await catch_up(self._keys, named_kid(token))
             self._handshake._look(token, tenant, browser_known=known is not None)
         except InvalidTokenError as exc:
             return await self._refused_by(request, exc)
@@ -263,6 +267,7 @@ class _Landing:
         try:
             if token is None or may_hold_token(query_of(request.scope)):
                 raise MalformedTokenError("the form must have the field handoff exactly once, and the query none")
+            await catch_up(self._keys, named_kid(token))
             redemption = await self._redeem(token, tenant, secret)
         except InvalidTokenError as exc:
             return await self._refused_by(request, exc)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ghasi_handoff import keyfile
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake._urls import product_of, sqlite_path
+from ghasi_handoff.keyfile import KeyRingEvent, WatchedKeyRing
+from ghasi_handoff.keyfile._environment import RING, RING_FILE
 from ghasi_handoff.keys import KeyRing
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ class _HandoffSettings(BaseSettings):
     audience: str = "bff-tenant-booking"
     keys: SecretStr | None = None
     keys_file: Path | None = None
+    keys_interval_seconds: float = Field(default=10.0, ge=0.01, le=3600)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -75,11 +80,27 @@ class _HandoffSettings(BaseSettings):
             ConfigurationError: Neither is given, or both.
             KeyRingError: What is given is no key ring.
         """
+        return keyfile.from_env(self._key_variables())
+
+    def watched_keys(self, on_event: Callable[[KeyRingEvent], None] | None = None) -> WatchedKeyRing:
+        """As `key_ring`, following the file: a service then rotates and revokes keys without a restart.
+
+        Args:
+            on_event: Gets a `KeyRingEvent` when the file has changed, or cannot be used.
+
+        Raises:
+            ConfigurationError: Neither is given, or both.
+            KeyRingError: What is given is no key ring.
+        """
+        interval = timedelta(seconds=self.keys_interval_seconds)
+        return WatchedKeyRing.from_env(self._key_variables(), interval=interval, on_event=on_event)
+
+    def _key_variables(self) -> dict[str, str]:
+        """The environment, with what these settings say of the keys: they may have come from elsewhere."""
         if (self.keys is None) == (self.keys_file is None):
             raise ConfigurationError("set GHASI_HANDOFF_KEYS_FILE, or else GHASI_HANDOFF_KEYS, and not both")
-        if self.keys is not None:
-            return KeyRing.from_json(self.keys.get_secret_value())
-        return keyfile.load(self.keys_file or "")
+        keys = "" if self.keys is None else self.keys.get_secret_value()
+        return {**os.environ, RING: keys, RING_FILE: str(self.keys_file or "")}
 
 
 class ConsumerSettings(_HandoffSettings):
@@ -90,6 +111,7 @@ class ConsumerSettings(_HandoffSettings):
         audience: ``GHASI_HANDOFF_AUDIENCE``: the booking side's name.
         keys: ``GHASI_HANDOFF_KEYS``: the key ring as JSON.
         keys_file: ``GHASI_HANDOFF_KEYS_FILE``: the key file.
+        keys_interval_seconds: ``GHASI_HANDOFF_KEYS_INTERVAL_SECONDS``: how often the file is looked at.
         log_url: ``GHASI_HANDOFF_LOG_URL``: ``sqlite:///log.db`` or ``postgresql://…``.
     """
 
@@ -125,6 +147,7 @@ class BookingSettings(_HandoffSettings):
         audience: ``GHASI_HANDOFF_AUDIENCE``: its own name.
         keys: ``GHASI_HANDOFF_KEYS``: the key ring as JSON.
         keys_file: ``GHASI_HANDOFF_KEYS_FILE``: the key file.
+        keys_interval_seconds: ``GHASI_HANDOFF_KEYS_INTERVAL_SECONDS``: how often the file is looked at.
         store_url: ``GHASI_HANDOFF_STORE_URL``: ``sqlite:///replay.db``, ``postgresql://…`` or ``redis://…``.
         consumer_url: ``GHASI_HANDOFF_CONSUMER_URL``: where bff-consumer's consume call is, ``https://…``.
         public_origin: ``GHASI_HANDOFF_PUBLIC_ORIGIN``: what the guest's browser shows, ``https://aurora.example``.
@@ -173,7 +196,7 @@ class BookingSettings(_HandoffSettings):
         redis_store = AsyncRedisReplayStore(client)
         return redis_store, _running(client, None, redis_store)
 
-    def make_client(self, keys: KeyRing) -> AsyncConsumeClient:
+    def make_client(self, keys: KeyRing | Callable[[], KeyRing]) -> AsyncConsumeClient:
         """A client for bff-consumer's consume call. The caller closes it.
 
         Raises:
