@@ -14,6 +14,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests import servers
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+# What is about a browser, a kill or a late file, and not about the interpreter, runs on the main Python alone.
+LEFT_OUT = (
+    "tests/browser",
+    "tests/demo/test_load.py",
+    "tests/demo/test_rotation.py",
+    "tests/faults",
+    "tests/test_rotation_live.py",
+)
 
 
 def candidates(version: str) -> list[str]:
@@ -64,6 +72,7 @@ def main() -> int:
             "test-one",
             f"PYTHON={python}",
             f"VENV=.venv-{version}",
+            "PYTEST_ARGS=" + " ".join(f"--ignore={path}" for path in LEFT_OUT),
         ]
         # The thorough search for counter-examples runs on the main Python; here it is about the interpreter.
         environment = {"HYPOTHESIS_PROFILE": "quick"} | server_folders() | os.environ
