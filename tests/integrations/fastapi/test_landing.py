@@ -378,6 +378,16 @@ class TestRefusals:
         refused(home, guest.post(token, site="nowhere"), 404, "unknown_tenant")
         assert home.rows() == before
 
+    def test_no_origin_is_asked_for_where_there_is_no_site(self, home: House) -> None:
+        """A table of origins has none for a site unknown here: 404, not an error of the application."""
+        origins = {"aurora": ORIGIN}
+        app = home.make_app(public_origin=lambda request: origins[request.path_params["site"]])
+        guest = Browser(home, app=app)
+        token = home.issue().token
+        guest.get(token)
+        refused(home, guest.post(token, site="nowhere"), 404, "unknown_tenant")
+        assert guest.post(token).status == 303
+
     def test_expired(self, home: House, guest: Browser) -> None:
         """410 and a way to start again, for GET and POST; the second before, it goes through."""
         token = home.issue().token
@@ -722,6 +732,7 @@ class TestConfiguration:
             {"texts": {}},
             {"texts": {"e n": TEXTS["en"]}},
             {"texts": {"ü": TEXTS["de"]}},
+            {"texts": {"en": {"start_again": "Back"}}},
             {"start_url": "javascript:alert(1)"},
         )
         for wrong in wrongs:

@@ -100,7 +100,8 @@ def landing_router(
     Args:
         handshake: Redeems; for threads or for asyncio.
         tenant: Gives the hotel whose site was asked, by host or path; None is a 404.
-        public_origin: Gives the origin that the guest's browser shows, ``https://aurora.example``.
+        public_origin: Gives the origin that the guest's browser shows, ``https://aurora.example``; asked only where
+            there is a hotel.
         on_redeemed: Gets the request and the `Redemption`, at least once per redemption: key what you insert on its
             ``redemption_id``. Gives the path to go on with, on this origin, or a whole response. It may refuse a
             repetition by raising `ReplayedTokenError`.
@@ -121,6 +122,8 @@ def landing_router(
         check_callable(render, "render")
     if not texts or not all(isinstance(name, str) and _is_language_tag(name) for name in texts):
         raise ConfigurationError("texts must hold a language, and language tags as its keys")
+    if not all(isinstance(said, PageTexts) for said in texts.values()):
+        raise ConfigurationError("texts must hold PageTexts")
     if start_url is not None and not start_url.startswith(("https://", "http://", "/")):
         raise ConfigurationError("start_url must be an absolute URL or a path")
     landing = _Landing(handshake, tenant, public_origin, on_redeemed, start_url, texts, render)
@@ -246,12 +249,13 @@ class _Landing:
 
     async def redeem(self, request: Request) -> Response:
         """POST: redeem for the browser whose cookie this is, and send it on."""
-        origin = await called(self._public_origin, request)
-        if not is_same_origin(request.headers, origin):
-            return await self._refused(request, "forbidden", 403, "cross_origin")
         tenant = await called(self._tenant, request)
         if tenant is None:
             return await self._refused(request, "unknown_site", 404, UNKNOWN_TENANT)
+        # Only of a site that is known: its origin may come out of a table.
+        origin = await called(self._public_origin, request)
+        if not is_same_origin(request.headers, origin):
+            return await self._refused(request, "forbidden", 403, "cross_origin")
         try:
             secret = browser_secret(request.headers)
         except ForgedCookieError:
