@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from tests.handshake.services import TENANT
 
@@ -230,6 +231,30 @@ class TestTheWay:
         token = home.issue().token
         for host in ("evil.example", "[", "a?handoff=x", "", "a@b"):
             assert guest.get(token, (*ARRIVES, ("Host", host))).status == 200
+
+    def test_a_middleware_may_read_the_form_first(self, home: House) -> None:
+        """Starlette's BaseHTTPMiddleware hands on what it has read, and the guest is sent on."""
+
+        class Reading(BaseHTTPMiddleware):
+            async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+                await request.body()
+                return await call_next(request)
+
+        app = home.make_app()
+        app.add_middleware(Reading)
+        assert Browser(home, app=app).arrive(home.issue().token).status == 303
+
+    def test_it_works_in_a_mounted_application(self, home: House) -> None:
+        """The page's form and the redirect of a slash too many stay below where the application is mounted."""
+        outer = FastAPI()
+        outer.mount("/hotels", home.app)
+        token = home.issue().token
+        guest = Browser(home, app=outer)
+        page = guest.get(token, site="hotels/aurora")
+        assert (page.status, 'action="handoff"' in page.text) == (200, True)
+        assert guest.post(token, site="hotels/aurora").status == 303
+        answer = home.ask("GET", "/hotels/aurora/handoff/?handoff=TOKEN", app=outer)
+        assert (answer.status, answer.field("location")) == (307, "../handoff?handoff=TOKEN")
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
     @pytest.mark.parametrize("query", [b"", b"?handoff=TOKEN&a=%2F..", b"?\xff//evil.example"])
