@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ghasi_handoff import BookingHandoff, KeyRing, Minter
@@ -26,8 +27,8 @@ class Site:
         self._minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
         self.app = create_app(
             DemoBookingSettings(
-                keys=keys.to_json(),
-                store_url=f"sqlite:///{folder / 'replay.db'}",
+                keys=SecretStr(keys.to_json()),
+                store_url=SecretStr(f"sqlite:///{folder / 'replay.db'}"),
                 consumer_url=consumer_url,
                 public_origin=ORIGIN,
                 bookings_file=folder / "bookings.db",

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from tests.integrations.fastapi.house import FORM, Answer, answer_of, endless
+from pydantic import SecretStr
 
 from ghasi_handoff import KeyRing
 from ghasi_handoff.demo.consumer import DemoConsumerSettings, create_app
+from tests.integrations.fastapi.house import FORM, Answer, answer_of, endless
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> FastAPI:
     settings = DemoConsumerSettings(
-        keys=KeyRing.generate().to_json(),
-        log_url=f"sqlite:///{tmp_path / 'log.db'}",
+        keys=SecretStr(KeyRing.generate().to_json()),
+        log_url=SecretStr(f"sqlite:///{tmp_path / 'log.db'}"),
         booking_origin="https://booking.example",
     )
     return create_app(settings)
