@@ -265,6 +265,15 @@ class TestTheWay:
         assert (answer.field("cache-control"), answer.field("referrer-policy")) == ("no-store", "strict-origin")
         assert answer.fields("set-cookie") == []
 
+    def test_so_do_many_slashes_too_many(self, home: House) -> None:
+        """The redirect climbs one level a slash (RFC 3986, 5.2.4); what has a name there is the application's."""
+        for slashes, up in (("//", "../../"), ("///", "../../../")):
+            answer = home.ask("GET", f"/aurora/handoff{slashes}?handoff=TOKEN", (("Host", "evil.example"),))
+            assert (answer.status, answer.field("location")) == (307, f"{up}handoff?handoff=TOKEN")
+        app = home.make_app()
+        app.add_api_route("/aurora/handoff/help", lambda: "yours")
+        assert home.ask("GET", "/aurora/handoff/help", app=app).text == '"yours"'
+
 
 class TestOnRedeemed:
     def app(self, home: House, function: Any) -> Any:

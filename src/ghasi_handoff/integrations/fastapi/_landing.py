@@ -9,9 +9,13 @@ from copy import copy
 from typing import Any, Final, TypeAlias, TypeVar
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Match
+from starlette.types import Scope
+from typing_extensions import override
 
 from ghasi_handoff._redeem import BROWSER_SECRET_BYTES, Redemption
 from ghasi_handoff.errors import (
@@ -152,7 +156,13 @@ def landing_router(
     router.add_api_route("/handoff", _head, methods=["HEAD"], include_in_schema=False)
     # The framework would redirect to the scheme and host that it sees: behind an ingress that ends TLS, to plain http,
     # and the token with it.
-    router.add_api_route("/handoff/", _without_slash, methods=["GET", "HEAD", "POST"], include_in_schema=False)
+    router.add_api_route(
+        "/handoff/{more:path}",
+        _without_slashes,
+        methods=["GET", "HEAD", "POST"],
+        include_in_schema=False,
+        route_class_override=_OnlySlashes,
+    )
     form = {"type": "object", "required": [PARAMETER], "properties": {PARAMETER: {"type": "string"}}}
     router.add_api_route(
         "/handoff",
@@ -185,9 +195,20 @@ async def _head(request: Request) -> Response:
     return Response(status_code=200, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
 
-async def _without_slash(request: Request) -> Response:
+class _OnlySlashes(APIRoute):
+    """A route for what has nothing but slashes in the place of ``more``. All else is the application's."""
+
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        more = found.get("path_params", {}).get("more", "")
+        return (match, found) if not more.strip("/") else (Match.NONE, {})
+
+
+async def _without_slashes(request: Request) -> Response:
     query = query_of(request.scope)
-    headers = {"Location": f"../handoff?{query}" if query else "../handoff"}
+    up = "../" * (1 + len(request.path_params["more"]))
+    headers = {"Location": f"{up}handoff?{query}" if query else f"{up}handoff"}
     return Response(
         status_code=307, headers={**headers, "Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
     )
