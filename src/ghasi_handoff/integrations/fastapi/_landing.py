@@ -53,6 +53,7 @@ from ghasi_handoff.integrations.fastapi._guest_request import (
 )
 from ghasi_handoff.integrations.fastapi._pages import Kind, Page, html_of, make_page
 from ghasi_handoff.integrations.fastapi._problems import UNKNOWN_TENANT, new_reference, status_of
+from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
 from ghasi_handoff.integrations.fastapi._texts import TEXTS, PageTexts, choose_language
 from ghasi_handoff.payload import HandoffPayload
 
@@ -192,6 +193,7 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 async def _head(request: Request) -> Response:
+    hide_query_in_span(request.scope)
     return Response(status_code=200, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
 
@@ -206,6 +208,7 @@ class _OnlySlashes(APIRoute):
 
 
 async def _without_slashes(request: Request) -> Response:
+    hide_query_in_span(request.scope)
     query = query_of(request.scope)
     up = "../" * (1 + len(request.path_params["more"]))
     headers = {"Location": f"{up}handoff?{query}" if query else f"{up}handoff"}
@@ -237,6 +240,7 @@ class _Landing:
 
     async def show(self, request: Request) -> Response:
         """GET: verify, and show the form. Nothing is consumed, whoever fetches it."""
+        hide_query_in_span(request.scope)
         if is_speculative(request.headers):
             # The browser asks again when the guest really comes; then there is a form.
             return Response(status_code=503, headers={"Cache-Control": "no-store", "Vary": "Sec-Purpose, Purpose"})
@@ -270,6 +274,7 @@ class _Landing:
 
     async def redeem(self, request: Request) -> Response:
         """POST: redeem for the browser whose cookie this is, and send it on."""
+        hide_query_in_span(request.scope)
         tenant = await called(self._tenant, request)
         if tenant is None:
             return await self._refused(request, "unknown_site", 404, UNKNOWN_TENANT)

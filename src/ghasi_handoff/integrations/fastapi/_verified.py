@@ -11,6 +11,7 @@ from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import MalformedTokenError
 from ghasi_handoff.integrations.fastapi._calls import Tenant, called, check_callable
 from ghasi_handoff.integrations.fastapi._problems import UnknownTenantError
+from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
 from ghasi_handoff.payload import HandoffPayload
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
@@ -47,6 +48,7 @@ def verified_handoff(
         request: Request,
         handoff: Annotated[list[str], Query(description="The handoff token, exactly once.")] = [],  # noqa: B006
     ) -> VerifiedHandoff[_PayloadT]:
+        hide_query_in_span(request.scope)
         site = await called(tenant, request)
         if site is None:
             raise UnknownTenantError
