@@ -183,12 +183,21 @@ def is_extra(extra: str) -> str:
     return "" if not extra or extra in project["optional-dependencies"] else "the package has no such extra"
 
 
+def is_tutorial_file(module: str) -> str:
+    """Why the tutorial does not say what is in `module`, or nothing."""
+    page = (ROOT / "docs" / "tutorial-services.md").read_text("utf-8")
+    return "" if f"```python\n# {module}.py\n" in page else "the tutorial has no such file"
+
+
 # What cannot run in a test, and what is looked up instead.
 LOOKUPS: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     # It would start the test suite in the test suite, or build a virtual environment.
     (r"make ([a-z-]+)(?: PYTHON=[\w./]+)?", is_make_target),
     # It would change the environment that the test runs in.
     (r"python -m pip install 'ghasi-handoff(?:\[([a-z-]+)\])?'", is_extra),
+    # They would not come back, or ask those that did not; tests/docs/test_tutorial.py does what the page tells.
+    (r"uvicorn (\w+):app --port 800[12]", is_tutorial_file),
+    (r"curl --silent --head --request POST http://127\.0\.0\.1:8001/book", lambda: ""),
 )
 
 EVALUATORS: Final[dict[str, Callable[[Example], str | None]]] = {

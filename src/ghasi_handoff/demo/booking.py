@@ -79,9 +79,9 @@ def create_app(settings: DemoBookingSettings | None = None) -> FastAPI:
 
     def on_redeemed(request: Request, redemption: Redemption[BookingHandoff]) -> Response:
         """The handoff is this browser's: make its booking, or find the one that was made before."""
-        sent = request.cookies.get(_SESSION, "")
-        # Never a session that we have not made ourselves.
-        session = sent if bookings.know(sent) else secrets.token_urlsafe(32)
+        # Never the session that was sent: a sibling subdomain can set a cookie that request.cookies, which trims more
+        # than browsers do, takes for ours. Whoever has set it would read this booking.
+        session = bookings.renew(request.cookies.get(_SESSION, ""))
         number = bookings.book(redemption, session)
         response = RedirectResponse(f"/{request.path_params['hotel']}/booking/{number}", status_code=303)
         response.set_cookie(_SESSION, session, max_age=86400, path="/", secure=True, httponly=True, samesite="lax")
@@ -171,11 +171,15 @@ class Bookings:
             ).fetchone()
         return None if row is None else Booking(*row)
 
-    def know(self, session: str) -> bool:
-        """Whether any booking belongs to `session`."""
-        with closing(self._connect()) as connection:
-            found = connection.execute("SELECT 1 FROM sessions WHERE session = ?", (_digest(session),)).fetchone()
-        return found is not None
+    def renew(self, session: str) -> str:
+        """A new session, to which the bookings of `session` belong, too."""
+        new = secrets.token_urlsafe(32)
+        with closing(self._connect()) as connection, connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO sessions SELECT ?, number FROM sessions WHERE session = ?",
+                (_digest(new), _digest(session)),
+            )
+        return new
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._file, timeout=5)

@@ -71,7 +71,12 @@ def create_app(settings: DemoConsumerSettings | None = None) -> FastAPI:
     @app.post("/book", status_code=303, response_class=HTMLResponse)
     async def book(request: Request) -> Response:
         """Issue a handoff for the chosen room, and send the guest on."""
-        form = dict(parse_qsl((await request.body())[:_MAX_FORM_BYTES].decode("latin-1")))
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_FORM_BYTES:  # whatever the guest's browser sends, it is not this form
+                return page("This is too long", '<p><a href="/">Back to the rooms</a></p>', 413)
+        form = dict(parse_qsl(body.decode("latin-1")))
         chosen = next(((path, hotel) for path, hotel in HOTELS.items() if form.get("room") in hotel.rooms), None)
         if chosen is None:
             return page("There is no such room", '<p><a href="/">Back to the rooms</a></p>', 404)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from tests.handshake.services import TENANT
 
@@ -231,6 +232,30 @@ class TestTheWay:
         for host in ("evil.example", "[", "a?handoff=x", "", "a@b"):
             assert guest.get(token, (*ARRIVES, ("Host", host))).status == 200
 
+    def test_a_middleware_may_read_the_form_first(self, home: House) -> None:
+        """Starlette's BaseHTTPMiddleware hands on what it has read, and the guest is sent on."""
+
+        class Reading(BaseHTTPMiddleware):
+            async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+                await request.body()
+                return await call_next(request)
+
+        app = home.make_app()
+        app.add_middleware(Reading)
+        assert Browser(home, app=app).arrive(home.issue().token).status == 303
+
+    def test_it_works_in_a_mounted_application(self, home: House) -> None:
+        """The page's form and the redirect of a slash too many stay below where the application is mounted."""
+        outer = FastAPI()
+        outer.mount("/hotels", home.app)
+        token = home.issue().token
+        guest = Browser(home, app=outer)
+        page = guest.get(token, site="hotels/aurora")
+        assert (page.status, 'action="handoff"' in page.text) == (200, True)
+        assert guest.post(token, site="hotels/aurora").status == 303
+        answer = home.ask("GET", "/hotels/aurora/handoff/?handoff=TOKEN", app=outer)
+        assert (answer.status, answer.field("location")) == (307, "../handoff?handoff=TOKEN")
+
     @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
     @pytest.mark.parametrize("query", [b"", b"?handoff=TOKEN&a=%2F..", b"?\xff//evil.example"])
     def test_a_slash_too_many_stays_on_the_site(self, home: House, method: str, query: bytes) -> None:
@@ -239,6 +264,15 @@ class TestTheWay:
         assert (answer.status, answer.field("location")) == (307, "../handoff" + query.decode("latin-1"))
         assert (answer.field("cache-control"), answer.field("referrer-policy")) == ("no-store", "strict-origin")
         assert answer.fields("set-cookie") == []
+
+    def test_so_do_many_slashes_too_many(self, home: House) -> None:
+        """The redirect climbs one level a slash (RFC 3986, 5.2.4); what has a name there is the application's."""
+        for slashes, up in (("//", "../../"), ("///", "../../../")):
+            answer = home.ask("GET", f"/aurora/handoff{slashes}?handoff=TOKEN", (("Host", "evil.example"),))
+            assert (answer.status, answer.field("location")) == (307, f"{up}handoff?handoff=TOKEN")
+        app = home.make_app()
+        app.add_api_route("/aurora/handoff/help", lambda: "yours")
+        assert home.ask("GET", "/aurora/handoff/help", app=app).text == '"yours"'
 
 
 class TestOnRedeemed:
@@ -377,6 +411,16 @@ class TestRefusals:
         guest.get(token)
         refused(home, guest.post(token, site="nowhere"), 404, "unknown_tenant")
         assert home.rows() == before
+
+    def test_no_origin_is_asked_for_where_there_is_no_site(self, home: House) -> None:
+        """A table of origins has none for a site unknown here: 404, not an error of the application."""
+        origins = {"aurora": ORIGIN}
+        app = home.make_app(public_origin=lambda request: origins[request.path_params["site"]])
+        guest = Browser(home, app=app)
+        token = home.issue().token
+        guest.get(token)
+        refused(home, guest.post(token, site="nowhere"), 404, "unknown_tenant")
+        assert guest.post(token).status == 303
 
     def test_expired(self, home: House, guest: Browser) -> None:
         """410 and a way to start again, for GET and POST; the second before, it goes through."""
@@ -722,6 +766,7 @@ class TestConfiguration:
             {"texts": {}},
             {"texts": {"e n": TEXTS["en"]}},
             {"texts": {"ü": TEXTS["de"]}},
+            {"texts": {"en": {"start_again": "Back"}}},
             {"start_url": "javascript:alert(1)"},
         )
         for wrong in wrongs:

@@ -9,9 +9,13 @@ from copy import copy
 from typing import Any, Final, TypeAlias, TypeVar
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Match
+from starlette.types import Scope
+from typing_extensions import override
 
 from ghasi_handoff._redeem import BROWSER_SECRET_BYTES, Redemption
 from ghasi_handoff.errors import (
@@ -50,6 +54,7 @@ from ghasi_handoff.integrations.fastapi._guest_request import (
 )
 from ghasi_handoff.integrations.fastapi._pages import Kind, Page, html_of, make_page
 from ghasi_handoff.integrations.fastapi._problems import UNKNOWN_TENANT, new_reference, status_of
+from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
 from ghasi_handoff.integrations.fastapi._texts import TEXTS, PageTexts, choose_language
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.payload import HandoffPayload
@@ -102,7 +107,8 @@ def landing_router(
     Args:
         handshake: Redeems; for threads or for asyncio.
         tenant: Gives the hotel whose site was asked, by host or path; None is a 404.
-        public_origin: Gives the origin that the guest's browser shows, ``https://aurora.example``.
+        public_origin: Gives the origin that the guest's browser shows, ``https://aurora.example``; asked only where
+            there is a hotel.
         on_redeemed: Gets the request and the `Redemption`, at least once per redemption: key what you insert on its
             ``redemption_id``. Gives the path to go on with, on this origin, or a whole response. It may refuse a
             repetition by raising `ReplayedTokenError`.
@@ -123,6 +129,8 @@ def landing_router(
         check_callable(render, "render")
     if not texts or not all(isinstance(name, str) and _is_language_tag(name) for name in texts):
         raise ConfigurationError("texts must hold a language, and language tags as its keys")
+    if not all(isinstance(said, PageTexts) for said in texts.values()):
+        raise ConfigurationError("texts must hold PageTexts")
     if start_url is not None and not start_url.startswith(("https://", "http://", "/")):
         raise ConfigurationError("start_url must be an absolute URL or a path")
     landing = _Landing(handshake, tenant, public_origin, on_redeemed, start_url, texts, render)
@@ -151,7 +159,13 @@ def landing_router(
     router.add_api_route("/handoff", _head, methods=["HEAD"], include_in_schema=False)
     # The framework would redirect to the scheme and host that it sees: behind an ingress that ends TLS, to plain http,
     # and the token with it.
-    router.add_api_route("/handoff/", _without_slash, methods=["GET", "HEAD", "POST"], include_in_schema=False)
+    router.add_api_route(
+        "/handoff/{more:path}",
+        _without_slashes,
+        methods=["GET", "HEAD", "POST"],
+        include_in_schema=False,
+        route_class_override=_OnlySlashes,
+    )
     form = {"type": "object", "required": [PARAMETER], "properties": {PARAMETER: {"type": "string"}}}
     router.add_api_route(
         "/handoff",
@@ -181,12 +195,25 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 async def _head(request: Request) -> Response:
+    hide_query_in_span(request.scope)
     return Response(status_code=200, headers={"Cache-Control": "no-store"}, media_type="text/html")
 
 
-async def _without_slash(request: Request) -> Response:
+class _OnlySlashes(APIRoute):
+    """A route for what has nothing but slashes in the place of ``more``. All else is the application's."""
+
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        more = found.get("path_params", {}).get("more", "")
+        return (match, found) if not more.strip("/") else (Match.NONE, {})
+
+
+async def _without_slashes(request: Request) -> Response:
+    hide_query_in_span(request.scope)
     query = query_of(request.scope)
-    headers = {"Location": f"../handoff?{query}" if query else "../handoff"}
+    up = "../" * (1 + len(request.path_params["more"]))
+    headers = {"Location": f"{up}handoff?{query}" if query else f"{up}handoff"}
     return Response(
         status_code=307, headers={**headers, "Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
     )
@@ -216,6 +243,7 @@ class _Landing:
 
     async def show(self, request: Request) -> Response:
         """GET: verify, and show the form. Nothing is consumed, whoever fetches it."""
+        hide_query_in_span(request.scope)
         if is_speculative(request.headers):
             # The browser asks again when the guest really comes; then there is a form.
             return Response(status_code=503, headers={"Cache-Control": "no-store", "Vary": "Sec-Purpose, Purpose"})
@@ -250,12 +278,14 @@ class _Landing:
 
     async def redeem(self, request: Request) -> Response:
         """POST: redeem for the browser whose cookie this is, and send it on."""
-        origin = await called(self._public_origin, request)
-        if not is_same_origin(request.headers, origin):
-            return await self._refused(request, "forbidden", 403, "cross_origin")
+        hide_query_in_span(request.scope)
         tenant = await called(self._tenant, request)
         if tenant is None:
             return await self._refused(request, "unknown_site", 404, UNKNOWN_TENANT)
+        # Only of a site that is known: its origin may come out of a table.
+        origin = await called(self._public_origin, request)
+        if not is_same_origin(request.headers, origin):
+            return await self._refused(request, "forbidden", 403, "cross_origin")
         try:
             secret = browser_secret(request.headers)
         except ForgedCookieError:

@@ -12,6 +12,7 @@ from ghasi_handoff.errors import MalformedTokenError
 from ghasi_handoff.integrations.fastapi._calls import Tenant, called, check_callable
 from ghasi_handoff.integrations.fastapi._guest_request import named_kid
 from ghasi_handoff.integrations.fastapi._problems import UnknownTenantError
+from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.payload import HandoffPayload
 
@@ -49,6 +50,7 @@ def verified_handoff(
         request: Request,
         handoff: Annotated[list[str], Query(description="The handoff token, exactly once.")] = [],  # noqa: B006
     ) -> VerifiedHandoff[_PayloadT]:
+        hide_query_in_span(request.scope)
         site = await called(tenant, request)
         if site is None:
             raise UnknownTenantError

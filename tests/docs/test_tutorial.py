@@ -1,0 +1,130 @@
+"""docs/tutorial-services.md, followed to the letter: its two files, its two processes, and browsers that walk through."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from ghasi_handoff.demo.browser import Browser
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "tutorial-services.md"
+FILE: Final = re.compile(r"^```python\n(# (?P<name>\w+)\.py\n.*?)^```$", re.M | re.S)
+PATIENCE_SECONDS: Final = 60.0
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Reader:
+    """Somebody who has saved the page's files, and runs them. The page's ports may be in use here: others stand for them.
+
+    Attributes:
+        consumer: Where bff-consumer is.
+        booking: Where bff-tenant-booking is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports = {"consumer": free_port(), "booking": free_port()}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.consumer, self.booking = (f"http://127.0.0.1:{port}" for port in self._ports.values())
+        for match in FILE.finditer(PAGE.read_text("utf-8")):
+            code = match[1].replace("http://127.0.0.1:8001", self.consumer)
+            code = code.replace("http://127.0.0.1:8002", self.booking)
+            (folder / f"{match['name']}.py").write_text(code, "utf-8")
+        command = str(Path(sys.executable).parent / "ghasi-handoff")
+        subprocess.run([command, "keys", "init", "--keys", "keys.json"], cwd=folder, check=True, capture_output=True)
+
+    def start(self, name: str) -> None:
+        """Run one of the files with uvicorn, until it answers."""
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", f"{name}:app", "--port", str(self._ports[name])],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            with closing(socket.socket()) as caller:
+                if caller.connect_ex(("127.0.0.1", self._ports[name])) == 0:
+                    return
+            assert self._processes[name].poll() is None, self.logged(name)
+            assert time.monotonic() < until, self.logged(name)
+            time.sleep(0.05)
+
+    def stop(self, name: str) -> None:
+        """As with Ctrl-C."""
+        process = self._processes.pop(name)
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+    def stop_all(self) -> None:
+        for name in tuple(self._processes):
+            self.stop(name)
+
+    def logged(self, name: str) -> str:
+        """What a service's terminal shows."""
+        return (self._folder / f"{name}.log").read_text("utf-8")
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Generator[Reader]:
+    found = Reader(tmp_path)
+    try:
+        found.start("consumer")
+        found.start("booking")
+        yield found
+    finally:
+        found.stop_all()
+
+
+def test_what_the_tutorial_tells_happens(reader: Reader) -> None:
+    """The booking for the guest, 409 for another browser, 503 while bff-consumer is down; no token in the terminals."""
+    guest, other = Browser(), Browser()
+    try:
+        (book,) = guest.open(f"{reader.consumer}/").forms
+        booked = guest.submit(book)
+        assert booked.status == 303
+        link = booked.location
+        assert link.startswith(f"{reader.booking}/aurora/handoff?handoff=ghasi1.")
+
+        (form,) = guest.open(link).forms
+        redeemed = guest.submit(form)
+        assert (redeemed.status, redeemed.location) == (303, f"{reader.booking}/aurora/booking")
+        booking = guest.open(redeemed.location)
+        assert (booking.status, '"property_id":"htl_0042"' in booking.html) == (200, True)
+        assert guest.submit(form).status == 303
+
+        (form,) = other.open(link, came_from="none").forms
+        assert (late := other.submit(form)).status == 409
+        assert late.title == "This link was already used"
+        assert other.open(redeemed.location).status == 404
+        assert guest.open(link.replace("/aurora/", "/nowhere/")).status == 404
+
+        (form,) = guest.open(guest.submit(book).location).forms
+        reader.stop("consumer")
+        assert (waiting := guest.submit(form)).status == 503
+        assert waiting.title == "Confirming your booking"
+        reader.start("consumer")
+        assert guest.submit(form).status == 303
+    finally:
+        guest.close()
+        other.close()
+    reader.stop_all()
+    assert "POST /internal/handoff/" in reader.logged("consumer")
+    assert "GET /aurora/handoff?[hidden]" in reader.logged("booking")
+    assert "ghasi1." not in reader.logged("booking") + reader.logged("consumer")
