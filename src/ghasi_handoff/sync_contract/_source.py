@@ -23,8 +23,6 @@ _NAMES: Final = IDENTIFIERS | {"property_identifier", "type_identifier"}
 # Some of these end a line for JavaScript, and so a comment, but not for every parser and editor: code would hide in
 # comments (tree-sitter-javascript, issue 319).
 _HIDDEN: Final = re.compile("[\u2028\u2029\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-# With these, code can be text, or an export can be replaced without its name.
-_REFUSED_NAMES: Final = frozenset({"eval", "exports", "module"})
 _LANGUAGE: Final = Language(language_typescript())
 
 
@@ -75,8 +73,8 @@ def parse(file: str, data: bytes, *, shift: int = 0) -> Source:
     if source.root.has_error:
         for node in walk(source.root):
             if node.is_error or node.is_missing:
-                source.refuse(node, "this is not TypeScript that can be read")
-        source.refuse(source.root, "this is not TypeScript that can be read")
+                source.refuse(node, "the parser cannot read this as TypeScript")
+        source.refuse(source.root, "the parser cannot read this as TypeScript")
     return source
 
 
@@ -94,12 +92,8 @@ def refuse_what_hides(source: Source) -> None:
     for node in walk(source.root):
         if node.type == "html_comment":
             source.refuse(node, "this is a comment in a script and code in a module")
-        if node.type in _NAMES:
-            name = source.text(node)
-            if "\\" in name:
-                source.refuse(node, "a name is written with an escape")
-            if node.type in IDENTIFIERS and name in _REFUSED_NAMES:
-                source.refuse(node, f"with {name} the registry can be changed unseen")
+        if node.type in _NAMES and "\\" in source.text(node):
+            source.refuse(node, "a name is written with an escape")
 
 
 def walk(root: Node) -> Iterator[Node]:
