@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from ghasi_handoff.sync_contract._literals import LiteralReader
-from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, is_written, walk
+from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -25,22 +25,31 @@ _PLAIN: Final = frozenset({"at", "includes", "indexOf", "join", "lastIndexOf", "
 _ARRAYS: Final = frozenset({"filter", "flatMap", "map", "slice"})
 _FUNCTIONS: Final = frozenset({"arrow_function", "function_expression"})
 _VALUES: Final = frozenset({"string", "number", "identifier"})
+_NAMES: Final = IDENTIFIERS | {"type_identifier"}
 _ERRORS: Final = frozenset({"Error", "RangeError", "TypeError"})
-# What is gone when the code runs.
-_TYPES: Final = frozenset({"interface_declaration", "type_alias_declaration", "type_annotation"})
+# What is gone when the code runs; the type `import('./scope').SyncScope` has the form of a call.
+_TYPES: Final = frozenset({"type_alias_declaration", "type_annotation"})
 # Where a name stands for a value. Not where one is declared: the forms of that are many, and the next one is unknown.
 _READING: Final = frozenset(
     {
         *("array", "arguments", "arrow_function", "as_expression", "assignment_expression", "assignment_pattern"),
-        *("binary_expression", "call_expression", "export_specifier", "export_statement", "expression_statement"),
-        *("for_in_statement", "index_type_query", "member_expression", "nested_identifier", "non_null_expression"),
-        *("object", "optional_parameter", "pair", "parenthesized_expression", "required_parameter"),
-        *("return_statement", "satisfies_expression", "spread_element", "subscript_expression"),
+        *("await_expression", "binary_expression", "call_expression", "export_specifier", "export_statement"),
+        *("expression_statement", "for_in_statement", "index_type_query", "member_expression", "nested_identifier"),
+        *("non_null_expression", "object", "optional_parameter", "pair", "parenthesized_expression"),
+        *("required_parameter", "return_statement", "satisfies_expression", "spread_element", "subscript_expression"),
         *("template_substitution", "ternary_expression", "type_query", "unary_expression", "variable_declarator"),
+        *("yield_expression",),
     }
 )
 # And there, the part in which it would be declared or written.
 _WRITTEN: Final = ("name", "left", "parameter", "pattern")
+_TARGETS: Final = {
+    "assignment_expression": "left",
+    "augmented_assignment_expression": "left",
+    "for_in_statement": "left",
+    "unary_expression": "argument",
+    "update_expression": "argument",
+}
 _CLASSES: Final = frozenset({"abstract_class_declaration", "class", "class_declaration"})
 
 
@@ -51,19 +60,20 @@ def refuse_other_uses(source: Source, reader: LiteralReader) -> None:
         UnreadableError: It may.
     """
     own = {name.id for name, _ in reader.constants.values()}
-    errors = _ERRORS - _other_names(source)
-    for node in walk(source.root):
-        if node.id not in own and _is_declared(node) and source.text(node) in reader.followed:
-            source.refuse(node, f"another {source.text(node)} is declared here; which one is meant?")
+    errors = _ERRORS - _given_another_meaning(source)
+    for node in walk(source.root, without=_TYPES):
+        is_followed = node.type in _NAMES and node.id not in own and source.text(node) in reader.followed
+        if is_followed and _is_declared(node):
+            source.refuse(node, f"another {source.text(node)} may be declared here; which one is meant?")
         if _may_write(node, source, reader) and not _is_error(node, source, errors):
             source.refuse(node, "this may change the registry; move it, or the registry, to another file")
 
 
 def _is_declared(node: Node) -> bool:
-    """Whether this is a name, and not certainly one that only stands for its value."""
+    """Whether it is not certain that this name only stands for its value, or for a type."""
     parent = node.parent
-    if parent is None or node.type not in IDENTIFIERS:
-        return parent is not None and node.type == "type_identifier" and parent.type in _CLASSES
+    if parent is None or node.type == "type_identifier":
+        return parent is not None and parent.type in _CLASSES
     if parent.type == "export_specifier" or parent.type == "binary_expression":
         return False
     return parent.type not in _READING or any(parent.child_by_field_name(part) == node for part in _WRITTEN)
@@ -71,20 +81,29 @@ def _is_declared(node: Node) -> bool:
 
 def _may_write(node: Node, source: Source, reader: LiteralReader) -> bool:
     if node.type == "call_expression":
-        return not (_is_type(node) or reader.frozen(node) is not None or _is_lookup(node, source, reader))
-    if node.type in {"member_expression", "subscript_expression"}:
-        return _in_written_pattern(node)
+        return reader.frozen(node) is None and not _is_lookup(node, source, reader)
     # A decorator and `x instanceof y` run code of somebody else's, and hand something over.
-    return node.type in {"new_expression", "decorator", "instanceof"}
+    return node.type in {"new_expression", "decorator", "instanceof"} or _writes(node)
 
 
-def _other_names(source: Source) -> set[str]:
-    """The names that stand anywhere but behind ``new``, where a file could have given them another meaning."""
+def _writes(node: Node) -> bool:
+    """``a.b = 1``, and ``[a.b] = [1]`` and ``({ c: a.b } = d)`` too; not ``a = 1``, and no declaration."""
+    part, operator = _TARGETS.get(node.type), node.child_by_field_name("operator")
+    is_other = node.type == "unary_expression" and (operator is None or operator.type != "delete")
+    if part is None or is_other or node.child_by_field_name("kind") is not None:  # the const of `for (const a of b)`
+        return False
+    target = node.child_by_field_name(part)
+    return target is None or target.type != "identifier"
+
+
+def _given_another_meaning(source: Source) -> set[str]:
+    """The names of errors that stand anywhere but behind ``new``: a file may have one of its own."""
     return {
         source.text(node)
         for node in walk(source.root)
-        if node.type in {*IDENTIFIERS, "type_identifier"}
-        and (node.parent is None or node.parent.type != "new_expression")
+        if node.type in _NAMES
+        and source.text(node) in _ERRORS
+        and not (node.parent and node.parent.type == "new_expression")
     }
 
 
@@ -93,17 +112,6 @@ def _is_error(node: Node, source: Source, errors: Collection[str]) -> bool:
     name = node.child_by_field_name("constructor") if node.type == "new_expression" else None
     thrown = node.parent is not None and node.parent.type == "throw_statement"
     return thrown and name is not None and name.type == "identifier" and source.text(name) in errors
-
-
-def _is_type(call: Node) -> bool:
-    """The type ``import('./scope').SyncScope``, which has the form of a call."""
-    function, arguments = call.child_by_field_name("function"), call.child_by_field_name("arguments")
-    if function is None or function.type != "import" or arguments is None:
-        return False
-    above = call.parent
-    while above is not None and above.type not in _TYPES:
-        above = above.parent
-    return above is not None and [argument.type for argument in inner(arguments)] == ["string"]
 
 
 def _is_lookup(call: Node, source: Source, reader: LiteralReader) -> bool:
@@ -136,13 +144,3 @@ def _method(call: Node, source: Source) -> str:
 def _receiver(call: Node) -> Node | None:
     function = call.child_by_field_name("function")
     return function.child_by_field_name("object") if function is not None else None
-
-
-def _in_written_pattern(node: Node) -> bool:
-    """``a.b = 1``, and ``[a.b] = [1]`` and ``({ c: a.b } = d)`` too."""
-    inside: Node | None = node
-    while inside is not None and not inside.type.endswith(("_statement", "_declaration")):
-        if is_written(inside):
-            return True
-        inside = inside.parent
-    return False
