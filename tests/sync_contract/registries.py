@@ -83,6 +83,7 @@ _MODULES = {
     "looked up in the same file": "export const syncRegistry = [E];\nexport const has = (name: string) => syncRegistry.some((e) => e.aggregate === name);\nexport const size = syncRegistry.length;\nexport type A = (typeof syncRegistry)[number]['aggregate'];",
     "looked up by steps": "export const syncRegistry = [E];\nexport const has = (name: string) => syncRegistry.filter((e) => e.scope === 'user')!.map((e) => e.aggregate).includes(name);",
     "looked up or refused": "export const syncRegistry = [E];\nexport function of(name: string) {{ const e = syncRegistry.find((e) => e.aggregate === name); if (!e) throw new Error(`no ${{name}}`); return e; }}",
+    "handed on in the same file": "export const syncRegistry = [E];\nexport class Registry {{ readonly entries = syncRegistry; get size() {{ return this.entries.length; }} }}\nexport async function* all() {{ yield* syncRegistry; }}\nexport default syncRegistry;",
     "type of another file": "type Scope = import('./scope').Scope;\nexport const scope: import('./scope').Scope = 'property';\nexport const syncRegistry = [E];",
     "with a byte order mark": "\ufeffexport const syncRegistry = [E];",
     "with CRLF": "// a\r\nexport const syncRegistry = [\r\nE\r\n];\r\n",

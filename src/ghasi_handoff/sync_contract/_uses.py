@@ -38,7 +38,7 @@ _READING: Final = frozenset(
         *("non_null_expression", "object", "optional_parameter", "pair", "parenthesized_expression"),
         *("required_parameter", "return_statement", "satisfies_expression", "spread_element", "subscript_expression"),
         *("template_substitution", "ternary_expression", "type_query", "unary_expression", "variable_declarator"),
-        *("yield_expression",),
+        *("public_field_definition", "yield_expression"),
     }
 )
 # And there, the part in which it would be declared or written.
@@ -66,7 +66,9 @@ def refuse_other_uses(source: Source, reader: LiteralReader) -> None:
         if is_followed and _is_declared(node):
             source.refuse(node, f"another {source.text(node)} may be declared here; which one is meant?")
         if _may_write(node, source, reader) and not _is_error(node, source, errors):
-            source.refuse(node, "this may change the registry; move it, or the registry, to another file")
+            source.refuse(
+                node, "this runs code or writes to an object, and so may change the registry; move it to another file"
+            )
 
 
 def _is_declared(node: Node) -> bool:
