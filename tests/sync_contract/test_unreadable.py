@@ -59,6 +59,9 @@ UNREADABLE_ELEMENTS = {
     "no scope": "{ serviceName: 'a', aggregate: 'A', conflictPolicy: '' }",
     "no policy": "{ serviceName: 'a', aggregate: 'A', scope: '' }",
     "no member of a constant": "{ serviceName: SERVICES.nothing, aggregate: 'A', scope: '', conflictPolicy: '' }",
+    "member with a number for a name": "{ serviceName: { '1': 'a', 0x1: 'b' }['1'], aggregate: 'A', scope: '', conflictPolicy: '' }",
+    "member with a fraction for a name": "{ serviceName: { '1': 'a', 1.0: 'b' }['1'], aggregate: 'A', scope: '', conflictPolicy: '' }",
+    "member with a big number for a name": "{ serviceName: { '1': 'a', 1n: 'b' }['1'], aggregate: 'A', scope: '', conflictPolicy: '' }",
     "name with a blank": entry("bff-consumer-service ", "A"),
     "name with a hidden letter": entry("bff-con\\u200bsumer-service", "A"),
     "name with a lookalike": entry("bff-\\u0441onsumer-service", "A"),
@@ -162,6 +165,22 @@ UNREADABLE_MODULES = {
     "length assigned": (4, module() + "syncRegistry.length = 0;"),
     "Object.assign": (4, module() + f"Object.assign(syncRegistry, [{EVIL}]);"),
     "shadowed": (4, module() + f"function f() {{ const syncRegistry = [{EVIL}]; return syncRegistry; }}"),
+    "export of all by another form": (4, module() + "export = { syncRegistry: [] };"),
+    **{
+        f"shadowed by {form}": (5, module() + f"const N = {{ at: Object.assign }};\n{text}")
+        for form, text in {
+            "a class": "{ class syncRegistry { static at = Object.assign; } syncRegistry.at(it, evil); }",
+            "an abstract class": "{ abstract class syncRegistry { static at = Object.assign; } syncRegistry.at(it, evil); }",
+            "the name of a class": "export const C = class syncRegistry { static m = syncRegistry.at(it, evil); };",
+            "a loop": "for (const syncRegistry of [N]) syncRegistry.at(it, evil);",
+            "a pattern": "{ const { a: syncRegistry } = { a: N }; syncRegistry.at(it, evil); }",
+            "a pattern in a loop": "for (const { a: syncRegistry } of [{ a: N }]) syncRegistry.at(it, evil);",
+            "a caught pattern": "try { throw { a: N }; } catch ({ a: syncRegistry }) { syncRegistry.at(it, evil); }",
+            "what is used": "{ using syncRegistry = N; syncRegistry.at(it, evil); }",
+            "a parameter": "export const f = (syncRegistry = N) => syncRegistry.at(it, evil);",
+            "a plain parameter": "export const f = syncRegistry => syncRegistry.at(it, evil);",
+        }.items()
+    },
     "Object.freeze of its own": (
         1,
         f"const Object = {{ freeze: (x) => evil }}; export const syncRegistry = Object.freeze([{HARMLESS}]);",
@@ -170,6 +189,50 @@ UNREADABLE_MODULES = {
         1,
         f"Object.freeze = (x) => evil; export const syncRegistry = Object.freeze([{HARMLESS}]);",
     ),
+    "Object.freeze of a class of its own": (
+        1,
+        f"class Object {{ static freeze(x) {{ return evil; }} }} export const syncRegistry = Object.freeze([{HARMLESS}]);",
+    ),
+    "Object.freeze assigned by another way": (
+        1,
+        f"globalThis.Object.freeze = (x) => evil; export const syncRegistry = Object.freeze([{HARMLESS}]);",
+    ),
+    "spread of every array replaced": (
+        1,
+        f"Array.prototype[Symbol.iterator] = function* () {{ yield evil; }}; export const syncRegistry = [...[{HARMLESS}]];",
+    ),
+    "push by an import of itself": (
+        5,
+        module() + f"import * as itself from './registry';\nitself.syncRegistry.push({EVIL});",
+    ),
+    "push by an import of the name it is exported by": (
+        4,
+        f"import {{ syncRegistry }} from './registry';\nconst entries = [{HARMLESS}];\nexport {{ entries as syncRegistry }};\n"
+        f"syncRegistry.push({EVIL});",
+    ),
+    "push by a late import of itself": (
+        4,
+        module() + f"export const later = import('./registry').then((m) => m.syncRegistry.push({EVIL}));",
+    ),
+    "method of a constant that is called as one of an array": (
+        4,
+        f"const it = {HARMLESS};\nconst N = {{ list: [it], at: Object.assign }};\nexport const syncRegistry = N.list;\n"
+        "N.at(it, evil);",
+    ),
+    "method of an entry that is called as one of an array": (
+        3,
+        f"const it = {{ ...{HARMLESS}, at: Object.assign }};\nexport const syncRegistry = [it];\n"
+        "syncRegistry.find(() => true)!.at(it, evil);",
+    ),
+    "handed to an error of its own": (
+        5,
+        module() + "import { Error } from './other';\nexport function f() { throw new Error(syncRegistry); }",
+    ),
+    "handed over on the way to an error": (
+        4,
+        module() + "export function f() { throw new Error(name(syncRegistry)); }",
+    ),
+    "error that is kept": (4, module() + "export const error = new Error(syncRegistry);"),
     "eval": (4, module() + "eval('syncRegistry.push()');"),
     "CommonJS": (4, module() + "exports.syncRegistry = evil;"),
     "module.exports": (4, module() + "module.exports = { syncRegistry: evil };"),
@@ -270,15 +333,15 @@ def test_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         module("..." + "[..." * 3000 + "[]" + "]" * 3000),
         module("{ serviceName: " + "'a' + " * 3000 + "'b', aggregate: 'A', scope: '', conflictPolicy: '' }"),
         "export const syncRegistry = " + "[" * 100_000,
+        module() + "type T = " + "[import('./a').B, " * 20_000 + "1" + "]" * 20_000 + ";",
+        module() + "export const names = syncRegistry" + ".map((e) => e)" * 20_000 + ";",
+        module() + "export const sum = " + "syncRegistry.length + (" * 20_000 + "1" + ")" * 20_000 + ";",
     ],
-    ids=["doubling", "brackets", "spreads", "sums", "open"],
+    ids=["doubling", "brackets", "spreads", "sums", "open", "types", "lookups", "members"],
 )
 def test_file_that_would_not_end_is_an_error(tmp_path: Path, text: str) -> None:
     """Spreads that double, and nesting without end, stop the reader, not the machine."""
-    if text.startswith("export const syncRegistry = ((("):
-        assert read_registry(write(tmp_path, text)) == ()  # brackets are only taken off
-    else:
-        line_of(tmp_path, text)
+    line_of(tmp_path, text)
 
 
 def test_file_that_is_too_large_is_an_error(tmp_path: Path) -> None:

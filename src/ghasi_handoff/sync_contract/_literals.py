@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ghasi_handoff.sync_contract._errors import UnreadableError
 from ghasi_handoff.sync_contract._models import RegistryEntry
-from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, is_written, walk
+from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, walk
 from ghasi_handoff.sync_contract._strings import unescape
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _TEXTS: Final = frozenset({"string", "template_string", "binary_expression"})
 _REFERENCES: Final = frozenset({"identifier", "shorthand_property_identifier"})
 # A name with a blank, a lookalike letter or an invisible one could be taken for another.
 _NAME: Final = re.compile(r"[!-~]+")
+# `0x1`, `1.0` and `1n` are all named 1.
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,14}")
 _READABLE: Final = "only literals, and constants of this file that hold such, can be read with certainty"
 
 
@@ -44,15 +46,15 @@ class LiteralReader:
     """Reads what an expression of a module's top level holds.
 
     Attributes:
-        followed: The constants that were read and hold an array or object, which something else could change.
-        read: The ids of the nodes that name one, where it was read.
+        followed: The constants that were read and hold an array or object.
+        arrays: Those of them that hold an array.
     """
 
     def __init__(self, source: Source, constants: dict[str, tuple[Node, Node]]) -> None:
         self.source = source
         self.constants = constants
         self.followed: set[str] = set()
-        self.read: set[int] = set()
+        self.arrays: set[str] = set()
         self._steps = 0
         self._depth = 0
         self._object_is_known = False
@@ -68,7 +70,6 @@ class LiteralReader:
     def _constant(self, name: str, used_at: Node) -> Node:
         if name not in self.constants:
             self.source.refuse(used_at, f"{name} is not a constant of this file; {_READABLE}")
-        self.read.add(used_at.id)
         return self.constants[name][1]
 
     def member(self, node: Node, name: str) -> Node | None:
@@ -156,6 +157,8 @@ class LiteralReader:
             self.source.refuse(child, "this member has no value")
         if key.type == "computed_property_name":
             return self._string(inner(key)[0]), value
+        if key.type == "number" and _INDEX.fullmatch(self.source.text(key)) is None:
+            self.source.refuse(key, "the name of this member is a number that is written in an unusual way")
         name = self._string(key) if key.type == "string" else self.source.text(key)
         if name == "__proto__":
             self.source.refuse(child, "__proto__ brings members that are not written here")
@@ -213,6 +216,8 @@ class LiteralReader:
             else:
                 if node.type not in _TEXTS:
                     self.followed |= seen
+                if node.type == "array":
+                    self.arrays |= seen
                 return node
 
     def _selected(self, node: Node) -> Node:
@@ -231,9 +236,9 @@ class LiteralReader:
     def _refuse_another_object(self) -> None:
         """Refuse a file that may have an ``Object`` of its own."""
         for node in walk(self.source.root):
-            if node.type in IDENTIFIERS and self.source.text(node) == "Object":
+            if node.type in {*IDENTIFIERS, "type_identifier"} and self.source.text(node) == "Object":
                 parent = node.parent
-                if parent is None or parent.type != "member_expression" or is_written(parent):
+                if parent is None or parent.type != "member_expression":
                     self.source.refuse(node, "Object may be another one here")
         self._object_is_known = True
 

@@ -63,6 +63,8 @@ class Module:
         for statement in inner(self.source.root):
             if statement.type != "export_statement":
                 continue
+            if any(child.type == "=" for child in statement.children):
+                self.source.refuse(statement, "`export =` replaces every other export")
             for clause in inner(statement):
                 if clause.type == "namespace_export" and REGISTRY in self.source.text(clause):
                     self.source.refuse(clause, f"{REGISTRY} comes from another file; check that file")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -23,8 +23,8 @@ _NAMES: Final = IDENTIFIERS | {"property_identifier", "type_identifier"}
 # Some of these end a line for JavaScript, and so a comment, but not for every parser and editor: code would hide in
 # comments (tree-sitter-javascript, issue 319).
 _HIDDEN: Final = re.compile("[\u2028\u2029\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-# With these, code can be text, or an export can be replaced without its name.
-_REFUSED_NAMES: Final = frozenset({"eval", "exports", "module"})
+# Far more than anybody writes.
+_MAX_DEPTH: Final = 500
 _LANGUAGE: Final = Language(language_typescript())
 
 
@@ -69,14 +69,19 @@ def parse(file: str, data: bytes, *, shift: int = 0) -> Source:
     """Parse, and refuse what is not TypeScript.
 
     Raises:
-        UnreadableError: There is a syntax error.
+        UnreadableError: There is a syntax error, or it nests without end.
     """
     source = Source(file, data, Parser(_LANGUAGE).parse(data).root_node, shift)
     if source.root.has_error:
         for node in walk(source.root):
             if node.is_error or node.is_missing:
-                source.refuse(node, "this is not TypeScript that can be read")
-        source.refuse(source.root, "this is not TypeScript that can be read")
+                source.refuse(node, "the parser cannot read this as TypeScript")
+        source.refuse(source.root, "the parser cannot read this as TypeScript")
+    level = [source.root]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in node.children]
+    if level:  # the way from a node to those above it is as long as that
+        source.refuse(level[0], "this nests too deep")
     return source
 
 
@@ -94,34 +99,22 @@ def refuse_what_hides(source: Source) -> None:
     for node in walk(source.root):
         if node.type == "html_comment":
             source.refuse(node, "this is a comment in a script and code in a module")
-        if node.type in _NAMES:
-            name = source.text(node)
-            if "\\" in name:
-                source.refuse(node, "a name is written with an escape")
-            if node.type in IDENTIFIERS and name in _REFUSED_NAMES:
-                source.refuse(node, f"with {name} the registry can be changed unseen")
+        if node.type in _NAMES and "\\" in source.text(node):
+            source.refuse(node, "a name is written with an escape")
 
 
-def walk(root: Node) -> Iterator[Node]:
-    """Each node of a tree, in the order of the text. Not recursive: a file may nest as deep as it likes."""
+def walk(root: Node, *, without: Collection[str] = ()) -> Iterator[Node]:
+    """Each node of a tree, in the order of the text, but for those of the types `without` and what is in them.
+
+    Not recursive: a file may nest as deep as it likes.
+    """
     waiting = [root]
     while waiting:
         node = waiting.pop()
         yield node
-        waiting.extend(reversed(node.children))
+        waiting.extend(child for child in reversed(node.children) if child.type not in without)
 
 
 def inner(node: Node) -> list[Node]:
     """The named children of a node that are no comments."""
     return [child for child in node.named_children if child.type not in {"comment", "html_comment"}]
-
-
-def is_written(node: Node) -> bool:
-    """Whether a node is the target of an assignment, of ``++`` or ``--``, or of ``delete``."""
-    parent = node.parent
-    if parent is None:
-        return False
-    if parent.type in {"assignment_expression", "augmented_assignment_expression", "for_in_statement"}:
-        return parent.child_by_field_name("left") == node
-    operator = parent.child_by_field_name("operator")
-    return parent.type == "update_expression" or (operator is not None and operator.type == "delete")
