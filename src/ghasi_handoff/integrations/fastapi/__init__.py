@@ -9,9 +9,9 @@ library's errors into problem details.
 from ghasi_handoff.integrations.fastapi._access_log import AccessLogFilter
 from ghasi_handoff.integrations.fastapi._consumer import consumer_router
 from ghasi_handoff.integrations.fastapi._fingerprint import fingerprint_router
-from ghasi_handoff.integrations.fastapi._landing import landing_router
 from ghasi_handoff.integrations.fastapi._pages import Page
 from ghasi_handoff.integrations.fastapi._problems import install_error_handlers
+from ghasi_handoff.integrations.fastapi._router import landing_router
 from ghasi_handoff.integrations.fastapi._settings import BookingSettings, ConsumerSettings
 from ghasi_handoff.integrations.fastapi._texts import TEXTS, PageTexts
 from ghasi_handoff.integrations.fastapi._verified import verified_handoff
