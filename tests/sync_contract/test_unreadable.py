@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,14 @@ const SERVICES = { rooms: 'room-service' };
 const LOOP = LOOP2, LOOP2 = LOOP;
 const RING = [...RING];
 """
+
+
+def test_what_would_never_end_is_refused_at_once(tmp_path: Path) -> None:
+    """A FIFO under a registry's name is an error, not a build that hangs."""
+    fifo = tmp_path / "registry.ts"
+    os.mkfifo(fifo)
+    with pytest.raises(UnreadableError, match="no regular file"):
+        read_registry(fifo)
 
 
 def line_of(tmp_path: Path, text: str, name: str = "registry.ts") -> int:

@@ -42,6 +42,9 @@ def read_bytes(file: str) -> bytes:
         shown = os.fsencode(file).decode("utf-8", "backslashreplace")
         raise UnreadableError(shown, 1, "the name of this file is not UTF-8")
     try:
+        # A FIFO or a device, which would hang a build: looked at before it is opened.
+        if Path(file).exists() and not Path(file).is_file() and not Path(file).is_dir():
+            raise UnreadableError(file, 1, "this is no regular file")
         with Path(file).open("rb") as opened:
             data = opened.read(MAX_BYTES + 1)
     except OSError as exc:
