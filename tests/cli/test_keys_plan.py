@@ -183,7 +183,21 @@ def test_a_rotation_while_nothing_signs_says_so(desk: Desk) -> None:
     run(desk, "revoke", "2026-11")
     assert "use --emergency" in run(desk, "rotate", exit_code=1)
     desk.clock.now = NOW + 900
-    assert "Until then no key signs, and nothing is minted; --emergency signs at once.\n" in run(desk, "rotate")
+    said = "Until then no key signs, and nothing is minted; to sign at once: keys "
+    assert said + "rotate --emergency\n" in run(desk, "rotate", "--kid", "2026-12", "--dry-run")
+    assert said + "revoke 2026-12 --replace\n" in run(desk, "rotate", "--kid", "2026-12")
+
+
+def test_an_emergency_beside_a_pending_key_says_what_signs_at_once(desk: Desk) -> None:
+    """A new key never signs before one that is pending: that is said, with the command that does sign at once, and it does."""
+    run(desk, "rotate", "--kid", "pending")
+    shown = run(desk, "rotate", "--kid", "new", "--emergency", "--dry-run")
+    assert "It signs after the key that is pending; to sign at once: keys revoke pending --replace\n" in shown
+    assert "then: keys revoke pending --replace\n" in run(desk, "revoke", "2026-11")
+    assert "to sign at once: keys revoke pending --replace" in facts(desk, "doctor", exit_code=1)["findings"][0]["text"]
+    run(desk, "revoke", "pending", "--replace", "--kid", "now")
+    desk.clock.now = NOW + 1
+    assert facts(desk, "list")["signer"] == "now"
 
 
 # Revoke

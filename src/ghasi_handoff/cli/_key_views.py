@@ -9,7 +9,7 @@ import click
 
 from ghasi_handoff.cli._output import iso
 from ghasi_handoff.keys import KeyState
-from ghasi_handoff.rotation import state_changes
+from ghasi_handoff.rotation import state_changes, waits
 
 if TYPE_CHECKING:
     from ghasi_handoff.keys import KeyRing
@@ -51,6 +51,14 @@ def change_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
 def signer(ring: KeyRing, now: datetime) -> str | None:
     """The key that signs now."""
     return next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.ACTIVE), None)
+
+
+def sign_at_once(ring: KeyRing, now: datetime) -> str:
+    """What makes a key sign at once. A new key always signs after those that are pending, so they must go."""
+    if any(wait.code == "clock_behind" for wait in waits(ring, now)):
+        return "set this clock, which seems to be behind"  # else a good key would be revoked as pending
+    pending = next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING), None)
+    return "keys rotate --emergency" if pending is None else f"keys revoke {pending} --replace"
 
 
 def key_table(ring: KeyRing, now: datetime) -> str:
