@@ -50,8 +50,22 @@ def test_list_shows_states_dates_and_a_timeline(desk: Desk) -> None:
         "2026-11  ================----------------\n"
         "2026-12  ................================================\n"
         "\n"
-        "= active: signs, verifies   . pending: verifies already   - verify-only   x revoked\n"
+        "= active: signs, verifies  . pending: verifies already  - verify-only  x revoked\n"
     )
+
+
+def test_a_long_timeline_goes_on_below(desk: Desk) -> None:
+    """In a terminal of 80 characters no line of a list wraps: more changes than fit beside each other go on below."""
+    ring = KeyRing.generate(now=at(NOW - 1000))
+    for start in (0, 901, 1802):
+        ring = ring.rotate(now=at(NOW + start))
+    keyfile.save(desk.key_file, ring)
+    shown = run(desk, "list").splitlines()
+    assert max(map(len, shown)) <= 80
+    assert sum(line.lstrip().startswith("|") for line in shown) == 3
+    changes = {one["at"][11:16] for one in facts(desk, "list")["changes"]}
+    assert len(changes) == 6
+    assert all(any(time in line for line in shown if "Nov" in line) for time in changes)
 
 
 def test_list_for_machines(desk: Desk) -> None:
