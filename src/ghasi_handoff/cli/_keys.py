@@ -145,7 +145,7 @@ def rotate(
         if reasons:
             return _not_now(reasons)
         new = change.ring.rotate(kid, now, delay)
-        path = change.write(new, file)
+        path = change.write(new)
     added = next(key for key in new.keys if key.kid not in {old.kid for old in change.ring.keys})
     bring = (
         f"Bring the file to the verifiers first, then to the minters, now: {added.kid} signs already."
@@ -217,7 +217,7 @@ def revoke(
                 if new.state(key.kid, now) is KeyState.PENDING:
                     new = new.revoke(key.kid, now)
             new = new.rotate(kid, now, timedelta(0))
-        path = change.write(new, file)
+        path = change.write(new)
     before = {key.kid: key for key in change.ring.keys}
     fresh = [key.kid for key in new.keys if key.kid not in before]
     revoked = [key.kid for key in new.keys if key.revoked_at is not None and key.kid in before]
@@ -257,7 +257,7 @@ def prune(
     file = key_file(keys_file, kek_file, purpose)
     with file.changing(out, dry_run=dry_run) as change:
         new = change.ring.prune(now)
-        path = change.write(new, file)
+        path = change.write(new)
     left = {key.kid for key in new.keys}
     removed = [key.kid for key in change.ring.keys if key.kid not in left]
     rows = [("removed", ", ".join(removed) if removed else "nothing"), written(change, path)]
