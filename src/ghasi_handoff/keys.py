@@ -576,7 +576,7 @@ def _secret_problem(secret: object) -> str:
         return f"its secret has {len(secret)} bytes; at least {MIN_SECRET_BYTES} are needed"
     if secret == secret[:1] * len(secret):
         return "its secret is one byte, repeated"
-    if _is_printable(secret):
+    if is_printable(secret):
         return (
             "its secret is printable text (hex, base64, a pass-phrase, PEM, JWK?); decode it, or generate a random one"
         )
@@ -585,7 +585,8 @@ def _secret_problem(secret: object) -> str:
     return ""
 
 
-def _is_printable(data: bytes) -> bool:
+def is_printable(data: bytes) -> bool:
+    """Whether this is text, and so no random bytes: of 32 of those it is so with a probability below 2^-35."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
