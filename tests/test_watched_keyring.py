@@ -264,12 +264,14 @@ def test_nothing_ends_the_watching(ring: KeyRing, where: str) -> None:
     source = Source(ring)
     panics = SystemExit(where)
 
-    def panic(*_: object) -> None:
+    def panic(_: object) -> None:
         raise panics
 
-    handler = logging.Handler()
-    if where == "a log handler":
-        handler.emit = panic  # type: ignore[method-assign]
+    class Panics(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            panic(record)
+
+    handler = Panics() if where == "a log handler" else logging.NullHandler()
     logging.getLogger("ghasi_handoff").addHandler(handler)
     try:
         with WatchedKeyRing(source, interval=QUICK, on_event=panic if where == "the hook" else None) as keys:
