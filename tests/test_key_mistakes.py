@@ -58,7 +58,7 @@ JWK: Final = (
 DECODE: Final = ("key 2026-11", "printable text", "decode it, or generate a random one")
 
 MISTAKES: Final = {
-    "truncated": Mistake(lambda _: ring_text()[:200], ("not JSON",)),
+    "truncated": Mistake(lambda _: ring_text()[:200], ("not JSON", "Take it from its source again")),
     "wrong key-encryption key": Mistake(
         lambda tmp_path: sealed(tmp_path, kek=LocalKeyEncryptionKey(secret("other"))),
         ("another key-encryption key", "is it the key of this environment?"),
@@ -66,7 +66,7 @@ MISTAKES: Final = {
     ),
     "swapped associated data": Mistake(
         lambda tmp_path: sealed(tmp_path, purpose="staging").replace('"staging"', '"prod"'),
-        ("another key-encryption key, or has been altered",),
+        ("another key-encryption key, or has been altered", "is it the key of this environment?"),
         sealed=True,
     ),
     "sealed for another purpose": Mistake(
@@ -74,14 +74,14 @@ MISTAKES: Final = {
         ("another purpose than prod", "of this service and environment?"),
         sealed=True,
     ),
-    "future version": Mistake(lambda _: ring_text().replace("keys/v1", "keys/v2"), ("ghasi-handoff-keys/v1",)),
+    "future version": Mistake(lambda _: ring_text().replace("keys/v1", "keys/v2"), ("ghasi-handoff-keys/v1", "update ghasi-handoff")),
     "future sealed version": Mistake(
-        lambda tmp_path: sealed(tmp_path).replace("keys/v1", "keys/v2"), ("it knows", "sealed-keys/v1"), sealed=True
+        lambda tmp_path: sealed(tmp_path).replace("keys/v1", "keys/v2"), ("it knows", "sealed-keys/v1", "update ghasi-handoff"), sealed=True
     ),
     "world-readable": Mistake(
         lambda _: ring_text(), ("others than its owner", "mode 0644", "chmod 600", "defaultMode 0400", "rotate"), mode=0o644
     ),
-    "duplicate kid": Mistake(lambda _: with_keys(TWICE), ("key 2026-11", "two keys have this kid")),
+    "duplicate kid": Mistake(lambda _: with_keys(TWICE), ("key 2026-11", "two keys have this kid", "from its source again")),
     "PEM": Mistake(lambda _: with_secret(PEM), DECODE),
     "SSH": Mistake(lambda _: with_secret(SSH), DECODE),
     "JWK": Mistake(lambda _: with_secret(JWK), DECODE),
@@ -89,7 +89,7 @@ MISTAKES: Final = {
     "base64": Mistake(lambda _: with_secret(base64.b64encode(secret("a"))), DECODE),
     "pass-phrase": Mistake(lambda _: with_secret(b"correct horse battery staple, and then some more"), DECODE),
     "short": Mistake(lambda _: with_secret(secret("a")[:31]), ("31 bytes", "at least 32 are needed")),
-    "empty ring": Mistake(lambda _: with_keys([]), ("at least one key",)),
+    "empty ring": Mistake(lambda _: with_keys([]), ("at least one key", "keys init")),
 }  # fmt: skip
 
 

@@ -139,6 +139,41 @@ def test_saving_narrows_the_mode(ring: KeyRing, path: Path) -> None:
     assert keyfile.load(path) == ring
 
 
+@pytest.mark.parametrize(
+    ("folder_owner", "mode", "kept"),
+    [(0, 0o755, True), (65534, 0o755, True), (0, 0o1777, False), (1, 0o755, False)],
+    ids=["root's folder", "its own folder", "everybody's folder", "a stranger's folder"],
+)
+def test_root_leaves_a_file_to_its_owner(
+    ring: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder_owner: int, mode: int, kept: bool
+) -> None:
+    """When root changes a service's file, the service can still read it; but nobody gets a ring by putting a file there."""
+    given: list[tuple[int, int]] = []
+    folder = tmp_path / "folder"
+    path = folder / "keys.json"
+    folder.mkdir()
+    keyfile.save(path, ring)
+    folder.chmod(mode)
+    real_lstat, real_stat = os.lstat, os.stat
+
+    def owned(status: os.stat_result, owner: int) -> os.stat_result:
+        return os.stat_result((*status[:4], owner, owner, *status[6:]))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _, owner, group: given.append((owner, group)))
+    monkeypatch.setattr(os, "lstat", lambda one, **more: owned(real_lstat(one, **more), 65534))
+    monkeypatch.setattr(
+        os,
+        "stat",
+        lambda one, **more: (
+            owned(real_stat(one, **more), folder_owner) if one == str(folder) else real_stat(one, **more)
+        ),
+    )
+    keyfile.save(path, ring.rotate("new"))
+    assert given == ([(65534, 65534)] if kept else [])
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
 def test_nothing_is_left_beside_the_file(ring: KeyRing, path: Path) -> None:
     """Saving twice leaves one file in the folder."""
     keyfile.save(path, ring)

@@ -157,6 +157,7 @@ RUN = {
     "not there, last second": (NEW, OLD, 899, "not_there_yet", "wait", "new"),
     "not there, and it signs": (NEW, OLD, 900, "missing_there", "alarm", "new"),
     "not here": (OLD, NEW, 0, "missing_here", "alarm", "new"),
+    "revoked at other times": (OLD.revoke("old", at(NOW)), OLD.revoke("old", at(NOW + 1)), 5, "older_copy", "wait", "old"),
     "revoked here": (OLD.revoke("old"), OLD, 0, "not_revoked_there", "alarm", "old"),
     "revoked there": (OLD, OLD.revoke("old"), 0, "not_revoked_here", "alarm", "old"),
     "taken back here": (NEW.revoke("new", now=at(NOW)), NEW, 0, "not_revoked_there", "alarm", "new"),
@@ -180,6 +181,14 @@ def test_another_secret_is_an_alarm() -> None:
     (found,) = compare(fingerprint(KeyRing([one])), fingerprint(KeyRing([other])))
     assert (found.code, found.level) == ("other_secret", "alarm")
     assert "invalid_mac" in found.text
+
+
+def test_the_line_to_read_out_is_said_only_if_it_is_theirs() -> None:
+    """After a prune at one side the rings' lines differ: doctor says that the keys are the same, and no line that is not."""
+    now = at(NOW + 9000)
+    ours, theirs = fingerprint(NEW, now), fingerprint(NEW.prune(now), now)
+    assert ours.ring in compare(ours, ours)[0].text
+    assert compare(ours, theirs)[0].text == "the other side has the same keys, but for some that are over"
 
 
 def test_another_start_is_an_alarm() -> None:

@@ -232,14 +232,26 @@ def test_a_key_file_holds_raw_bytes_or_text(ring: KeyRing, tmp_path: Path, conte
 
 @pytest.mark.parametrize(
     "content",
-    [b"", KEK[:31], KEK + b"\n", KEK.hex().encode(), b"correct horse battery staple", b"\0" * 32, KEK * 2],
-    ids=["empty", "short", "raw with a line end", "hex", "pass-phrase", "zeros", "long"],
+    [
+        b"",
+        KEK[:31],
+        KEK + b"\n",
+        KEK.hex().encode(),
+        KEK.hex()[:32].encode(),
+        b"correct horse battery staple",
+        b"correct horse battery staple!!!!",
+        b"\0" * 32,
+        KEK * 2,
+    ],
+    ids=["empty", "short", "line end", "hex", "half", "pass-phrase", "pass-phrase of 32", "zeros", "long"],
 )
 def test_what_is_no_key_encryption_key_is_refused(tmp_path: Path, content: bytes) -> None:
     """A key-encryption key of another length or spelling is refused, with the spelling that is right, and is not quoted."""
     file = private(tmp_path / "kek", content)
     with pytest.raises(KeyRingError, match="must be 32 random bytes, raw or as 43 characters of base64url") as caught:
         LocalKeyEncryptionKey.from_file(file)
+    with pytest.raises(KeyRingError):
+        LocalKeyEncryptionKey.from_env({"GHASI_HANDOFF_KEK": content.decode("latin-1") or " "})
     assert len(content) < 5 or content.decode("latin-1") not in named(caught.value)
 
 

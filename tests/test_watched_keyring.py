@@ -82,7 +82,7 @@ class Source:
         self.started = threading.Event()
         self.free = threading.Event()
         self.free.set()
-        self.broken: Exception | None = None
+        self.broken: BaseException | None = None
 
     def __call__(self) -> KeyRing:
         self.calls += 1
@@ -230,6 +230,20 @@ def test_an_old_copy_does_not_heal_a_revoked_key(path: Path, ring: KeyRing) -> N
         eventually(lambda: len(events.reasons()) > said)
 
 
+def test_a_revoked_key_stays_revoked_when_it_has_left_the_file(path: Path, ring: KeyRing) -> None:
+    """A prune or a new ring takes a revoked key away; an old copy that comes after that does not bring it back."""
+    events = Events()
+    old, newest = ring.rotate("k2"), KeyRing.generate("k3")
+    keyfile.save(path, old.revoke("k1"))
+    with WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys:
+        keyfile.save(path, newest)
+        eventually(lambda: keys() == newest)
+        keyfile.save(path, old)
+        eventually(lambda: bool(events.reasons()))
+        assert keys() == newest
+        assert "key k1 was revoked and is not any more" in events.reasons()[0]
+
+
 def test_a_hook_that_fails_stops_nothing(path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
     """What the application's hook raises is logged; files go on being read."""
 
@@ -242,6 +256,33 @@ def test_a_hook_that_fails_stops_nothing(path: Path, ring: KeyRing, caplog: pyte
             keyfile.save(path, new)
             eventually(lambda new=new: keys() == new)  # type: ignore[misc]
     assert "the event hook failed" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["the hook", "a log handler", "the source"])
+def test_nothing_ends_the_watching(ring: KeyRing, where: str) -> None:
+    """Not a hook that calls sys.exit, a log handler that raises, or a client that panics: the next revocation still arrives."""
+    source = Source(ring)
+    panics = SystemExit(where)
+
+    def panic(_: object) -> None:
+        raise panics
+
+    class Panics(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            panic(record)
+
+    handler = Panics() if where == "a log handler" else logging.NullHandler()
+    logging.getLogger("ghasi_handoff").addHandler(handler)
+    try:
+        with WatchedKeyRing(source, interval=QUICK, on_event=panic if where == "the hook" else None) as keys:
+            source.broken = panics if where == "the source" else ZeroDivisionError()
+            seen = source.calls
+            eventually(lambda: source.calls > seen + 2)
+            source.broken = None
+            source.ring = ring.revoke("k1")
+            eventually(lambda: keys().keys[0].revoked_at is not None)
+    finally:
+        logging.getLogger("ghasi_handoff").removeHandler(handler)
 
 
 def test_an_unforeseen_error_does_not_end_the_watching(
@@ -420,6 +461,18 @@ def test_a_slow_source_holds_nobody_longer_than_the_timeout(source: Source) -> N
         began = time.monotonic()
         assert keys.refresh("k2", timeout=timedelta(milliseconds=100)) is False
         assert asyncio.run(keys.refresh_async("k2", timeout=timedelta(milliseconds=100))) is False
+        assert time.monotonic() - began < 5
+        source.free.set()
+
+
+def test_a_flood_does_not_pile_up_behind_a_source_that_hangs(source: Source) -> None:
+    """Once a read has outlasted the time-out nobody waits for it any more: neither guests nor memory pay for a KMS that hangs."""
+    with WatchedKeyRing(source, interval=NEVER) as keys:
+        source.hold()
+        assert keys.refresh("k2", timeout=timedelta(milliseconds=50)) is False
+        began = time.monotonic()
+        for _ in range(200):
+            assert keys.refresh("k2", timeout=timedelta(milliseconds=50)) is False
         assert time.monotonic() - began < 5
         source.free.set()
 

@@ -372,7 +372,10 @@ class KeyRing:
         try:
             document = _parsed(text)
             if not isinstance(document, dict) or set(document) != {"format", "keys"} or document["format"] != FORMAT:
-                raise KeyRingError(f"not a key ring: a JSON object with the format {FORMAT!r} and keys was expected")
+                raise KeyRingError(
+                    f"not a key ring: a JSON object with the format {FORMAT!r} and keys was expected; if it is of a"
+                    " later version, update ghasi-handoff here"
+                )
             if not isinstance(document["keys"], list):
                 raise KeyRingError("not a key ring: keys must be a list")
             for position, member in enumerate(document["keys"], start=1):
@@ -454,11 +457,11 @@ def ring_source(keys: KeyRing | Callable[[], KeyRing]) -> Callable[[], KeyRing]:
 
 def _check_ring(ordered: list[SigningKey]) -> None:
     if not ordered:
-        raise KeyRingError("a key ring holds at least one key")
+        raise KeyRingError("a key ring holds at least one key; make one: ghasi-handoff keys init")
     for position, key in enumerate(ordered):
         for earlier in ordered[:position]:
             if earlier._kid == key._kid:
-                raise KeyRingError(f"key {key._kid}: two keys have this kid")
+                raise KeyRingError(f"key {key._kid}: two keys have this kid; take the file from its source again")
             if compare_digest(_effective_secret(earlier), _effective_secret(key)):
                 raise KeyRingError(f"keys {earlier._kid} and {key._kid} have the same secret")
             if earlier._sign_from == key._sign_from:
@@ -515,7 +518,7 @@ def _parsed(text: str) -> object:
         if isinstance(text, str):
             return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        problem = "not JSON, or a member stands twice"
+        problem = "not JSON, or a member stands twice; is it whole? Take it from its source again"
     finally:
         del text
     # Raised out here: a JSONDecodeError, which carries the whole document, must not travel along as __context__.
@@ -576,7 +579,7 @@ def _secret_problem(secret: object) -> str:
         return f"its secret has {len(secret)} bytes; at least {MIN_SECRET_BYTES} are needed"
     if secret == secret[:1] * len(secret):
         return "its secret is one byte, repeated"
-    if _is_printable(secret):
+    if is_printable(secret):
         return (
             "its secret is printable text (hex, base64, a pass-phrase, PEM, JWK?); decode it, or generate a random one"
         )
@@ -585,7 +588,8 @@ def _secret_problem(secret: object) -> str:
     return ""
 
 
-def _is_printable(data: bytes) -> bool:
+def is_printable(data: bytes) -> bool:
+    """Whether this is text, and so no random bytes: of 32 of those it is so with a probability below 2^-35."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

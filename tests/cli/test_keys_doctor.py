@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -124,7 +125,18 @@ def test_the_other_side_has_the_new_key(desk: Desk, peer: Path) -> None:
     desk.clock.now = NOW + 900
     assert doctor(desk, peer)["next_step"] == "keys rotate is safe now; keys prune from 2026-11-23T10:47:00Z on"
     desk.clock.now = NOW + 900 + 3720
-    assert doctor(desk, peer)["next_step"] == "keys prune is safe now, and so is keys rotate"
+    one_at_a_time = "keys prune is safe now, or keys rotate; then the other, once that file is everywhere"
+    assert doctor(desk, peer)["next_step"] == one_at_a_time
+
+
+def test_the_next_step_waits_for_a_revocation_as_rotate_does(desk: Desk) -> None:
+    """While rotate would refuse, for a revocation that may still be on its way, doctor does not call it safe."""
+    desk.run("keys", "revoke", "2026-11", "--replace", "--kid", "2026-12", "--keys", desk.key_file)
+    desk.clock.now = NOW + 1
+    refused = only_object(desk.run("keys", "rotate", "--keys", desk.key_file, "--json"), 1)
+    assert doctor(desk)["next_step"].startswith(f"nothing before {refused['wait_until']}; then the revocation has had")
+    desk.clock.now = NOW + 900
+    assert doctor(desk)["next_step"].startswith("keys rotate is safe now")
 
 
 def test_the_other_side_missed_the_new_key(desk: Desk, peer: Path) -> None:
@@ -148,7 +160,10 @@ def test_nothing_signs(desk: Desk) -> None:
 def test_the_clock_is_behind(desk: Desk) -> None:
     """A key from the future is said, too."""
     desk.clock.now = NOW - 5000
-    assert codes(doctor(desk, exit_code=1)) == ["no_signer", "clock_behind"]
+    found = doctor(desk, exit_code=1)
+    assert codes(found) == ["no_signer", "clock_behind"]
+    # Not to revoke the key, which is pending by this clock only.
+    assert found["findings"][0]["text"].endswith("to sign at once: set this clock, which seems to be behind")
 
 
 def test_the_last_use_is_shown(desk: Desk, peer: Path) -> None:
@@ -198,6 +213,7 @@ def test_several_peers_are_asked(desk: Desk, peer: Path, endpoint: Endpoint) -> 
         ("https://user:pass@booking.example/keys", "must not hold a user name"),
         ("https://[::1/keys", "no valid host"),
         ("http://127.0.0.1:1/keys", "refused"),
+        ("http://127.0.0.1:1/the keys", "InvalidURL"),
     ],
 )
 def test_a_peer_that_cannot_be_asked_is_an_error(desk: Desk, url: str, reason: str) -> None:
@@ -206,6 +222,32 @@ def test_a_peer_that_cannot_be_asked_is_an_error(desk: Desk, url: str, reason: s
     assert (result.exit_code, result.stdout) == (2, "")
     assert reason in result.stderr
     assert "user:pass" not in result.stderr
+
+
+def test_what_does_not_speak_http_is_an_error(desk: Desk) -> None:
+    """Another port than was meant answers in another language: that ends with 2 and the peer's name, not in a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        where = f"127.0.0.1:{server.getsockname()[1]}"
+        result = desk.run("keys", "doctor", "--keys", desk.key_file, "--peer", f"http://{where}/keys")
+        speaker.join()
+    assert (result.exit_code, f"peer {where}: BadStatusLine" in result.stderr) == (2, True)
+
+
+def test_no_proxy_is_asked_for_this_machine(desk: Desk, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain http is for this machine, because it is in the clear: a proxy of the environment would take it elsewhere."""
+    endpoint.body = fingerprint(desk.ring, at(NOW)).to_json().encode()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert codes(doctor(desk, endpoint.url)) == ["signs", "same"]
 
 
 @pytest.mark.parametrize("status", [302, 401, 404, 500])

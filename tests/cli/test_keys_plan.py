@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -50,8 +51,22 @@ def test_list_shows_states_dates_and_a_timeline(desk: Desk) -> None:
         "2026-11  ================----------------\n"
         "2026-12  ................================================\n"
         "\n"
-        "= active: signs, verifies   . pending: verifies already   - verify-only   x revoked\n"
+        "= active: signs, verifies  . pending: verifies already  - verify-only  x revoked\n"
     )
+
+
+def test_a_long_timeline_goes_on_below(desk: Desk) -> None:
+    """In a terminal of 80 characters no line of a list wraps: more changes than fit beside each other go on below."""
+    ring = KeyRing.generate(now=at(NOW - 1000))
+    for start in (0, 901, 1802):
+        ring = ring.rotate(now=at(NOW + start))
+    keyfile.save(desk.key_file, ring)
+    shown = run(desk, "list").splitlines()
+    assert max(map(len, shown)) <= 80
+    assert sum(line.lstrip().startswith("|") for line in shown) == 3
+    changes = {one["at"][11:16] for one in facts(desk, "list")["changes"]}
+    assert len(changes) == 6
+    assert all(any(time in line for line in shown if "Nov" in line) for time in changes)
 
 
 def test_list_for_machines(desk: Desk) -> None:
@@ -183,7 +198,21 @@ def test_a_rotation_while_nothing_signs_says_so(desk: Desk) -> None:
     run(desk, "revoke", "2026-11")
     assert "use --emergency" in run(desk, "rotate", exit_code=1)
     desk.clock.now = NOW + 900
-    assert "Until then no key signs, and nothing is minted; --emergency signs at once.\n" in run(desk, "rotate")
+    said = "Until then no key signs, and nothing is minted; to sign at once: keys "
+    assert said + "rotate --emergency\n" in run(desk, "rotate", "--kid", "2026-12", "--dry-run")
+    assert said + "revoke 2026-12 --replace\n" in run(desk, "rotate", "--kid", "2026-12")
+
+
+def test_an_emergency_beside_a_pending_key_says_what_signs_at_once(desk: Desk) -> None:
+    """A new key never signs before one that is pending: that is said, with the command that does sign at once, and it does."""
+    run(desk, "rotate", "--kid", "pending")
+    shown = run(desk, "rotate", "--kid", "new", "--emergency", "--dry-run")
+    assert "It signs after the key that is pending; to sign at once: keys revoke pending --replace\n" in shown
+    assert "then: keys revoke pending --replace\n" in run(desk, "revoke", "2026-11")
+    assert "to sign at once: keys revoke pending --replace" in facts(desk, "doctor", exit_code=1)["findings"][0]["text"]
+    run(desk, "revoke", "pending", "--replace", "--kid", "now")
+    desk.clock.now = NOW + 1
+    assert facts(desk, "list")["signer"] == "now"
 
 
 # Revoke
@@ -272,6 +301,46 @@ def test_a_read_only_file_is_changed_into_another(desk: Desk, tmp_path: Path, co
     assert (result.exit_code, "exists already" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "command", [("rotate",), ("revoke", "2026-11"), ("seal", "--make-kek", "--kek-file", "kek")], ids=str
+)
+def test_behind_a_link_the_file_itself_is_changed(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Services may read the master by its own name: it is replaced there, and the link goes on leading to it."""
+    monkeypatch.chdir(tmp_path)
+    link = tmp_path / "link.json"
+    link.symlink_to(desk.key_file)
+    before = Path(desk.key_file).read_bytes()
+    result = desk.run("keys", *command, "--keys", str(link))
+    assert (result.exit_code, desk.key_file in result.stdout) == (0, True)
+    assert link.is_symlink()
+    assert link.read_bytes() == Path(desk.key_file).read_bytes() != before
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_where_nothing_can_be_written_out_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A file that is mounted read-only cannot be changed where it is: the refusal names the option for that."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("ghasi_handoff.keyfile._file.os.replace", refuse)
+    result = desk.run("keys", "rotate", "--keys", desk.key_file)
+    assert (result.exit_code, "to write the new ring to another file: --out FILE" in result.stderr) == (2, True)
+
+
+def test_a_folder_without_locks_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every network file system has locks: that is said as it is, not as a command that nobody has started."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("ghasi_handoff.cli._key_files.fcntl.flock", refuse)
+    result = desk.run("keys", "rotate", "--keys", desk.key_file)
+    assert (result.exit_code, "cannot be locked" in result.stderr, "--out FILE" in result.stderr) == (2, True, True)
+
+
 def test_a_file_in_a_read_only_folder_says_what_to_do(desk: Desk) -> None:
     """Where the folder takes no new file, the refusal is an error with a code, and the file is as it was."""
     folder = desk.folder / "mount"
@@ -331,7 +400,7 @@ def test_a_bad_key_file_ends_with_2(desk: Desk, command: str, as_json: bool) -> 
     more = (
         ["2026-11"]
         if command == "revoke"
-        else ["--kek-file", desk.file("kek", b"k" * 31 + b"!")]
+        else ["--kek-file", desk.file("kek", bytes(range(32)))]
         if command == "seal"
         else []
     )
@@ -378,9 +447,22 @@ def test_seal_makes_a_key_and_seals_in_place(desk: Desk, tmp_path: Path) -> None
     opener = keyfile.LocalKeyEncryptionKey.from_file(kek)
     assert keyfile.load(desk.key_file, kek=opener) == ring
     again = desk.run("keys", "seal", "--keys", desk.key_file, "--kek-file", kek, "--make-kek")
-    assert (again.exit_code, "File exists" in again.stderr) == (2, True)
     twice = desk.run("keys", "seal", "--keys", desk.key_file, "--kek-file", kek)
-    assert (twice.exit_code, "it is sealed" in twice.stderr) == (2, True)
+    for refused in (again, twice):
+        assert (refused.exit_code, "it is sealed already" in refused.stderr) == (2, True)
+        assert "--new-kek-file FILE" in refused.stderr
+
+
+def test_seal_overwrites_no_key_and_leaves_none_behind(desk: Desk, tmp_path: Path) -> None:
+    """--make-kek makes a key only for a file that can be sealed; a key that exists is kept, with what to do."""
+    kek = tmp_path / "kek"
+    bad = desk.file("bad.json", b"{}")
+    result = desk.run("keys", "seal", "--keys", bad, "--kek-file", str(kek), "--make-kek")
+    assert (result.exit_code, kek.exists()) == (2, False)
+    kek.write_bytes(b"mine")
+    result = desk.run("keys", "seal", "--keys", desk.key_file, "--kek-file", str(kek), "--make-kek")
+    assert (result.exit_code, "leave out --make-kek to use it" in result.stderr) == (2, True)
+    assert kek.read_bytes() == b"mine"
 
 
 def test_seal_changes_the_key_encryption_key(desk: Desk, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.scene import NOW, Clock, at, key
 
-from ghasi_handoff import ConfigurationError, HandoffError, KeyRing
+from ghasi_handoff import ConfigurationError, HandoffError, KeyRing, KeyRingError
 from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, HandoffRefused, Handshake, LastUse, SQLiteHandoffLog
 from ghasi_handoff.rotation import fingerprint
 from ghasi_handoff.stores.memory import MemoryReplayStore
@@ -71,6 +71,18 @@ def test_the_next_hook_is_called() -> None:
     seen(event("a"))
     seen(event(None, None))
     assert len(events) == 2
+
+
+def test_the_next_hook_is_called_when_there_is_no_ring() -> None:
+    """A callable that cannot give a ring just now costs a last use, and not somebody else's event."""
+
+    def no_ring() -> KeyRing:
+        raise KeyRingError("not now")
+
+    events: list[HandoffEvent] = []
+    with pytest.raises(KeyRingError):
+        LastUse(no_ring, then=events.append, clock=Clock())(event("a"))
+    assert len(events) == 1
 
 
 def test_it_goes_into_the_fingerprint() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Generator
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 KEK_FILE: Final = "GHASI_HANDOFF_KEK_FILE"
 PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
+
+_READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 _keys: Final = click.option(
     "--keys",
@@ -86,7 +89,12 @@ class KeyFile:
         Raises:
             KeyRingError: It cannot be written.
         """
-        keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
+        try:
+            keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
+        except KeyRingError as exc:
+            if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _READ_ONLY:
+                raise KeyRingError(f"{exc}; to write the new ring to another file: --out FILE") from exc.__cause__
+            raise
 
     def save_new(self, ring: KeyRing) -> None:
         """Save to a file that does not exist yet.
@@ -94,20 +102,8 @@ class KeyFile:
         Raises:
             KeyRingError: It exists, or cannot be made.
         """
-        try:
-            # The name is taken first, and only if it is free: of two at once, one is refused. EXCL follows no link.
-            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError as exc:
-            raise KeyRingError(
-                f"key file {self.path}: it exists already and is not overwritten; name another file"
-            ) from exc
-        except OSError as exc:
-            raise KeyRingError(f"key file {self.path}: {exc.strerror}") from exc
-        try:
-            self.save(ring)
-        except BaseException:
-            Path(self.path).unlink(missing_ok=True)  # the empty file that held the name
-            raise
+        with taking(self.path, "key file", "name another file"):
+            keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
 
     @contextmanager
     def changing(self, out: str | None, *, dry_run: bool) -> Generator[Change]:
@@ -117,10 +113,12 @@ class KeyFile:
             KeyRingError: It cannot be read or written, or another command is changing it.
         """
         if dry_run or out is not None:
-            yield Change(self.load(), None if out is None else KeyFile(out, self.kek, self.purpose), dry_run)
+            new_file = None if out is None else KeyFile(out, self.kek, self.purpose)
+            yield Change(self.load(), new_file, is_new=True, dry_run=dry_run)
             return
-        with locked(self.path):
-            yield Change(self.load(), self, dry_run)
+        real = KeyFile(behind_link(self.path), self.kek, self.purpose)
+        with locked(real.path):
+            yield Change(real.load(), real, is_new=False, dry_run=False)
 
 
 @dataclass(slots=True)
@@ -130,21 +128,23 @@ class Change:
     Attributes:
         ring: As it is in the file.
         target: Where the new one goes; None for a dry run.
+        is_new: Whether that must be a file which does not exist yet.
         dry_run: Whether nothing is written.
     """
 
     ring: KeyRing
     target: KeyFile | None
+    is_new: bool
     dry_run: bool
 
-    def write(self, new: KeyRing, source: KeyFile) -> str | None:
+    def write(self, new: KeyRing) -> str | None:
         """Write the new ring, and return where it is now; None for a dry run, or where nothing has changed."""
-        if self.dry_run or self.target is None or (new == self.ring and self.target is source):
+        if self.dry_run or self.target is None or (new == self.ring and not self.is_new):
             return None
-        if self.target is source:
-            self.target.save(new)
-        else:
+        if self.is_new:
             self.target.save_new(new)
+        else:
+            self.target.save(new)
         return self.target.path
 
 
@@ -165,9 +165,41 @@ def key_file(path: str, kek_file: str | None, purpose: str) -> KeyFile:
         KeyRingError: The key-encryption key cannot be read.
     """
     variables = dict(os.environ)
-    if kek_file is not None:
-        variables[KEK_FILE] = kek_file
-    return KeyFile(path, LocalKeyEncryptionKey.from_env(variables), purpose)
+    try:
+        if kek_file is not None:
+            variables[KEK_FILE] = kek_file
+        return KeyFile(path, LocalKeyEncryptionKey.from_env(variables), purpose)
+    finally:
+        del variables  # a traceback that shows local variables must not show the environment
+
+
+@contextmanager
+def taking(path: str, what: str, instead: str) -> Generator[None]:
+    """The name of a file that does not exist yet, to be written within; free again if that fails.
+
+    Raises:
+        KeyRingError: It exists, and what to do instead; or it cannot be made.
+    """
+    try:
+        # The name is taken first, and only if it is free: of two at once, one is refused. EXCL follows no link.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError as exc:
+        raise KeyRingError(f"{what} {path}: it exists already and is not overwritten; {instead}") from exc
+    except OSError as exc:
+        raise KeyRingError(f"{what} {path}: {exc.strerror}") from exc
+    try:
+        yield
+    except BaseException:
+        Path(path).unlink(missing_ok=True)  # the empty file that held the name
+        raise
+
+
+def behind_link(path: str) -> str:
+    """The file that is to be replaced: where a link leads to, as its content was read there.
+
+    If the link itself were replaced, whoever reads the other file would never learn of the change.
+    """
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def written(change: Change, path: str | None) -> tuple[str, str]:
@@ -193,9 +225,14 @@ def locked(path: str) -> Generator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+        except BlockingIOError as exc:
             raise KeyRingError(
                 f"key file {path}: another command is changing it; see what it did with: keys list"
+            ) from exc
+        except OSError as exc:  # not every network file system has locks
+            raise KeyRingError(
+                f"key file {path}: its folder cannot be locked ({exc.strerror}); make sure that nobody else changes"
+                " it, and write the new ring to another file: --out FILE"
             ) from exc
         yield
     finally:

@@ -9,7 +9,7 @@ import click
 
 from ghasi_handoff.cli._output import iso
 from ghasi_handoff.keys import KeyState
-from ghasi_handoff.rotation import state_changes
+from ghasi_handoff.rotation import state_changes, waits
 
 if TYPE_CHECKING:
     from ghasi_handoff.keys import KeyRing
@@ -22,8 +22,9 @@ _LINES: Final = {
     KeyState.REVOKED: "x",
 }
 _COLORS: Final = {KeyState.ACTIVE: "green", KeyState.PENDING: "yellow", KeyState.REVOKED: "red"}
-_LEGEND: Final = "= active: signs, verifies   . pending: verifies already   - verify-only   x revoked"
+_LEGEND: Final = "= active: signs, verifies  . pending: verifies already  - verify-only  x revoked"
 _CELL: Final = 16
+_COLUMNS: Final = 80  # also in a pipe, so that a script sees what its author saw
 
 
 def key_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
@@ -53,6 +54,14 @@ def signer(ring: KeyRing, now: datetime) -> str | None:
     return next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.ACTIVE), None)
 
 
+def sign_at_once(ring: KeyRing, now: datetime) -> str:
+    """What makes a key sign at once. A new key always signs after those that are pending, so they must go."""
+    if any(wait.code == "clock_behind" for wait in waits(ring, now)):
+        return "set this clock, which seems to be behind"  # else a good key would be revoked as pending
+    pending = next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING), None)
+    return "keys rotate --emergency" if pending is None else f"keys revoke {pending} --replace"
+
+
 def key_table(ring: KeyRing, now: datetime) -> str:
     """One key a line: its state and its dates."""
     width = max(len("kid"), *(len(key.kid) for key in ring.keys))
@@ -68,16 +77,25 @@ def key_table(ring: KeyRing, now: datetime) -> str:
 
 
 def timeline(ring: KeyRing, now: datetime) -> str:
-    """The states from now on: one line a key, one column from each change to the next; columns are not to scale."""
+    """The states from now on: one line a key, one column from each change to the next; columns are not to scale.
+
+    What does not fit beside each other in 80 characters goes on below.
+    """
     moments = sorted({now, *(change.at for change in state_changes(ring, now))})
+    fitting = max(1, (_COLUMNS - max(len(key.kid) for key in ring.keys) - 2) // _CELL)
+    parts = [_part(ring, now, moments[start : start + fitting]) for start in range(0, len(moments), fitting)]
+    return "\n\n".join([*parts, _LEGEND])
+
+
+def _part(ring: KeyRing, now: datetime, moments: list[datetime]) -> str:
     width = max(len(key.kid) for key in ring.keys)
     head = "".join(f"{_moment(at, now):{_CELL}}" for at in moments)
     marks = "".join(f"|{'':{_CELL - 1}}" for _ in moments)
     lines = [f"{'':{width}}  {head.rstrip()}", f"{'':{width}}  {marks.rstrip()}"]
     for key in ring.keys:
         drawn = "".join(_LINES[ring.state(key.kid, at)] * _CELL for at in moments)
-        lines.append(f"{key.kid:{width}}  {drawn.rstrip()}")
-    return "\n".join([*lines, "", _LEGEND])
+        lines.append(f"{key.kid:{width}}  {drawn}".rstrip())
+    return "\n".join(lines)
 
 
 def what_happens(ring: KeyRing, now: datetime) -> str:

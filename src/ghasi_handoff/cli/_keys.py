@@ -10,7 +10,15 @@ import click
 
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._key_files import dry_run, key_file, key_file_options, out, sealing_options, written
-from ghasi_handoff.cli._key_views import change_facts, key_facts, key_table, signer, timeline, what_happens
+from ghasi_handoff.cli._key_views import (
+    change_facts,
+    key_facts,
+    key_table,
+    sign_at_once,
+    signer,
+    timeline,
+    what_happens,
+)
 from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, now_of, peers_option
 from ghasi_handoff.cli._keys_seal import seal
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
@@ -98,7 +106,8 @@ def list_(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str) -
 @click.option(
     "--emergency",
     is_flag=True,
-    help="Sign with the new key at once, and ask for nothing: tokens are refused wherever the file comes late.",
+    help="Sign with the new key at once, or after one that is pending, and ask for nothing: tokens are refused wherever"
+    " the file comes late.",
 )
 @peers_option
 @dry_run
@@ -136,15 +145,20 @@ def rotate(
         if reasons:
             return _not_now(reasons)
         new = change.ring.rotate(kid, now, delay)
-        path = change.write(new, file)
+        path = change.write(new)
     added = next(key for key in new.keys if key.kid not in {old.kid for old in change.ring.keys})
     bring = (
         f"Bring the file to the verifiers first, then to the minters, now: {added.kid} signs already."
         if added.sign_from <= now
         else f"Bring the file to every process of both services before {iso(added.sign_from)}."
     )
+    at_once = sign_at_once(change.ring if dry_run else new, now)
     if added.sign_from > now and signer(new, now) is None:
-        bring += "\nUntil then no key signs, and nothing is minted; --emergency signs at once."
+        bring += f"\nUntil then no key signs, and nothing is minted; to sign at once: {at_once}"
+    elif added.sign_from > now + delay and any(
+        change.ring.state(key.kid, now) is KeyState.PENDING for key in change.ring.keys
+    ):
+        bring += f"\nIt signs after the key that is pending; to sign at once: {at_once}"
     rows = table([("new key", added.kid), written(change, path)])
     return Answer(
         facts={
@@ -203,7 +217,7 @@ def revoke(
                 if new.state(key.kid, now) is KeyState.PENDING:
                     new = new.revoke(key.kid, now)
             new = new.rotate(kid, now, timedelta(0))
-        path = change.write(new, file)
+        path = change.write(new)
     before = {key.kid: key for key in change.ring.keys}
     fresh = [key.kid for key in new.keys if key.kid not in before]
     revoked = [key.kid for key in new.keys if key.revoked_at is not None and key.kid in before]
@@ -212,7 +226,7 @@ def revoke(
     say = (
         f"{signs} signs. Bring the file to the verifiers first, then to the minters."
         if signs is not None
-        else "No key signs: minting stops. Bring the file to the verifiers, then: keys rotate --emergency"
+        else f"No key signs: minting stops. Bring the file to the verifiers, then: {sign_at_once(new, now)}"
     )
     rows = [("revoked", ", ".join(gone) if gone else "nothing: it was already"), written(change, path)]
     if fresh:
@@ -243,7 +257,7 @@ def prune(
     file = key_file(keys_file, kek_file, purpose)
     with file.changing(out, dry_run=dry_run) as change:
         new = change.ring.prune(now)
-        path = change.write(new, file)
+        path = change.write(new)
     left = {key.kid for key in new.keys}
     removed = [key.kid for key in change.ring.keys if key.kid not in left]
     rows = [("removed", ", ".join(removed) if removed else "nothing"), written(change, path)]

@@ -8,7 +8,7 @@ import click
 
 from ghasi_handoff._encoding import from_seconds, read_clock
 from ghasi_handoff.cli._key_files import key_file, key_file_options
-from ghasi_handoff.cli._key_views import signer
+from ghasi_handoff.cli._key_views import sign_at_once, signer
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
 from ghasi_handoff.cli._peers import read_peer
 from ghasi_handoff.keys import KeyRing, KeyState
@@ -112,7 +112,7 @@ def _of_ring(ring: KeyRing, now: datetime) -> list[Finding]:
     """What is to be said of a ring by itself."""
     found = []
     if signer(ring, now) is None:
-        text = "no key signs, so nothing is minted; rotate: keys rotate --emergency"
+        text = f"no key signs, so nothing is minted; to sign at once: {sign_at_once(ring, now)}"
         found.append(Finding(level="alarm", code="no_signer", text=text))
     found += [
         Finding(level="alarm", code=wait.code, text=wait.text, until=wait.until)
@@ -134,11 +134,14 @@ def _next_step(ring: KeyRing, now: datetime, findings: list[Finding]) -> str:
     if missing:
         before = min((date for date in missing if date is not None), default=None)
         return "bring the file to the other side" + ("" if before is None else f" before {iso(before)}")
-    pending = [key for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING]
-    if pending:
-        newest = pending[-1]
-        return f"nothing before {iso(newest.sign_from)}; then {newest.kid} signs, and keys rotate is safe again"
+    # As rotate itself will judge: a file that may still be on its way must not be overtaken.
+    waiting = [(wait.until, wait.code) for wait in waits(ring, now) if wait.until is not None]
+    if waiting:
+        until, code = max(waiting)
+        pending = [key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING]
+        why = f"{pending[-1]} signs" if code == "pending_key" else "the revocation has had its time to arrive"
+        return f"nothing before {iso(until)}; then {why}, and keys rotate is safe again"
     if ring.prune(now) != ring:
-        return "keys prune is safe now, and so is keys rotate"
+        return "keys prune is safe now, or keys rotate; then the other, once that file is everywhere"
     ending = [key.verify_until for key in ring.keys if key.verify_until is not None and key.verify_until > now]
     return "keys rotate is safe now" + (f"; keys prune from {iso(max(ending))} on" if ending else "")

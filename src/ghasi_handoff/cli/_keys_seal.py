@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -10,14 +9,16 @@ import click
 
 from ghasi_handoff import keyfile
 from ghasi_handoff._encoding import b64u_encode
-from ghasi_handoff.cli._key_files import KeyFile, key_file, key_file_options, locked, out
+from ghasi_handoff.cli._key_files import KeyFile, behind_link, key_file, key_file_options, locked, out, taking
 from ghasi_handoff.cli._output import Answer, answers, printable, table
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey
-from ghasi_handoff.keyfile._file import write_secret_file
+from ghasi_handoff.keyfile._file import read_secret_file, write_secret_file
+from ghasi_handoff.keyfile._seal import is_sealed
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
+    from ghasi_handoff.keys import KeyRing
 
 
 @click.command()
@@ -41,17 +42,20 @@ def seal(
     It needs --kek-file (or GHASI_HANDOFF_KEK), and whoever reads the file needs it from now on, and the same --purpose.
     Keep the two apart. What was in the clear may still be in backups: rotate, and revoke the old keys in time.
     """
-    if make_kek:
-        if kek_file is None:
-            raise click.UsageError("--make-kek needs --kek-file: where to put it.")
-        _make_kek(kek_file)
-    file = key_file(keys_file, kek_file, purpose)
-    if file.kek is None:
-        raise click.UsageError("Missing option '--kek-file' (or GHASI_HANDOFF_KEK_FILE, or GHASI_HANDOFF_KEK).")
-    new_kek = file.kek if new_kek_file is None else LocalKeyEncryptionKey.from_file(new_kek_file)
-    target = KeyFile(keys_file if out is None else out, new_kek, purpose)
-    with locked(keys_file):
-        ring = keyfile.load(keys_file) if new_kek_file is None else file.load()
+    source = behind_link(keys_file)
+    with locked(source):
+        if make_kek:
+            if kek_file is None:
+                raise click.UsageError("--make-kek needs --kek-file: where to put it.")
+            _in_the_clear(source)  # what cannot be sealed must not leave a key behind, which the next try would refuse
+            with taking(kek_file, "key-encryption key", "leave out --make-kek to use it"):
+                write_secret_file(kek_file, b64u_encode(secrets.token_bytes(32)) + "\n")
+        file = key_file(source, kek_file, purpose)
+        if file.kek is None:
+            raise click.UsageError("Missing option '--kek-file' (or GHASI_HANDOFF_KEK_FILE, or GHASI_HANDOFF_KEK).")
+        new_kek = file.kek if new_kek_file is None else LocalKeyEncryptionKey.from_file(new_kek_file)
+        ring = _in_the_clear(source) if new_kek_file is None else file.load()
+        target = KeyFile(source if out is None else out, new_kek, purpose)
         if out is None:
             target.save(ring)
         else:
@@ -60,9 +64,7 @@ def seal(
     return Answer(facts=facts, text=table([("sealed", printable(target.path)), ("purpose", printable(purpose))]))
 
 
-def _make_kek(path: str) -> None:
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except OSError as exc:
-        raise KeyRingError(f"key-encryption key {path}: {exc.strerror}") from exc
-    write_secret_file(path, b64u_encode(secrets.token_bytes(32)) + "\n")
+def _in_the_clear(path: str) -> KeyRing:
+    if is_sealed(read_secret_file(path, "key file").decode("utf-8", errors="replace")):
+        raise KeyRingError(f"key file {path}: it is sealed already; to seal it with another key: --new-kek-file FILE")
+    return keyfile.load(path)

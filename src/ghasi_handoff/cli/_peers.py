@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import urllib.error
 import urllib.request
@@ -52,14 +53,16 @@ def _fetched(url: str) -> str:
         raise ConfigurationError("the peer's URL must be https; http is for loopback addresses only")
     if "@" in parts.netloc:
         raise ConfigurationError("the peer's URL must not hold a user name or password")
-    opener = urllib.request.build_opener(_NoRedirect)
+    # What is asked in the clear must not leave the machine: no proxy of the environment stands between.
+    direct = [urllib.request.ProxyHandler({})] if parts.scheme == "http" else []
+    opener = urllib.request.build_opener(_NoRedirect, *direct)
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
             data: bytes = answer.read(MAX_BYTES)
     except urllib.error.HTTPError as exc:
         raise ConfigurationError(f"peer {parts.netloc}: it answers {exc.code}") from None
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "reason", exc)
+    except (OSError, ValueError, http.client.HTTPException) as exc:  # the last: not HTTP, or a space in the URL
+        reason = getattr(exc, "reason", None) or f"{type(exc).__name__}: {exc}"
         raise ConfigurationError(f"peer {parts.netloc}: {reason}") from None
     return data.decode("utf-8", errors="replace")
 

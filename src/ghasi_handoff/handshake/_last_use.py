@@ -50,10 +50,12 @@ class LastUse(Mapping[str, datetime]):
     def __call__(self, event: HandoffEvent) -> None:
         """Note the event's key, if its handoff is authentic, and pass the event on."""
         # The id is in an event only once the MAC has matched; a kid alone may be anybody's invention.
-        if event.kid is not None and event.handoff_id is not None:
-            self.saw(event.kid)
-        if self._then is not None:
-            self._then(event)
+        try:
+            if event.kid is not None and event.handoff_id is not None:
+                self.saw(event.kid)
+        finally:  # a ring that cannot be had now must not cost the next hook its event
+            if self._then is not None:
+                self._then(event)
 
     def saw(self, kid: str) -> None:
         """Note that the key was used now."""

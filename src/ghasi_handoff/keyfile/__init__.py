@@ -68,7 +68,7 @@ def save(
     """Write the ring to the file `path`, which only its owner can read (mode 0600).
 
     The new content is written beside it, flushed to disk and renamed over it: after a crash there is the old file or
-    the new one.
+    the new one. If root does so, a file keeps its owner, so that a service can go on reading its own.
 
     Args:
         path: The file.

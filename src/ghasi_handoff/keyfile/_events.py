@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -85,11 +86,14 @@ OnKeyRingEvent: TypeAlias = Callable[[KeyRingEvent], None]
 
 
 def report(event: KeyRingEvent, on_event: OnKeyRingEvent | None) -> None:
-    """Log `event` and hand it to the hook. What the hook raises is logged and goes no further."""
+    """Log `event` and hand it to the hook. What the hook, or a log handler, raises goes no further."""
     extra = {f"handoff_{name}": value for name, value in event.log_fields.items()}
-    _logger.log(event.level, "%s", event.message, extra={"handoff_event": event.name, **extra})
+    # Whatever it is, SystemExit too: keys must go on being read though a counter or a log handler is broken.
+    with contextlib.suppress(BaseException):
+        _logger.log(event.level, "%s", event.message, extra={"handoff_event": event.name, **extra})
     if on_event is not None:
         try:
             on_event(event)
-        except Exception:  # whatever it is: keys must go on being read because a counter is broken
-            _logger.exception("the event hook failed")
+        except BaseException:
+            with contextlib.suppress(BaseException):
+                _logger.exception("the event hook failed")

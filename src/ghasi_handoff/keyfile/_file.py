@@ -31,6 +31,8 @@ def read_secret_file(path: str | os.PathLike[str], what: str) -> bytes:
 def write_secret_file(path: str | os.PathLike[str], text: str) -> None:
     """Put `text` into the file `path`, mode 0600, so that after a crash there is the old file or the new one.
 
+    Root leaves the file to its owner.
+
     Raises:
         KeyRingError: It cannot be written. An earlier file is still there, whole.
     """
@@ -41,6 +43,7 @@ def write_secret_file(path: str | os.PathLike[str], text: str) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=folder)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                _keep_owner(descriptor, target)
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -87,6 +90,19 @@ def _others_may_use(status: os.stat_result) -> bool:
     if status.st_uid == 0 and user != 0 and status.st_gid in {os.getegid(), *os.getgroups()}:
         return bool(mode & (stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO))
     return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def _keep_owner(descriptor: int, target: str) -> None:
+    """Give the new file to the old one's owner, if we are root: else its service could not read it any more.
+
+    Not where somebody else could have put the old one there: only in a folder of that owner, or of root alone.
+    """
+    if os.geteuid() != 0 or not os.path.isfile(target) or os.path.islink(target):
+        return
+    old, folder = os.lstat(target), os.stat(os.path.dirname(target))
+    private = not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if private and folder.st_uid in (0, old.st_uid):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
 
 
 def _sync_folder(folder: str) -> None:

@@ -14,6 +14,7 @@ from typing_extensions import override
 from ghasi_handoff._encoding import b64u_decode
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile._file import read_secret_file
+from ghasi_handoff.keys import is_printable
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # NIST SP 800-38D, section 5.2.1.1: the length for which GCM was made
@@ -50,14 +51,15 @@ class LocalKeyEncryptionKey:
         random_bytes: Returns that many cryptographically secure random bytes.
 
     Raises:
-        KeyRingError: Not 32 bytes, or one byte repeated.
+        KeyRingError: Not 32 bytes, one byte repeated, or printable text.
     """
 
     __slots__ = ("_cipher", "_random_bytes")
 
     def __init__(self, key: bytes, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
         try:
-            if type(key) is not bytes or len(key) != KEY_BYTES or key == key[:1] * KEY_BYTES:
+            # Text of 32 characters is a pass-phrase, or half of what it should be in hex.
+            if type(key) is not bytes or len(key) != KEY_BYTES or key == key[:1] * KEY_BYTES or is_printable(key):
                 raise KeyRingError(f"no key-encryption key: {_HOW_TO_MAKE}")
             self._cipher = AESGCM(key)
             self._random_bytes = random_bytes
@@ -130,7 +132,7 @@ class LocalKeyEncryptionKey:
 def _as_key(data: bytes, where: str) -> bytes:
     text = ""
     try:
-        if len(data) == KEY_BYTES:
+        if len(data) == KEY_BYTES and not is_printable(data):
             return data
         text = data.removesuffix(b"\n").decode("latin-1")
         key = b64u_decode(text) if len(text) == 43 else None

@@ -108,7 +108,10 @@ def _parts(text: str, purpose: str) -> dict[str, bytes]:
                 " seal"
             )
         if document["format"] != SEALED_FORMAT:
-            raise KeyRingError(f"it is sealed in a version this library does not know; it knows {SEALED_FORMAT!r}")
+            raise KeyRingError(
+                f"it is sealed in a version this library does not know; it knows {SEALED_FORMAT!r}: update"
+                " ghasi-handoff here"
+            )
         if set(document) != _MEMBERS:
             raise KeyRingError(f"its members must be {', '.join(sorted(_MEMBERS))}")
         if document["purpose"] != purpose:

@@ -3,7 +3,8 @@
 1. A call gives the ring in use: one attribute, no lock, no I/O. A ring is exchanged whole.
 2. One daemon thread per process reads, every interval and when it is asked. So there is never more than one read.
 3. What cannot be used changes nothing: the last good ring stays, and every try that fails says so.
-4. A ring never goes back: one in which a revoked key is well again is refused, as an old copy that arrived late.
+4. A ring never goes back: one in which a revoked key is well again is refused, as an old copy that arrived late. That
+   holds as long as the process lives, also if a ring without that key came between.
 5. A fork has a thread of its own.
 """
 
@@ -88,6 +89,7 @@ class WatchedKeyRing:
         self._on_event = on_event
         self._ring = self._source.read()
         self._source.accept()
+        self._revoked = _revoked(self._ring)
         self._good_at = time.monotonic()
         self._asked_at = -float("inf")
         self._closed = False
@@ -138,7 +140,7 @@ class WatchedKeyRing:
             Whether another try is worth it: the ring now has `kid`; or, without a kid, it is another one than before.
         """
         before = self._ring
-        asked = self._ask(kid)
+        asked = self._ask(kid, timeout)
         if asked is not None:
             with contextlib.suppress(TimeoutError):
                 asked.result(timeout.total_seconds())
@@ -147,7 +149,7 @@ class WatchedKeyRing:
     async def refresh_async(self, kid: str | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> bool:
         """As `refresh`, from a coroutine: nothing blocks, and no thread of a pool is taken."""
         before = self._ring
-        asked = self._ask(kid)
+        asked = self._ask(kid, timeout)
         if asked is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.wrap_future(asked), timeout.total_seconds())
@@ -172,14 +174,14 @@ class WatchedKeyRing:
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise KeyRingError("a watched key ring is not pickled, its secrets would travel; make one in each process")
 
-    def _ask(self, kid: str | None) -> Future[None] | None:
+    def _ask(self, kid: str | None, timeout: timedelta) -> Future[None] | None:
         """The read to wait for, or None where there is none."""
         state = self._state
         with state.lock:
             if self._closed or (kid is not None and _has(self._ring, kid)):
                 return None
+            now = time.monotonic()
             if state.asked is None:
-                now = time.monotonic()
                 if now - self._asked_at < self._interval:
                     return None
                 self._asked_at = now
@@ -187,6 +189,9 @@ class WatchedKeyRing:
                 # From now on it cannot be cancelled: a guest who goes must not end the others' wait.
                 state.asked.set_running_or_notify_cancel()
                 state.wake.set()
+            elif now - self._asked_at >= timeout.total_seconds():
+                # It hangs: who came first has waited in vain, and a flood must not pile up behind it.
+                return None
             return state.asked
 
     def _is_worth_it(self, kid: str | None, before: KeyRing) -> bool:
@@ -223,7 +228,8 @@ class WatchedKeyRing:
             self._good_at = time.monotonic()
         except KeyRingError as exc:
             self._failed(str(exc))
-        except Exception as exc:  # whatever it is: the thread must live, or no revocation ever arrives again
+        except BaseException as exc:
+            # SystemExit or a compiled client's panic, too: the thread must live, or no revocation ever arrives again.
             self._failed(f"{self._source.name}: unexpected {type(exc).__name__}")
         finally:
             state.settle(asked)
@@ -234,17 +240,15 @@ class WatchedKeyRing:
 
     def _exchange(self, new: KeyRing) -> None:
         before = {key.kid: key for key in self._ring.keys}
-        healed = [
-            key.kid
-            for key in new.keys
-            if key.revoked_at is None and key.kid in before and before[key.kid].revoked_at is not None
-        ]
+        # By what was ever seen revoked, not by the ring before: a prune, or a new ring, may have taken the key away.
+        healed = [key.kid for key in new.keys if key.revoked_at is None and key.kid in self._revoked]
         if healed:
             raise KeyRingError(
                 f"{self._source.name}: key {healed[0]} was revoked and is not any more: an older copy of the file has"
                 " come late; bring the newest (if the revocation was a mistake, restart this process)"
             )
         self._ring = new
+        self._revoked |= _revoked(new)
         report(
             KeyRingReloaded(
                 source=self._source.name,
@@ -369,6 +373,10 @@ class _Function(_Source):
     @override
     def read_again(self, current: KeyRing) -> KeyRing:
         return self.read()
+
+
+def _revoked(ring: KeyRing) -> set[str]:
+    return {key.kid for key in ring.keys if key.revoked_at is not None}
 
 
 def _has(ring: KeyRing, kid: str) -> bool:

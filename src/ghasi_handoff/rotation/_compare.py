@@ -59,7 +59,13 @@ def compare(ours: Fingerprint, theirs: Fingerprint, *, made_now: bool = False) -
     found += [finding for kid in there if kid not in here for finding in _only_there(there[kid], now)]
     found += [finding for kid in here if kid in there for finding in _of_both(here[kid], there[kid])]
     if not found:
-        return (Finding(level="ok", code="same", text=f"the other side has the same keys: {ours.ring}"),)
+        # One side may have pruned keys that are over: then the lines to read out differ, and nothing is wrong.
+        text = (
+            f"the other side has the same keys: {ours.ring}"
+            if ours.ring == theirs.ring
+            else "the other side has the same keys, but for some that are over"
+        )
+        return (Finding(level="ok", code="same", text=text),)
     return tuple(sorted(found, key=lambda finding: ("alarm", "wait", "ok").index(finding.level)))
 
 
@@ -77,6 +83,10 @@ def _of_both(here: KeyFingerprint, there: KeyFingerprint) -> list[Finding]:
     if there.revoked_at is not None and here.revoked_at is None:
         text = f"key {kid} is revoked there, and not here: this copy is older; take theirs, and change nothing here"
         return [Finding(level="alarm", code="not_revoked_here", kid=kid, text=text)]
+    if here.revoked_at != there.revoked_at:
+        # Each side decides by the date whether the key ever took part, and so which key signs.
+        text = f"key {kid} was revoked at another time there: two copies were changed apart; bring one to both sides"
+        return [Finding(level="wait", code="older_copy", kid=kid, text=text)]
     if here.sign_from != there.sign_from:
         text = f"key {kid} signs from another date there: one of the two files was changed by hand; bring the right one"
         return [Finding(level="alarm", code="other_dates", kid=kid, text=text)]

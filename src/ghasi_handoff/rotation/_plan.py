@@ -86,7 +86,8 @@ def waits(
             Wait(
                 code="clock_behind",
                 text=f"key {changed} was made or revoked at {_iso(latest)}, and this clock reads {_iso(present)}: it is"
-                " behind, and the new key would sign before the others have it; set the clock",
+                " behind, and the new key would sign before the others have it; set the clock; or, if it is right"
+                " now and was ahead then, use --emergency with --propagation",
                 until=latest,
             )
         )
