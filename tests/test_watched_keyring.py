@@ -560,7 +560,6 @@ def test_a_closed_ring_stays_what_it_is(path: Path, ring: KeyRing) -> None:
 
 def test_a_forgotten_ring_ends_its_thread(path: Path) -> None:
     """Nobody has to close: when the last reference goes, the thread goes, too."""
-
     before = set(threading.enumerate())  # other tests' rings may still be on their way out
     keys = WatchedKeyRing(path, interval=NEVER)
     (thread,) = set(threading.enumerate()) - before
