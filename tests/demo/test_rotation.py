@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from ghasi_handoff import keyfile
 from ghasi_handoff.demo.browser import Browser, Form
@@ -39,6 +40,7 @@ class Site:
             }
         self.answers: Counter[str] = Counter()
         self.kids: set[str] = set()
+        self.kept_to_time = True
         self._stop = threading.Event()
 
     def rotate(self, kid: str, propagation: timedelta, *, consumer_after: float, booking_after: float) -> None:
@@ -48,6 +50,8 @@ class Site:
         for name, after in sorted((("consumer", consumer_after), ("booking", booking_after)), key=lambda item: item[1]):
             time.sleep(max(0.0, began + after - time.monotonic()))
             keyfile.save(self.files[name], self.ring)
+            # A machine that stalls has brought the file too late, as nobody may: such a run proves nothing.
+            self.kept_to_time &= time.monotonic() < began + after + 0.3
         # A moment longer than the propagation: the key has signed for some guests before the next one comes.
         time.sleep(max(0.0, began + PROPAGATION.total_seconds() + 0.4 - time.monotonic()))
 
@@ -90,7 +94,22 @@ def site(folder: Path) -> Generator[Site]:
 
 def test_ten_rotations_refuse_no_guest(tmp_path: Path) -> None:
     """Ten rotations, in the fourth the booking side late by nearly the propagation, in the seventh bff-consumer: every guest gets the booking."""
-    with site(tmp_path) as made:
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        made = ten_rotations(folder)
+        if made.kept_to_time:
+            break
+    else:
+        pytest.fail("this machine stalls for too long; the rotation was not put to the test")
+    assert set(made.answers) == {"303"}, made.answers
+    assert made.answers["303"] > 100
+    assert {f"k{number}" for number in range(1, 11)} <= made.kids  # else not each of them has signed
+
+
+def ten_rotations(folder: Path) -> Site:
+    """Ten rotations under traffic: the worst there is, twice."""
+    with site(folder) as made:
         for number in range(1, 11):
             late = PROPAGATION.total_seconds() * LATE
             made.rotate(
@@ -99,9 +118,7 @@ def test_ten_rotations_refuse_no_guest(tmp_path: Path) -> None:
                 consumer_after=late if number == 7 else 0.0,
                 booking_after=late if number == 4 else 0.3,
             )
-    assert set(made.answers) == {"303"}, made.answers
-    assert made.answers["303"] > 100
-    assert {f"k{number}" for number in range(1, 11)} <= made.kids  # else not each of them has signed
+    return made
 
 
 def test_add_and_use_at_once_refuses_guests(tmp_path: Path) -> None:
@@ -132,7 +149,9 @@ def test_a_revoked_key_is_out_of_use_at_both_sides_within_the_interval(tmp_path:
         refused = guest.open(old)
         assert refused.status == 400
         assert f"page_refused {refused.reference} revoked_key" in services.booking.log_text()
-        new = guest.submit(form).location
+        # Each side reads its own file in its own time; and a key never begins in the second of the one before.
+        while "ghasi1.new." not in (new := guest.submit(form).location) and time.monotonic() < until:
+            time.sleep(INTERVAL_SECONDS)
         assert "ghasi1.new." in new
         assert guest.submit(guest.open(new).forms[0]).status == 303
         guest.close()
