@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -143,12 +143,11 @@ def test_add_and_use_at_once_refuses_guests(tmp_path: Path) -> None:
 
 def test_a_revoked_key_is_out_of_use_at_both_sides_within_the_interval(tmp_path: Path) -> None:
     """After an emergency rotation and a revocation, tokens of the old key are refused, and bookings go on with the new one."""
-    with Services(Arrangement(folder=tmp_path), quiet=True) as services:
+    with Services(Arrangement(folder=tmp_path), quiet=True) as services, closing(Browser()) as guest:
         made = Site(tmp_path, services)
         services.start()
         fields = {"room": "aurora-double", "check_in": "2036-12-24", "check_out": "2036-12-27", "adults": "2"}
         form = Form(f"{services.consumer.origin}/book", fields)
-        guest = Browser()
         old = guest.submit(form).location
         assert guest.open(old).status == 200
         made.ring = made.ring.rotate("new", now=datetime.now(UTC), propagation=timedelta(0)).revoke("demo")
@@ -165,14 +164,12 @@ def test_a_revoked_key_is_out_of_use_at_both_sides_within_the_interval(tmp_path:
             time.sleep(INTERVAL_SECONDS)
         assert "ghasi1.new." in new
         assert guest.submit(guest.open(new).forms[0]).status == 303
-        guest.close()
 
 
 def test_the_ring_of_a_running_service_can_be_compared(tmp_path: Path) -> None:
     """Each service serves its fingerprint: kids and states, also when they were last used, and no secret."""
-    with Services(Arrangement(folder=tmp_path), quiet=True) as services:
+    with Services(Arrangement(folder=tmp_path), quiet=True) as services, closing(Browser()) as guest:
         services.start()
-        guest = Browser()
         fields = {"room": "aurora-double", "check_in": "2036-12-24", "check_out": "2036-12-27", "adults": "2"}
         link = guest.submit(Form(f"{services.consumer.origin}/book", fields)).location
         assert guest.submit(guest.open(link).forms[0]).status == 303
@@ -180,4 +177,3 @@ def test_the_ring_of_a_running_service_can_be_compared(tmp_path: Path) -> None:
             text = guest.open(f"{service.origin}/internal/handoff/keys").html
             assert '"demo"' in text
             assert '"last_used_at": null' not in text.replace('":null', '": null')
-        guest.close()
