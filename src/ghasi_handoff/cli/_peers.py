@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from ghasi_handoff._mint import _is_loopback
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.rotation import Fingerprint
 
@@ -65,12 +65,3 @@ def _fetched(url: str) -> str:
         reason = getattr(exc, "reason", None) or f"{type(exc).__name__}: {exc}"
         raise ConfigurationError(f"peer {parts.netloc}: {reason}") from None
     return data.decode("utf-8", errors="replace")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
