@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from ghasi_handoff import HandoffError, Minter, Verifier
 from ghasi_handoff.keyfile import KeyRingEvent, KeyRingReloaded, WatchedKeyRing
-from tests.scene import AUDIENCE, ISSUER, NOW, STAY, TENANT
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT
 
 LIFETIME_SECONDS = 1800
 INTERVAL = timedelta(milliseconds=20)

@@ -13,7 +13,7 @@ import pytest
 
 from ghasi_handoff import KeyRing, KeyRingError, Minter, keyfile
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey
-from tests.scene import AUDIENCE, ISSUER, NOW, STAY, TENANT, at, key, secret
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, at, key, secret
 
 KEK: Final = LocalKeyEncryptionKey(secret("kek"))
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, KeyState, SigningKey
 from ghasi_handoff.keys import _is_der, ring_source
-from tests.scene import NOW, at, key, secret
+from tests.minter_and_verifier import NOW, at, key, secret
 
 DAY = 86_400
 

@@ -17,7 +17,7 @@ from ghasi_handoff import (
     KeyRingError,
     Minter,
 )
-from tests.scene import AUDIENCE, ISSUER, NOW, STAY, TENANT, Scene, at, key
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, MinterAndVerifier, at, key
 
 
 def minter(**changes: Any) -> Minter:
@@ -41,11 +41,11 @@ def test_a_minted_handoff_states_its_facts() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 0.0005, 0.9994, 0.9995, 0.999999])
 def test_the_ids_milliseconds_stay_in_the_second_of_issue(fraction: float) -> None:
     """No rounding carries the id into the next second: its verifier would refuse it."""
-    scene = Scene()
-    scene.clock.now = NOW + fraction
-    minted = scene.mint()
+    pair = MinterAndVerifier()
+    pair.clock.now = NOW + fraction
+    minted = pair.mint()
     assert int(minted.handoff_id.replace("-", "")[:12], 16) // 1000 == NOW
-    assert scene.verifier().verify(minted.token, tenant=TENANT).handoff_id == minted.handoff_id
+    assert pair.verifier().verify(minted.token, tenant=TENANT).handoff_id == minted.handoff_id
 
 
 def test_ids_are_random_in_74_bits() -> None:
@@ -219,9 +219,9 @@ class Tenant(str, enum.Enum):  # noqa: UP042 - the old way is what is tested
 
 def test_a_tenant_is_its_own_characters() -> None:
     """A member of (str, Enum) is checked, signed and compared as the text that it is, not as the one it is formatted to."""
-    scene = Scene()
-    minted = scene.minter().mint(STAY, tenant=Tenant.AURORA)
+    pair = MinterAndVerifier()
+    minted = pair.minter().mint(STAY, tenant=Tenant.AURORA)
     assert type(minted.tenant) is str
     assert minted.tenant == "tn_aurora"
-    assert scene.verifier().verify(minted.token, tenant="tn_aurora").tenant == "tn_aurora"
-    assert scene.verifier().verify(minted.token, tenant=Tenant.AURORA).tenant == "tn_aurora"
+    assert pair.verifier().verify(minted.token, tenant="tn_aurora").tenant == "tn_aurora"
+    assert pair.verifier().verify(minted.token, tenant=Tenant.AURORA).tenant == "tn_aurora"

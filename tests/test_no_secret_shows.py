@@ -31,9 +31,9 @@ from ghasi_handoff.keyfile import LocalKeyEncryptionKey, WatchedKeyRing, _seal
 from ghasi_handoff.rotation import Fingerprint, compare, fingerprint, state_changes, waits
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .cli.desk import STAY_OPTIONS, Desk
+from .cli.command_runner import STAY_OPTIONS, CommandRunner
 from .handshake.services import GUEST, STRANGER, TENANT, Clock, consumer, issue
-from .scene import AUDIENCE, ISSUER, NOW, STAY, at, key, secret
+from .minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, at, key, secret
 
 HERE: Final = str(Path(__file__).parent)
 
@@ -278,7 +278,7 @@ class Run:
 
     channels: dict[str, Any]
     known: list[bytes]
-    desk: Desk
+    runner: CommandRunner
 
     def keep(self, *objects: object) -> None:
         self.channels["reprs"].kept += objects
@@ -293,7 +293,7 @@ class Run:
         self.keep(caught.value)
 
     def command(self, *arguments: str, stdin: bytes = b"", code: int | None = None) -> str:
-        result = self.desk.run(*arguments, stdin=stdin)
+        result = self.runner.run(*arguments, stdin=stdin)
         assert code is None or result.exit_code == code, result.output
         self.channels["command line"].printed += [result.stdout, result.stderr]
         return result.stdout
@@ -315,11 +315,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     assert _seal.seal.__kwdefaults__ is not None
     monkeypatch.setitem(_seal.seal.__kwdefaults__, "random_bytes", token_bytes)
     channels = {name: make() for name, make in CHANNELS.items()}
-    (tmp_path / "desk").mkdir()
-    desk = Desk(tmp_path / "desk")
-    known += [one.secret for one in desk.ring.keys]
+    (tmp_path / "runner").mkdir()
+    runner = CommandRunner(tmp_path / "runner")
+    known += [one.secret for one in runner.ring.keys]
     with watching_logs(cast("Logs", channels["logs"])):
-        yield Run(channels, known, desk)
+        yield Run(channels, known, runner)
 
 
 def keys_in_files(run: Run, folder: Path) -> KeyRing:
@@ -440,7 +440,7 @@ def handoffs(run: Run, folder: Path, ring: KeyRing) -> None:
 
 def commands(run: Run, folder: Path) -> None:
     """Every command that sees a key, in both forms, well and badly."""
-    file, kek, peer = run.desk.key_file, str(folder / "kek"), folder / "peer.json"
+    file, kek, peer = run.runner.key_file, str(folder / "kek"), folder / "peer.json"
     for more in ([], ["--json"]):
         run.command("keys", "init", "--keys", str(folder / f"new{len(more)}.json"), *more, code=0)
         for command in (
@@ -455,12 +455,12 @@ def commands(run: Run, folder: Path) -> None:
         peer.write_text(run.command("keys", "fingerprint", "--keys", file, "--json"))
         run.command("keys", "doctor", "--keys", file, "--peer", str(peer), *more)
         run.command("keys", "doctor", "--keys", file, "--peer", file, *more, code=2)
-        run.desk.clock.now += 10
-        minted = run.command("mint", *run.desk.parties, *STAY_OPTIONS, *more, code=0)
+        run.runner.clock.now += 10
+        minted = run.command("mint", *run.runner.parties, *STAY_OPTIONS, *more, code=0)
         token = json.loads(minted)["token"] if more else minted.strip()
-        for name, options in (("verify", []), ("redeem", ["--store", run.desk.store])):
-            run.command(name, *run.desk.parties, *options, *more, "-", stdin=token.encode())
-            run.command(name, *run.desk.parties, *options, *more, "-", stdin=token[:-4].encode())
+        for name, options in (("verify", []), ("redeem", ["--store", run.runner.store])):
+            run.command(name, *run.runner.parties, *options, *more, "-", stdin=token.encode())
+            run.command(name, *run.runner.parties, *options, *more, "-", stdin=token[:-4].encode())
     for opener in (["--make-kek"], [], ["--make-kek"]):
         run.command("keys", "seal", "--keys", file, "--kek-file", kek, *opener)
     run.command("keys", "list", "--keys", file, code=2)

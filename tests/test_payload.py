@@ -30,7 +30,7 @@ from pydantic import (
 
 from ghasi_handoff import BookingHandoff, ConfigurationError, HandoffPayload, InvalidHandoffInputError
 from ghasi_handoff.payload import encode_payload, payload_decoder
-from tests.scene import STAY
+from tests.minter_and_verifier import STAY
 
 FACTS: dict[str, Any] = {
     "property_id": "htl_0042",

@@ -28,7 +28,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
-from tests.scene import NOW, at, secret
+from tests.minter_and_verifier import NOW, at, secret
 
 PROMISED = [
     "BookingHandoff",

@@ -29,7 +29,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.replay import check_entry, purge_cutoff, purge_time
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
-from tests.scene import NOW, STAY, TENANT, Clock, Scene, at
+from tests.minter_and_verifier import NOW, STAY, TENANT, Clock, MinterAndVerifier, at
 
 BROWSER = b"A" * 32
 OTHER = b"B" * 32
@@ -67,15 +67,15 @@ class AsyncScriptedStore(ScriptedStore):
 Redeem = Callable[..., Redemption]
 
 
-def sync_redeem(scene: Scene, store: ScriptedStore | None = None) -> Redeem:
-    return Redeemer(scene.verifier(), store or MemoryReplayStore()).redeem
+def sync_redeem(pair: MinterAndVerifier, store: ScriptedStore | None = None) -> Redeem:
+    return Redeemer(pair.verifier(), store or MemoryReplayStore()).redeem
 
 
-def async_redeem(scene: Scene, store: ScriptedStore | None = None) -> Redeem:
+def async_redeem(pair: MinterAndVerifier, store: ScriptedStore | None = None) -> Redeem:
     awaited = AsyncMemoryReplayStore() if store is None else AsyncScriptedStore(store.answer)
     if isinstance(awaited, AsyncScriptedStore) and store is not None:
         awaited.calls = store.calls
-    redeemer = AsyncRedeemer(scene.verifier(), awaited)
+    redeemer = AsyncRedeemer(pair.verifier(), awaited)
     return lambda *args, **kwargs: asyncio.run(redeemer.redeem(*args, **kwargs))
 
 
@@ -85,10 +85,10 @@ both = pytest.mark.parametrize("redeem_with", [sync_redeem, async_redeem])
 @both
 def test_a_redemption_states_its_facts(redeem_with: Callable[..., Redeem]) -> None:
     """The handoff, that it is the first, who redeemed, and when."""
-    scene = Scene()
-    minted = scene.mint()
-    scene.clock.now = NOW + 5.7
-    redemption = redeem_with(scene)(minted.token, tenant=TENANT, browser_secret=BROWSER)
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    pair.clock.now = NOW + 5.7
+    redemption = redeem_with(pair)(minted.token, tenant=TENANT, browser_secret=BROWSER)
     assert redemption.handoff.payload == STAY
     assert redemption.first
     expected = sha256(b"ghasi-redemption/v1\n" + minted.handoff_id.encode() + b"\n" + BROWSER).hexdigest()
@@ -99,11 +99,11 @@ def test_a_redemption_states_its_facts(redeem_with: Callable[..., Redeem]) -> No
 @both
 def test_the_same_browser_gets_the_same_redemption(redeem_with: Callable[..., Redeem]) -> None:
     """A refresh, a double click or a lost reply changes nothing but `first`."""
-    scene = Scene()
-    minted = scene.mint()
-    redeem = redeem_with(scene)
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    redeem = redeem_with(pair)
     first = redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
-    scene.clock.now = NOW + 60
+    pair.clock.now = NOW + 60
     again = redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
     assert (again.redemption_id, again.redeemed_at, again.first) == (first.redemption_id, first.redeemed_at, False)
 
@@ -111,9 +111,9 @@ def test_the_same_browser_gets_the_same_redemption(redeem_with: Callable[..., Re
 @both
 def test_another_browser_is_a_replay(redeem_with: Callable[..., Redeem]) -> None:
     """The handoff stays with the first; the error names the handoff, and not who holds it."""
-    scene = Scene()
-    minted = scene.mint()
-    redeem = redeem_with(scene)
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    redeem = redeem_with(pair)
     first = redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
     with pytest.raises(ReplayedTokenError) as caught:
         redeem(minted.token, tenant=TENANT, browser_secret=OTHER)
@@ -124,9 +124,9 @@ def test_another_browser_is_a_replay(redeem_with: Callable[..., Redeem]) -> None
 @both
 def test_without_a_secret_every_second_call_is_a_replay(redeem_with: Callable[..., Redeem]) -> None:
     """A fresh secret each call: strictly once."""
-    scene = Scene()
-    redeem = redeem_with(scene)
-    token = scene.mint().token
+    pair = MinterAndVerifier()
+    redeem = redeem_with(pair)
+    token = pair.mint().token
     redeem(token, tenant=TENANT)
     for _ in range(2):
         with pytest.raises(ReplayedTokenError):
@@ -140,9 +140,9 @@ def test_without_a_secret_every_second_call_is_a_replay(redeem_with: Callable[..
 def test_a_browser_secret_is_32_bytes(redeem_with: Callable[..., Redeem], wrong: object) -> None:
     """None is a cookie that was not there: a mistake, not a wish. Nothing reaches the store."""
     store = ScriptedStore(lambda ours, now: Consumption(ours, True, now))
-    scene = Scene()
+    pair = MinterAndVerifier()
     with pytest.raises(ConfigurationError, match="browser_secret"):
-        redeem_with(scene, store)(scene.mint().token, tenant=TENANT, browser_secret=wrong)
+        redeem_with(pair, store)(pair.mint().token, tenant=TENANT, browser_secret=wrong)
     assert store.calls == []
 
 
@@ -150,11 +150,11 @@ def test_a_browser_secret_is_32_bytes(redeem_with: Callable[..., Redeem], wrong:
 def test_the_store_is_told_what_the_design_says(redeem_with: Callable[..., Redeem]) -> None:
     """Scope, the clock as the entry is handed over, and a retention that outlasts every retry."""
     store = ScriptedStore(lambda ours, now: Consumption(ours, True, now))
-    scene = Scene()
-    minted = scene.mint()
+    pair = MinterAndVerifier()
+    minted = pair.mint()
     readings = iter([NOW + 1, NOW + 2, NOW + 3])
-    scene.clock = type("Readings", (Clock,), {"__call__": lambda self: next(readings)})()
-    redeem_with(scene, store)(minted.token, tenant=TENANT, browser_secret=BROWSER)
+    pair.clock = type("Readings", (Clock,), {"__call__": lambda self: next(readings)})()
+    redeem_with(pair, store)(minted.token, tenant=TENANT, browser_secret=BROWSER)
     assert store.calls == [
         {
             "handoff_id": minted.handoff_id,
@@ -172,17 +172,17 @@ def test_the_store_is_told_what_the_design_says(redeem_with: Callable[..., Redee
 def test_a_refused_token_never_reaches_the_store(redeem_with: Callable[..., Redeem]) -> None:
     """A forged, foreign or expired token costs no store call: nobody can fill it with them."""
     store = ScriptedStore(lambda ours, now: Consumption(ours, True, now))
-    scene = Scene()
-    redeem = redeem_with(scene, store)
-    token = scene.mint().token
+    pair = MinterAndVerifier()
+    redeem = redeem_with(pair, store)
+    token = pair.mint().token
     with pytest.raises(InvalidMACError):
         redeem(token[:-1] + ("A" if token[-1] != "A" else "B"), tenant=TENANT, browser_secret=BROWSER)
     with pytest.raises(WrongTenantError):
         redeem(token, tenant="tn_borealis", browser_secret=BROWSER)
-    scene.clock.now = END
+    pair.clock.now = END
     with pytest.raises(ExpiredTokenError):
         redeem(token, tenant=TENANT)
-    scene.clock.now = END + 60
+    pair.clock.now = END + 60
     with pytest.raises(ExpiredTokenError):
         redeem(token, tenant=TENANT, browser_secret=BROWSER)
     assert store.calls == []
@@ -191,12 +191,12 @@ def test_a_refused_token_never_reaches_the_store(redeem_with: Callable[..., Rede
 @both
 def test_a_browser_finds_its_own_redemption_for_a_minute_more(redeem_with: Callable[..., Redeem]) -> None:
     """Until expires_at + leeway + 60 s the redeemer may repeat; whoever comes first then is too late."""
-    scene = Scene()
-    redeem = redeem_with(scene)
-    redeemed, unused = scene.mint().token, scene.mint().token
-    scene.clock.now = END - 1
+    pair = MinterAndVerifier()
+    redeem = redeem_with(pair)
+    redeemed, unused = pair.mint().token, pair.mint().token
+    pair.clock.now = END - 1
     redeem(redeemed, tenant=TENANT, browser_secret=BROWSER)
-    scene.clock.now = END + 59
+    pair.clock.now = END + 59
     assert redeem(redeemed, tenant=TENANT, browser_secret=BROWSER).redeemed_at == at(END - 1)
     with pytest.raises(ReplayedTokenError):
         redeem(redeemed, tenant=TENANT, browser_secret=OTHER)
@@ -208,20 +208,20 @@ def test_a_browser_finds_its_own_redemption_for_a_minute_more(redeem_with: Calla
 @both
 def test_an_answer_that_comes_too_late_is_no_redemption(redeem_with: Callable[..., Redeem]) -> None:
     """The clock is read again after the store: a process that slept past the end must not open a session."""
-    scene = Scene()
-    token = scene.mint().token
+    pair = MinterAndVerifier()
+    token = pair.mint().token
 
     def slow(seconds: int) -> Callable[[str, int], object]:
         def answer(ours: str, now: int) -> Consumption:
-            scene.clock.now = seconds
+            pair.clock.now = seconds
             return Consumption(ours, True, now)
 
         return answer
 
-    redeem_with(scene, ScriptedStore(slow(END + 59)))(token, tenant=TENANT, browser_secret=BROWSER)
-    scene.clock.now = NOW
+    redeem_with(pair, ScriptedStore(slow(END + 59)))(token, tenant=TENANT, browser_secret=BROWSER)
+    pair.clock.now = NOW
     with pytest.raises(ExpiredTokenError, match="after the last moment"):
-        redeem_with(scene, ScriptedStore(slow(END + 60)))(token, tenant=TENANT, browser_secret=BROWSER)
+        redeem_with(pair, ScriptedStore(slow(END + 60)))(token, tenant=TENANT, browser_secret=BROWSER)
 
 
 def consumed(first: bool, consumed_at: int, ours: str, now: int) -> Consumption:
@@ -234,10 +234,10 @@ def test_lateness_is_judged_by_when_it_was_consumed(
     redeem_with: Callable[..., Redeem], consumed_at: int, accepted: bool
 ) -> None:
     """Ours and in time is a redemption, ours but late is expired; `first` decides nothing."""
-    scene = Scene()
-    token = scene.mint().token
+    pair = MinterAndVerifier()
+    token = pair.mint().token
     for first in (True, False):
-        redeem = redeem_with(scene, ScriptedStore(partial(consumed, first, consumed_at)))
+        redeem = redeem_with(pair, ScriptedStore(partial(consumed, first, consumed_at)))
         if accepted:
             assert redeem(token, tenant=TENANT, browser_secret=BROWSER).redeemed_at == at(consumed_at)
         else:
@@ -248,20 +248,20 @@ def test_lateness_is_judged_by_when_it_was_consumed(
 @both
 def test_first_does_not_make_a_holder(redeem_with: Callable[..., Redeem]) -> None:
     """A store that says "first" and names another is believed about the other."""
-    scene = Scene()
-    redeem = redeem_with(scene, ScriptedStore(lambda ours, now: Consumption("0" * 64, True, now)))
+    pair = MinterAndVerifier()
+    redeem = redeem_with(pair, ScriptedStore(lambda ours, now: Consumption("0" * 64, True, now)))
     with pytest.raises(ReplayedTokenError):
-        redeem(scene.mint().token, tenant=TENANT, browser_secret=BROWSER)
+        redeem(pair.mint().token, tenant=TENANT, browser_secret=BROWSER)
 
 
 @both
 @pytest.mark.parametrize("answer", [None, True, ("x", True, 0), {"holder": "x"}])
 def test_an_unknown_answer_is_no_success(redeem_with: Callable[..., Redeem], answer: object) -> None:
     """What is no Consumption is an error of the store."""
-    scene = Scene()
-    redeem = redeem_with(scene, ScriptedStore(lambda ours, now: answer))
+    pair = MinterAndVerifier()
+    redeem = redeem_with(pair, ScriptedStore(lambda ours, now: answer))
     with pytest.raises(ReplayStoreError, match="not Consumption"):
-        redeem(scene.mint().token, tenant=TENANT, browser_secret=BROWSER)
+        redeem(pair.mint().token, tenant=TENANT, browser_secret=BROWSER)
 
 
 @both
@@ -271,14 +271,14 @@ def test_a_failing_store_opens_nothing(redeem_with: Callable[..., Redeem]) -> No
     def fail(ours: str, now: int) -> object:
         raise ReplayStoreError("down")
 
-    scene = Scene()
+    pair = MinterAndVerifier()
     with pytest.raises(ReplayStoreError, match="down"):
-        redeem_with(scene, ScriptedStore(fail))(scene.mint().token, tenant=TENANT, browser_secret=BROWSER)
+        redeem_with(pair, ScriptedStore(fail))(pair.mint().token, tenant=TENANT, browser_secret=BROWSER)
 
 
 def test_a_redeemer_is_made_of_a_verifier_and_its_kind_of_store() -> None:
     """The sync redeemer takes a sync store, the async one an async store: mixing them up shows at start-up, not at the first guest."""
-    verifier = Scene().verifier()
+    verifier = MinterAndVerifier().verifier()
     for make in (
         lambda: Redeemer(verifier, AsyncMemoryReplayStore()),  # type: ignore[arg-type]
         lambda: AsyncRedeemer(verifier, MemoryReplayStore()),  # type: ignore[arg-type]
@@ -335,4 +335,4 @@ def test_the_time_of_a_purge() -> None:
 def test_no_token_is_an_invalid_token(redeem_with: Callable[..., Redeem], token: object) -> None:
     """Whatever stands in the URL, redeem ends in the error tree."""
     with pytest.raises(InvalidTokenError):
-        redeem_with(Scene())(token, tenant=TENANT, browser_secret=BROWSER)
+        redeem_with(MinterAndVerifier())(token, tenant=TENANT, browser_secret=BROWSER)

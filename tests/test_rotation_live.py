@@ -18,8 +18,8 @@ import pytest
 
 from ghasi_handoff import KeyRing, keyfile
 from ghasi_handoff.rotation import waits
+from tests.minter_and_verifier import NOW, at, key
 from tests.rotation_process import fast_clock
-from tests.scene import NOW, at, key
 
 ROOT: Final = Path(__file__).parent.parent
 FACTOR: Final = 400  # a propagation of 15 minutes takes 2.25 s

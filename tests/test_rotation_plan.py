@@ -21,7 +21,7 @@ from ghasi_handoff.rotation import (
     state_changes,
     waits,
 )
-from tests.scene import NOW, at, key, secret
+from tests.minter_and_verifier import NOW, at, key, secret
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from ghasi_handoff import KeyRing, KeyRingError, keyfile
 from ghasi_handoff._encoding import b64u_decode, b64u_encode
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey, _kek, _seal
-from tests.scene import secret
+from tests.minter_and_verifier import secret
 from tests.test_vectors import ROOT, node
 
 from .test_keyfile import assert_tells_nothing_of, chain

@@ -11,7 +11,7 @@ import pytest
 from ghasi_handoff import InvalidHandoffInputError, signing_string
 from ghasi_handoff._encoding import b64u_decode
 from ghasi_handoff._signing_string import parse_body
-from tests.scene import Scene, secret
+from tests.minter_and_verifier import MinterAndVerifier, secret
 
 FACTS: dict[str, Any] = {
     "kid": "2026-11a",
@@ -35,7 +35,7 @@ def test_it_is_ten_lines_without_an_end() -> None:
 
 def test_it_is_what_the_mac_covers() -> None:
     """HMAC-SHA256 over it, computed by the standard library, is the token's MAC."""
-    minted = Scene().mint()
+    minted = MinterAndVerifier().mint()
     _, kid, body_text, mac_text = minted.token.split(".")
     body = b64u_decode(body_text)
     assert body is not None

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ghasi_handoff import HandoffError, KeyRing, SigningKey, Verifier, signing_string
-from tests.scene import at
+from tests.minter_and_verifier import at
 
 ROOT = Path(__file__).parent.parent
 VECTORS = sorted((ROOT / "tests" / "vectors").glob("*.json"))

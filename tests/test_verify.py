@@ -32,14 +32,14 @@ from ghasi_handoff import (
 )
 from ghasi_handoff._encoding import b64u_encode
 from ghasi_handoff._mac import compute_mac
-from tests.scene import AUDIENCE, ISSUER, NOW, STAY, TENANT, Scene, at, key
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, MinterAndVerifier, at, key
 
 
 def test_a_verified_handoff_states_its_facts() -> None:
     """Payload, id, tenant, key, addresses and times are those of the token."""
-    scene = Scene()
-    minted = scene.mint()
-    verified = scene.verifier().verify(minted.token, tenant=TENANT)
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    verified = pair.verifier().verify(minted.token, tenant=TENANT)
     assert (verified.payload, verified.handoff_id, verified.tenant, verified.kid) == (
         STAY,
         minted.handoff_id,
@@ -56,9 +56,9 @@ def test_a_verified_handoff_states_its_facts() -> None:
 
 def test_verified_handoffs_compare_by_their_facts() -> None:
     """Verifying twice gives equal values; another token another one."""
-    scene = Scene()
-    first, second = scene.mint(), scene.mint()
-    verifier = scene.verifier()
+    pair = MinterAndVerifier()
+    first, second = pair.mint(), pair.mint()
+    verifier = pair.verifier()
     once, again = (verifier.verify(first.token, tenant=TENANT) for _ in range(2))
     assert once == again
     assert hash(once) == hash(again)
@@ -80,38 +80,40 @@ def test_a_verifier_that_cannot_work_is_not_made(change: dict[str, Any]) -> None
         Verifier(change.pop("keys", KeyRing([key()])), **(facts | change))
 
 
-def refused(scene: Scene, minted: MintedHandoff | str, tenant: str = TENANT, **changes: Any) -> InvalidTokenError:
+def refused(
+    pair: MinterAndVerifier, minted: MintedHandoff | str, tenant: str = TENANT, **changes: Any
+) -> InvalidTokenError:
     token: Any = minted.token if isinstance(minted, MintedHandoff) else minted
-    facts: dict[str, Any] = {"issuer": ISSUER, "audience": AUDIENCE, "clock": scene.clock}
+    facts: dict[str, Any] = {"issuer": ISSUER, "audience": AUDIENCE, "clock": pair.clock}
     with pytest.raises(InvalidTokenError) as caught:
-        Verifier(lambda: scene.ring, **(facts | changes)).verify(token, tenant=tenant)
+        Verifier(lambda: pair.ring, **(facts | changes)).verify(token, tenant=tenant)
     return caught.value
 
 
 def test_log_fields_before_the_mac_hold_the_kid_at_most() -> None:
     """What nobody signed is not logged as a fact; the kid has passed its grammar."""
-    scene = Scene()
-    minted = scene.mint()
-    assert refused(scene, "nonsense").log_fields == {}
-    assert refused(scene, minted.token.replace(".a.", ".a b.")).log_fields == {}
-    assert refused(scene, minted.token.replace(".a.", ".a.A")).log_fields == {"kid": "a"}
-    forged = refused(scene, minted.token[:-1] + ("A" if minted.token[-1] != "A" else "B"))
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    assert refused(pair, "nonsense").log_fields == {}
+    assert refused(pair, minted.token.replace(".a.", ".a b.")).log_fields == {}
+    assert refused(pair, minted.token.replace(".a.", ".a.A")).log_fields == {"kid": "a"}
+    forged = refused(pair, minted.token[:-1] + ("A" if minted.token[-1] != "A" else "B"))
     assert (type(forged), forged.log_fields) == (InvalidMACError, {"kid": "a"})
-    scene.ring = KeyRing([key("b")])
-    assert refused(scene, minted).log_fields == {"kid": "a"}
+    pair.ring = KeyRing([key("b")])
+    assert refused(pair, minted).log_fields == {"kid": "a"}
 
 
 def test_log_fields_after_the_mac_name_the_handoff() -> None:
     """An authentic token that is refused can be found in the logs of both sides."""
-    scene = Scene()
-    minted = scene.mint()
+    pair = MinterAndVerifier()
+    minted = pair.mint()
     errors = [
-        refused(scene, minted, issuer="other"),
-        refused(scene, minted, audience="other"),
-        refused(scene, minted, tenant="tn_borealis"),
-        refused(scene, minted, max_lifetime=timedelta(seconds=299)),
-        refused(scene, minted, clock=lambda: NOW - 11),
-        refused(scene, minted, clock=lambda: NOW + 310),
+        refused(pair, minted, issuer="other"),
+        refused(pair, minted, audience="other"),
+        refused(pair, minted, tenant="tn_borealis"),
+        refused(pair, minted, max_lifetime=timedelta(seconds=299)),
+        refused(pair, minted, clock=lambda: NOW - 11),
+        refused(pair, minted, clock=lambda: NOW + 310),
     ]
     assert [type(error) for error in errors] == [
         WrongIssuerError, WrongAudienceError, WrongTenantError, LifetimeTooLongError, NotYetValidTokenError, ExpiredTokenError,
@@ -125,28 +127,28 @@ def test_log_fields_after_the_mac_name_the_handoff() -> None:
 
 def test_keys_are_refused_by_their_state() -> None:
     """Unknown, retired and revoked are told apart, and each is an UnknownKeyError for those who do not care."""
-    scene = Scene()
-    minted = scene.mint()
-    scene.ring = KeyRing([key("a", NOW - 10, verify_until=NOW + 4000), key("b", NOW + 200)])
-    scene.clock.now = NOW + 4000
-    assert type(refused(scene, minted)) is RetiredKeyError
-    scene.ring = KeyRing([key("a", revoked_at=NOW + 9000)])
-    assert type(refused(scene, minted)) is RevokedKeyError
-    scene.ring = KeyRing([key("b")])
-    assert type(refused(scene, minted)) is UnknownKeyError
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    pair.ring = KeyRing([key("a", NOW - 10, verify_until=NOW + 4000), key("b", NOW + 200)])
+    pair.clock.now = NOW + 4000
+    assert type(refused(pair, minted)) is RetiredKeyError
+    pair.ring = KeyRing([key("a", revoked_at=NOW + 9000)])
+    assert type(refused(pair, minted)) is RevokedKeyError
+    pair.ring = KeyRing([key("b")])
+    assert type(refused(pair, minted)) is UnknownKeyError
     assert issubclass(RetiredKeyError, UnknownKeyError)
     assert issubclass(RevokedKeyError, UnknownKeyError)
 
 
 def test_the_clock_is_read_first_and_once() -> None:
     """One reading judges key and times, also when verifying takes long."""
-    scene = Scene()
-    minted = scene.mint()
+    pair = MinterAndVerifier()
+    minted = pair.mint()
     readings = iter([NOW + 309.9, NOW + 9999])
-    verifier = Verifier(scene.ring, issuer=ISSUER, audience=AUDIENCE, clock=lambda: next(readings))
+    verifier = Verifier(pair.ring, issuer=ISSUER, audience=AUDIENCE, clock=lambda: next(readings))
     assert verifier.verify(minted.token, tenant=TENANT).handoff_id == minted.handoff_id
     with pytest.raises(ConfigurationError):
-        Verifier(scene.ring, issuer=ISSUER, audience=AUDIENCE, clock=lambda: float("nan")).verify("x", tenant=TENANT)
+        Verifier(pair.ring, issuer=ISSUER, audience=AUDIENCE, clock=lambda: float("nan")).verify("x", tenant=TENANT)
 
 
 class SubText(str):
@@ -160,14 +162,14 @@ class SubText(str):
 )
 def test_only_a_str_is_a_token(token: str) -> None:
     """Bytes, subclasses and everything else are malformed, not an exception of another kind."""
-    assert type(refused(Scene(), token)) is MalformedTokenError
+    assert type(refused(MinterAndVerifier(), token)) is MalformedTokenError
 
 
 @pytest.mark.parametrize("tenant", [None, 5, b"tn_aurora", object(), ["tn_aurora"], "tn_aurora\n", ""])
 def test_a_strange_tenant_matches_nothing(tenant: str) -> None:
     """A tenant from a strange Host header is no tenant of any token."""
-    scene = Scene()
-    assert type(refused(scene, scene.mint(), tenant)) is WrongTenantError
+    pair = MinterAndVerifier()
+    assert type(refused(pair, pair.mint(), tenant)) is WrongTenantError
 
 
 class Ticket(HandoffPayload):
@@ -181,7 +183,7 @@ def test_the_payload_class_is_the_verifiers() -> None:
     ticket = minter.mint(Ticket(seat="12A"), tenant=TENANT)
     verifier = Verifier(ring, issuer=ISSUER, audience=AUDIENCE, payload_type=Ticket, clock=lambda: NOW)
     assert verifier.verify(ticket.token, tenant=TENANT).payload.seat == "12A"
-    error = refused(Scene(ring), ticket.token)
+    error = refused(MinterAndVerifier(ring), ticket.token)
     assert type(error) is InvalidPayloadError
     assert "BookingHandoff" in str(error)
     assert error.__cause__ is None
@@ -193,7 +195,7 @@ def test_an_authentic_body_outside_the_grammar_is_malformed() -> None:
     """Signed with the right key, and still nothing is believed that is not in the grammar."""
     body = b"bff-consumer\nbff-tenant-booking\n"
     token = f"ghasi1.a.{b64u_encode(body)}.{compute_mac(key(), body)}"
-    assert type(refused(Scene(), token)) is MalformedTokenError
+    assert type(refused(MinterAndVerifier(), token)) is MalformedTokenError
 
 
 def test_a_new_optional_member_is_safe_once_verifiers_know_it() -> None:
@@ -202,25 +204,25 @@ def test_a_new_optional_member_is_safe_once_verifiers_know_it() -> None:
     class New(BookingHandoff):
         accessible: bool = False
 
-    scene = Scene()
-    minter = scene.minter()
-    new_verifier = Verifier(scene.ring, issuer=ISSUER, audience=AUDIENCE, payload_type=New, clock=scene.clock)
+    pair = MinterAndVerifier()
+    minter = pair.minter()
+    new_verifier = Verifier(pair.ring, issuer=ISSUER, audience=AUDIENCE, payload_type=New, clock=pair.clock)
     facts = STAY.model_dump()
     old_token = minter.mint(STAY, tenant=TENANT).token
     assert new_verifier.verify(old_token, tenant=TENANT).payload == New(**facts)
     plain = minter.mint(New(**facts), tenant=TENANT).token
-    assert scene.verifier().verify(plain, tenant=TENANT).payload == STAY
+    assert pair.verifier().verify(plain, tenant=TENANT).payload == STAY
     used = minter.mint(New(**facts, accessible=True), tenant=TENANT).token
     assert new_verifier.verify(used, tenant=TENANT).payload.accessible
-    assert type(refused(scene, used)) is InvalidPayloadError
+    assert type(refused(pair, used)) is InvalidPayloadError
 
 
 def test_a_reloaded_ring_counts_at_once() -> None:
     """The callable is asked at each verify; verify itself never reloads anything."""
-    scene = Scene()
-    verifier = scene.verifier()
-    token = scene.mint().token
-    scene.ring = scene.ring.revoke("a", at(NOW))
+    pair = MinterAndVerifier()
+    verifier = pair.verifier()
+    token = pair.mint().token
+    pair.ring = pair.ring.revoke("a", at(NOW))
     with pytest.raises(RevokedKeyError):
         verifier.verify(token, tenant=TENANT)
     assert not dataclasses.is_dataclass(verifier)

@@ -40,7 +40,7 @@ from ghasi_handoff.keyfile import (
     catch_up,
 )
 from ghasi_handoff.keyfile._file import read_secret_file
-from tests.scene import AUDIENCE, ISSUER, STAY, TENANT, secret
+from tests.minter_and_verifier import AUDIENCE, ISSUER, STAY, TENANT, secret
 
 PROGRAM: Final = Path(__file__).with_name("watching_process.py")
 QUICK: Final = timedelta(milliseconds=20)

@@ -1,4 +1,4 @@
-"""A desk for each test."""
+"""A command runner for each test."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from .desk import Desk
+from .command_runner import CommandRunner
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def runner(tmp_path: Path) -> CommandRunner:
     """A folder with a key file, and a clock that stands at `NOW`."""
-    return Desk(tmp_path)
+    return CommandRunner(tmp_path)

@@ -24,9 +24,9 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.demo import in_process
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
-from tests.scene import NOW
+from tests.minter_and_verifier import NOW
 
-from .desk import Desk, only_object
+from .command_runner import CommandRunner, only_object
 
 TITLES = [
     "A key ring",
@@ -61,17 +61,17 @@ OUTCOMES = {
 
 
 @pytest.fixture
-def told(desk: Desk) -> str:
+def told(runner: CommandRunner) -> str:
     """The demo's text."""
-    result = desk.run("demo", "--in-process")
+    result = runner.run("demo", "--in-process")
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 
 
 @pytest.fixture
-def steps(desk: Desk) -> dict[str, Any]:
+def steps(runner: CommandRunner) -> dict[str, Any]:
     """The demo's steps as data, by title."""
-    facts = only_object(desk.run("demo", "--in-process", "--json"))
+    facts = only_object(runner.run("demo", "--in-process", "--json"))
     assert facts["ok"] is True
     return {step["title"]: step for step in facts["steps"]}
 
@@ -137,54 +137,54 @@ def test_sentences_fit_their_line() -> None:
         assert step.why.count(". ") == 0
 
 
-def test_only_what_is_random_differs(desk: Desk, told: str) -> None:
+def test_only_what_is_random_differs(runner: CommandRunner, told: str) -> None:
     """Told twice at one time, only ids, MAC, token and redemption ids differ."""
 
     def skeleton(text: str) -> list[str]:
         return [re.sub(r"[A-Za-z0-9_-]{16,}", "*", line) for line in text.splitlines()]
 
-    assert skeleton(desk.run("demo", "--in-process").stdout) == skeleton(told)
+    assert skeleton(runner.run("demo", "--in-process").stdout) == skeleton(told)
 
 
-def test_the_token_is_shown_once(desk: Desk, told: str) -> None:
+def test_the_token_is_shown_once(runner: CommandRunner, told: str) -> None:
     """The token stands there once, in its parts; elsewhere it is shortened."""
     mac = re.findall(r"MAC +([A-Za-z0-9_-]{43})$", told, re.MULTILINE)
     assert len(mac) == 1
     assert told.count(mac[0]) == 1
-    data = desk.run("demo", "--in-process", "--json").stdout
+    data = runner.run("demo", "--in-process", "--json").stdout
     token = json.loads(data)["steps"][1]["token"]
     assert data.count(token) == 1
     assert data.count(token.split(".")[2][:40]) == 2  # and once in the parts that the text shows
     assert len(re.findall(r"ghasi1\.[A-Za-z0-9_.-]{60,}", data)) == 1
 
 
-def test_nothing_stays_behind(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_stays_behind(runner: CommandRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The temporary folder is removed, after a failure too."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    assert desk.run("demo", "--in-process").exit_code == 0
+    assert runner.run("demo", "--in-process").exit_code == 0
     assert list(temporary.iterdir()) == []
     monkeypatch.setattr(in_process, "LIFETIME", 299)
-    assert desk.run("demo", "--in-process").exit_code == 1
+    assert runner.run("demo", "--in-process").exit_code == 1
     assert list(temporary.iterdir()) == []
 
 
-def test_no_temporary_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_temporary_folder(runner: CommandRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where no folder can be made, it says so and exits with 2."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
-    result = desk.run("demo", "--in-process")
+    result = runner.run("demo", "--in-process")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: configuration: no temporary folder can be made: ")
-    assert only_object(desk.run("demo", "--in-process", "--json"), 2)["code"] == "configuration"
+    assert only_object(runner.run("demo", "--in-process", "--json"), 2)["code"] == "configuration"
 
 
-def test_a_broken_clock(desk: Desk) -> None:
+def test_a_broken_clock(runner: CommandRunner) -> None:
     """A clock that tells no time is a configuration error, here and elsewhere."""
-    desk.clock.now = float("nan")
-    assert desk.run("demo", "--in-process").exit_code == 2
-    assert only_object(desk.run("demo", "--in-process", "--json"), 2)["code"] == "configuration"
-    assert desk.facts("mint", *desk.parties, "--payload", "-", stdin=b"{}", exit_code=1)["code"] == "invalid_input"
+    runner.clock.now = float("nan")
+    assert runner.run("demo", "--in-process").exit_code == 2
+    assert only_object(runner.run("demo", "--in-process", "--json"), 2)["code"] == "configuration"
+    assert runner.facts("mint", *runner.parties, "--payload", "-", stdin=b"{}", exit_code=1)["code"] == "invalid_input"
 
 
 def open_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,17 +337,17 @@ FAULTS = [
 
 @pytest.mark.parametrize(("number", "plant"), FAULTS, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_a_fault_is_caught_where_it_is(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int, plant: Callable[[pytest.MonkeyPatch], None]
+    runner: CommandRunner, monkeypatch: pytest.MonkeyPatch, number: int, plant: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     """The demo checks what it claims: with a fault planted in the library, it exits with 1 and names the step."""
     plant(monkeypatch)
-    result = desk.run("demo", "--in-process")
+    result = runner.run("demo", "--in-process")
     assert result.exit_code == 1
     assert result.stderr.startswith(f'failed: step {number} ("{TITLES[number - 1]}") did not behave as told: ')
     assert result.stderr.count("\n") == 1
     assert "behaved as told." not in result.stdout
     monkeypatch.undo()
     plant(monkeypatch)
-    facts = only_object(desk.run("demo", "--in-process", "--json"), 1)
+    facts = only_object(runner.run("demo", "--in-process", "--json"), 1)
     assert (facts["ok"], facts["code"], facts["step"]) == (False, "demo_failed", number)
     assert [step["title"] for step in facts["steps"]] == TITLES[: number - 1]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .desk import AUDIENCE, ISSUER, STAY_OPTIONS, TENANT, environment, executable, run_executable
+from .command_runner import AUDIENCE, ISSUER, STAY_OPTIONS, TENANT, environment, executable, run_executable
 from .test_inspect import forged
 
 ESCAPES = forged(b'{"a":"\x1b[2J"}')

@@ -6,7 +6,7 @@ import pytest
 
 from ghasi_handoff import __version__
 
-from .desk import STAY_OPTIONS, Desk
+from .command_runner import STAY_OPTIONS, CommandRunner
 from .test_inspect import forged
 
 PARTIES = ["--keys", "--issuer", "--audience", "--tenant"]
@@ -69,16 +69,16 @@ NEEDS = {
 }
 
 
-def test_version(desk: Desk) -> None:
+def test_version(runner: CommandRunner) -> None:
     """--version says which release this is."""
-    result = desk.run("--version")
+    result = runner.run("--version")
     assert (result.exit_code, result.stdout) == (0, f"ghasi-handoff, version {__version__}\n")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_lists_the_commands_in_order(desk: Desk, option: str) -> None:
+def test_help_lists_the_commands_in_order(runner: CommandRunner, option: str) -> None:
     """Help shows the commands as they follow each other in a handoff's life, and what the exit codes mean."""
-    result = desk.run(option)
+    result = runner.run(option)
     assert result.exit_code == 0
     listed = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
     assert listed == COMMANDS
@@ -86,18 +86,18 @@ def test_help_lists_the_commands_in_order(desk: Desk, option: str) -> None:
         assert words in result.stdout
 
 
-def test_no_command_is_answered_with_the_help(desk: Desk) -> None:
+def test_no_command_is_answered_with_the_help(runner: CommandRunner) -> None:
     """Without a command there is help, and exit code 2."""
-    result = desk.run()
+    result = runner.run()
     assert result.exit_code == 2
     assert "Commands:" in result.stderr
     assert "keys" in result.stderr
 
 
 @pytest.mark.parametrize("command", NEEDS)
-def test_help_says_what_a_command_needs(desk: Desk, command: str) -> None:
+def test_help_says_what_a_command_needs(runner: CommandRunner, command: str) -> None:
     """Each command's help names all that it needs, and fits a terminal of 80 columns."""
-    result = desk.run(*command.split(), "--help")
+    result = runner.run(*command.split(), "--help")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.isascii()
     assert max(map(len, result.stdout.splitlines())) <= 80
@@ -121,17 +121,17 @@ def test_help_says_what_a_command_needs(desk: Desk, command: str) -> None:
         ["redeem", "a"],
     ],
 )
-def test_wrong_usage_ends_with_2(desk: Desk, arguments: list[str]) -> None:
+def test_wrong_usage_ends_with_2(runner: CommandRunner, arguments: list[str]) -> None:
     """Wrong usage prints nothing on standard output, says how it is meant on standard error, and exits with 2."""
-    result = desk.run(*arguments)
+    result = runner.run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Usage: ghasi-handoff")
     assert "Try 'ghasi-handoff" in result.stderr
 
 
-def test_a_slip_of_the_pen_is_helped(desk: Desk) -> None:
+def test_a_slip_of_the_pen_is_helped(runner: CommandRunner) -> None:
     """Hiding what was pasted does not hide click's suggestions."""
-    assert "--tenant" in desk.run("verify", "--tennant", "x").stderr
+    assert "--tenant" in runner.run("verify", "--tennant", "x").stderr
 
 
 @pytest.mark.parametrize(
@@ -154,37 +154,39 @@ def test_a_slip_of_the_pen_is_helped(desk: Desk) -> None:
     ],
 )
 @pytest.mark.parametrize("misplaced", [forged(b"{}"), "a1" * 32, "Zm9v" * 10 + "YmE"])
-def test_a_misplaced_token_or_secret_is_not_repeated(desk: Desk, arguments: list[str], misplaced: str) -> None:
+def test_a_misplaced_token_or_secret_is_not_repeated(
+    runner: CommandRunner, arguments: list[str], misplaced: str
+) -> None:
     """Pasted in the wrong place, a token, or a secret in hex or base64, is not in the message: messages are logged."""
-    result = desk.run(*(argument.format(misplaced) for argument in arguments))
+    result = runner.run(*(argument.format(misplaced) for argument in arguments))
     assert result.exit_code == 2
     assert misplaced not in result.output
     assert misplaced[7:40] not in result.output
 
 
-def test_a_usage_error_cannot_steer_the_terminal(desk: Desk) -> None:
+def test_a_usage_error_cannot_steer_the_terminal(runner: CommandRunner) -> None:
     """Control characters of an argument are shown as escapes."""
-    result = desk.run("demo", "\x1b[2J\u202e")
+    result = runner.run("demo", "\x1b[2J\u202e")
     assert "\x1b" not in result.stderr
     assert "\\x1b[2J\\u202e" in result.stderr
 
 
 @pytest.mark.parametrize(("color", "no_color", "styled"), [(True, "", True), (True, "1", False), (False, "", False)])
-def test_colour_is_for_terminals_only(desk: Desk, color: bool, no_color: str, styled: bool) -> None:
+def test_colour_is_for_terminals_only(runner: CommandRunner, color: bool, no_color: str, styled: bool) -> None:
     """Colour goes to a terminal, unless NO_COLOR is set and not empty; standard error likewise."""
-    token = desk.mint()
+    token = runner.mint()
     env = {"NO_COLOR": no_color}
     for arguments in (
-        desk.verify(token),
+        runner.verify(token),
         ("inspect", token),
-        desk.verify("--tenant", "x", token),
+        runner.verify("--tenant", "x", token),
         ("demo", "--in-process"),
     ):
-        assert ("\x1b[" in desk.run(*arguments, env=env, color=color).output) is styled
+        assert ("\x1b[" in runner.run(*arguments, env=env, color=color).output) is styled
 
 
-def test_json_is_never_coloured(desk: Desk) -> None:
+def test_json_is_never_coloured(runner: CommandRunner) -> None:
     """Not even for a terminal."""
-    token = desk.mint()
+    token = runner.mint()
     for arguments in (["inspect", "--json", token], ["inspect", "--json", "x"], ["demo", "--in-process", "--json"]):
-        assert "\x1b" not in desk.run(*arguments, color=True).output
+        assert "\x1b" not in runner.run(*arguments, color=True).output

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ghasi_handoff import KeyRingError, KeyState, keyfile
-from tests.scene import NOW, at
+from tests.minter_and_verifier import NOW, at
 
-from .desk import Desk, environment, executable
+from .command_runner import CommandRunner, environment, executable
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def new(tmp_path: Path) -> str:
     return str(tmp_path / "new.json")
 
 
-def test_a_new_key_file_can_be_used_at_once(desk: Desk, new: str) -> None:
+def test_a_new_key_file_can_be_used_at_once(runner: CommandRunner, new: str) -> None:
     """What `keys init` makes is a ring of one active key, in a file of its owner alone."""
-    result = desk.run("keys", "init", "--keys", new, "--kid", "first")
+    result = runner.run("keys", "init", "--keys", new, "--kid", "first")
     assert (result.exit_code, result.stderr) == (0, "")
     ring = keyfile.load(new)
     assert [key.kid for key in ring.keys] == ["first"]
@@ -30,68 +30,68 @@ def test_a_new_key_file_can_be_used_at_once(desk: Desk, new: str) -> None:
     assert stat.S_IMODE(Path(new).stat().st_mode) == 0o600
 
 
-def test_it_prints_the_kid_and_the_path(desk: Desk, new: str) -> None:
+def test_it_prints_the_kid_and_the_path(runner: CommandRunner, new: str) -> None:
     """People see which key was made, and where."""
-    result = desk.run("keys", "init", "--keys", new, "--kid", "first")
+    result = runner.run("keys", "init", "--keys", new, "--kid", "first")
     assert result.stdout == f"kid         first\nfile        {new}\nsigns from  2026-11-23T09:30:00Z\n"
 
 
-def test_json_names_the_kid_and_the_path(desk: Desk, new: str) -> None:
+def test_json_names_the_kid_and_the_path(runner: CommandRunner, new: str) -> None:
     """So do machines."""
-    result = desk.run("keys", "init", "--json", "--keys", new, "--kid", "first")
+    result = runner.run("keys", "init", "--json", "--keys", new, "--kid", "first")
     assert result.stdout.startswith('{"ok": true, "kid": "first", "path": ')
     assert "sign_from" in result.stdout
 
 
-def test_the_default_kid_begins_with_the_date(desk: Desk, new: str) -> None:
+def test_the_default_kid_begins_with_the_date(runner: CommandRunner, new: str) -> None:
     """A key without a name is named after the day."""
-    assert desk.run("keys", "init", "--keys", new).stdout.startswith("kid         2026-11-23-")
+    assert runner.run("keys", "init", "--keys", new).stdout.startswith("kid         2026-11-23-")
 
 
 @pytest.mark.parametrize("content", [b"", b"precious"])
-def test_an_existing_file_is_refused_and_kept(desk: Desk, content: bytes) -> None:
+def test_an_existing_file_is_refused_and_kept(runner: CommandRunner, content: bytes) -> None:
     """A file that is there is never overwritten, whatever is in it; the refusal has its code."""
-    path = desk.file("there.json", content)
-    result = desk.run("keys", "init", "--keys", path)
+    path = runner.file("there.json", content)
+    result = runner.run("keys", "init", "--keys", path)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: key_ring: ")
     assert "exists already" in result.stderr
     assert Path(path).read_bytes() == content
 
 
-def test_json_refuses_with_the_code(desk: Desk) -> None:
+def test_json_refuses_with_the_code(runner: CommandRunner) -> None:
     """The refusal to overwrite, for machines."""
-    result = desk.run("keys", "init", "--json", "--keys", desk.key_file)
+    result = runner.run("keys", "init", "--json", "--keys", runner.key_file)
     assert result.exit_code == 2
     assert '"ok": false, "code": "key_ring"' in result.stdout
 
 
-def test_a_link_is_not_followed(desk: Desk, new: str, tmp_path: Path) -> None:
+def test_a_link_is_not_followed(runner: CommandRunner, new: str, tmp_path: Path) -> None:
     """A symbolic link that points nowhere counts as a file that is there: no secret goes where it points."""
     elsewhere = tmp_path / "elsewhere"
     Path(new).symlink_to(elsewhere)
-    assert desk.run("keys", "init", "--keys", new).exit_code == 2
+    assert runner.run("keys", "init", "--keys", new).exit_code == 2
     assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize("kid", ["", "a b", "ä", "a" * 33])
-def test_a_kid_outside_the_grammar_is_refused(desk: Desk, new: str, kid: str) -> None:
+def test_a_kid_outside_the_grammar_is_refused(runner: CommandRunner, new: str, kid: str) -> None:
     """A bad kid makes no file, not even an empty one."""
-    result = desk.run("keys", "init", "--keys", new, "--kid", kid)
+    result = runner.run("keys", "init", "--keys", new, "--kid", kid)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: key_ring: ")
     assert not Path(new).exists()
 
 
-def test_a_missing_folder_is_said(desk: Desk, tmp_path: Path) -> None:
+def test_a_missing_folder_is_said(runner: CommandRunner, tmp_path: Path) -> None:
     """A path that cannot be made is an unusable key file."""
-    result = desk.run("keys", "init", "--keys", str(tmp_path / "missing" / "keys.json"))
+    result = runner.run("keys", "init", "--keys", str(tmp_path / "missing" / "keys.json"))
     assert result.exit_code == 2
     assert result.stderr.startswith("error: key_ring: ")
     assert "No such file or directory" in result.stderr
 
 
-def test_a_failed_save_leaves_no_empty_file(desk: Desk, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_no_empty_file(runner: CommandRunner, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The name that was taken is free again when the ring cannot be written."""
 
     def fail(path: str, _ring: object, **_how: object) -> None:
@@ -99,7 +99,7 @@ def test_a_failed_save_leaves_no_empty_file(desk: Desk, new: str, monkeypatch: p
         raise KeyRingError("no space")
 
     monkeypatch.setattr(keyfile, "save", fail)
-    assert desk.run("keys", "init", "--keys", new).exit_code == 2
+    assert runner.run("keys", "init", "--keys", new).exit_code == 2
     assert not Path(new).exists()
 
 

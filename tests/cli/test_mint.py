@@ -10,38 +10,38 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ghasi_handoff import BookingHandoff, KeyRing, Verifier
-from tests.scene import key
+from tests.minter_and_verifier import key
 
-from .desk import AUDIENCE, ISSUER, NOW, PAYLOAD, STAY_OPTIONS, TENANT, Desk, only_object
+from .command_runner import AUDIENCE, ISSUER, NOW, PAYLOAD, STAY_OPTIONS, TENANT, CommandRunner, only_object
 
 BASE = "https://aurora.example/handoff?x=1"
 
 
-def verified(desk: Desk, token: str) -> BookingHandoff:
-    verifier = Verifier(desk.ring, issuer=ISSUER, audience=AUDIENCE, clock=desk.clock)
+def verified(runner: CommandRunner, token: str) -> BookingHandoff:
+    verifier = Verifier(runner.ring, issuer=ISSUER, audience=AUDIENCE, clock=runner.clock)
     return verifier.verify(token, tenant=TENANT).payload
 
 
-def test_the_token_stands_alone(desk: Desk) -> None:
+def test_the_token_stands_alone(runner: CommandRunner) -> None:
     """Standard output is the token and one end of line, so that it can be piped."""
-    result = desk.run("mint", *desk.parties, *STAY_OPTIONS)
+    result = runner.run("mint", *runner.parties, *STAY_OPTIONS)
     assert (result.exit_code, result.stderr) == (0, "")
     token = result.stdout.removesuffix("\n")
     assert result.stdout == token + "\n"
-    assert verified(desk, token) == BookingHandoff.from_input(PAYLOAD)
+    assert verified(runner, token) == BookingHandoff.from_input(PAYLOAD)
 
 
-def test_only_what_a_stay_needs(desk: Desk) -> None:
+def test_only_what_a_stay_needs(runner: CommandRunner) -> None:
     """Everything but the four options of a stay is optional."""
-    result = desk.run("mint", *desk.parties, *STAY_OPTIONS[:8])
-    assert verified(desk, result.stdout.strip()).adults == 2
+    result = runner.run("mint", *runner.parties, *STAY_OPTIONS[:8])
+    assert verified(runner, result.stdout.strip()).adults == 2
 
 
-def test_json_has_all_public_fields(desk: Desk) -> None:
+def test_json_has_all_public_fields(runner: CommandRunner) -> None:
     """The object has the token and what it says, always under the same names."""
-    facts = desk.facts("mint", *desk.parties, *STAY_OPTIONS)
+    facts = runner.facts("mint", *runner.parties, *STAY_OPTIONS)
     token, handoff_id = facts.pop("token"), facts.pop("handoff_id")
-    assert verified(desk, token) == BookingHandoff.from_input(PAYLOAD)
+    assert verified(runner, token) == BookingHandoff.from_input(PAYLOAD)
     assert len(handoff_id) == 36
     assert facts == {
         "ok": True,
@@ -56,53 +56,53 @@ def test_json_has_all_public_fields(desk: Desk) -> None:
     }
 
 
-def test_url_prints_the_url_alone(desk: Desk) -> None:
+def test_url_prints_the_url_alone(runner: CommandRunner) -> None:
     """With --url it is the redirect's URL that stands alone."""
-    result = desk.run("mint", *desk.parties, *STAY_OPTIONS, "--url", BASE)
+    result = runner.run("mint", *runner.parties, *STAY_OPTIONS, "--url", BASE)
     query = parse_qs(urlsplit(result.stdout.removesuffix("\n")).query)
     assert query["x"] == ["1"]
-    assert verified(desk, query["handoff"][0]).adults == 2
+    assert verified(runner, query["handoff"][0]).adults == 2
 
 
-def test_param_names_the_parameter(desk: Desk) -> None:
+def test_param_names_the_parameter(runner: CommandRunner) -> None:
     """The parameter's name can be another."""
-    facts = desk.facts("mint", *desk.parties, *STAY_OPTIONS, "--url", BASE, "--param", "t")
+    facts = runner.facts("mint", *runner.parties, *STAY_OPTIONS, "--url", BASE, "--param", "t")
     assert facts["url"] == f"{BASE}&t={facts['token']}"
 
 
-def test_lifetime(desk: Desk) -> None:
+def test_lifetime(runner: CommandRunner) -> None:
     """The lifetime is as asked."""
-    facts = desk.facts("mint", *desk.parties, *STAY_OPTIONS, "--lifetime", "3600")
+    facts = runner.facts("mint", *runner.parties, *STAY_OPTIONS, "--lifetime", "3600")
     assert facts["expires_at"] == "2026-11-23T10:30:00Z"
 
 
-def test_a_payload_file(desk: Desk) -> None:
+def test_a_payload_file(runner: CommandRunner) -> None:
     """What is handed over may come from a JSON file, written as anybody likes."""
-    path = desk.file("stay.json", json.dumps(PAYLOAD, indent=4).encode())
-    assert desk.facts("mint", *desk.parties, "--payload", path)["payload"] == PAYLOAD
+    path = runner.file("stay.json", json.dumps(PAYLOAD, indent=4).encode())
+    assert runner.facts("mint", *runner.parties, "--payload", path)["payload"] == PAYLOAD
 
 
-def test_a_payload_on_standard_input(desk: Desk) -> None:
+def test_a_payload_on_standard_input(runner: CommandRunner) -> None:
     """Or from standard input."""
-    facts = desk.facts("mint", *desk.parties, "--payload", "-", stdin=json.dumps(PAYLOAD).encode())
+    facts = runner.facts("mint", *runner.parties, "--payload", "-", stdin=json.dumps(PAYLOAD).encode())
     assert facts["payload"] == PAYLOAD
 
 
-def test_the_environment_names_file_and_services(desk: Desk) -> None:
+def test_the_environment_names_file_and_services(runner: CommandRunner) -> None:
     """Key file, issuer and audience may come from the environment."""
     variables = {
-        "GHASI_HANDOFF_KEYS_FILE": desk.key_file,
+        "GHASI_HANDOFF_KEYS_FILE": runner.key_file,
         "GHASI_HANDOFF_ISSUER": ISSUER,
         "GHASI_HANDOFF_AUDIENCE": AUDIENCE,
     }
-    result = desk.run("mint", "--tenant", TENANT, *STAY_OPTIONS, env=variables)
-    assert verified(desk, result.stdout.strip()).adults == 2
+    result = runner.run("mint", "--tenant", TENANT, *STAY_OPTIONS, env=variables)
+    assert verified(runner, result.stdout.strip()).adults == 2
 
 
-def test_an_option_wins_over_the_environment(desk: Desk) -> None:
+def test_an_option_wins_over_the_environment(runner: CommandRunner) -> None:
     """What is said on the command line counts."""
-    result = desk.run("mint", *desk.parties, *STAY_OPTIONS, env={"GHASI_HANDOFF_ISSUER": "another"})
-    assert verified(desk, result.stdout.strip()).adults == 2
+    result = runner.run("mint", *runner.parties, *STAY_OPTIONS, env={"GHASI_HANDOFF_ISSUER": "another"})
+    assert verified(runner, result.stdout.strip()).adults == 2
 
 
 @pytest.mark.parametrize(
@@ -127,26 +127,26 @@ def test_an_option_wins_over_the_environment(desk: Desk) -> None:
         (json.dumps(PAYLOAD | {"property_id": "\ud800"}).encode(), ""),
     ],
 )
-def test_a_bad_payload_is_refused(desk: Desk, content: bytes, words: str) -> None:
+def test_a_bad_payload_is_refused(runner: CommandRunner, content: bytes, words: str) -> None:
     """A payload that is none is refused by its code; nothing is minted, and none of it is quoted."""
-    for arguments in (["--payload", "-"], ["--payload", desk.file("stay.json", content)]):
-        result = desk.run("mint", *desk.parties, *arguments, stdin=content)
+    for arguments in (["--payload", "-"], ["--payload", runner.file("stay.json", content)]):
+        result = runner.run("mint", *runner.parties, *arguments, stdin=content)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("refused: invalid_input: ")
         assert words in result.stderr
         assert "secret_name" not in result.stderr
 
 
-def test_a_payload_of_the_largest_file_is_read(desk: Desk) -> None:
+def test_a_payload_of_the_largest_file_is_read(runner: CommandRunner) -> None:
     """65536 bytes are not too many, if what they say is short enough."""
     content = json.dumps(PAYLOAD).encode().ljust(65_536)
-    assert desk.facts("mint", *desk.parties, "--payload", "-", stdin=content)["payload"] == PAYLOAD
+    assert runner.facts("mint", *runner.parties, "--payload", "-", stdin=content)["payload"] == PAYLOAD
 
 
-def test_a_payload_file_that_cannot_be_read(desk: Desk, tmp_path: Path) -> None:
+def test_a_payload_file_that_cannot_be_read(runner: CommandRunner, tmp_path: Path) -> None:
     """That is a mistake in the command, not in the payload."""
     for path, words in ((tmp_path / "missing", "No such file"), (tmp_path, "Is a directory")):
-        result = desk.run("mint", *desk.parties, "--payload", str(path))
+        result = runner.run("mint", *runner.parties, "--payload", str(path))
         assert result.exit_code == 2
         assert result.stderr.startswith("error: configuration: payload file ")
         assert words in result.stderr
@@ -169,20 +169,20 @@ def test_a_payload_file_that_cannot_be_read(desk: Desk, tmp_path: Path) -> None:
         ([*STAY_OPTIONS, "--lifetime", "3601"], "--lifetime"),
     ],
 )
-def test_wrong_usage(desk: Desk, options: list[str], words: str) -> None:
+def test_wrong_usage(runner: CommandRunner, options: list[str], words: str) -> None:
     """What the command cannot make sense of is wrong usage, and says what to do."""
-    result = desk.run("mint", *desk.parties, *options)
+    result = runner.run("mint", *runner.parties, *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("Usage: ghasi-handoff mint ")
     assert words in result.stderr
 
 
 @pytest.mark.parametrize("option", ["--keys", "--issuer", "--audience", "--tenant"])
-def test_a_missing_option_is_named(desk: Desk, option: str) -> None:
+def test_a_missing_option_is_named(runner: CommandRunner, option: str) -> None:
     """Each of the four is needed."""
-    position = desk.parties.index(option)
-    arguments = [*desk.parties[:position], *desk.parties[position + 2 :]]
-    result = desk.run("mint", *arguments, *STAY_OPTIONS)
+    position = runner.parties.index(option)
+    arguments = [*runner.parties[:position], *runner.parties[position + 2 :]]
+    result = runner.run("mint", *arguments, *STAY_OPTIONS)
     assert result.exit_code == 2
     assert f"Missing option '{option}'" in result.stderr
 
@@ -202,28 +202,28 @@ def test_a_missing_option_is_named(desk: Desk, option: str) -> None:
         ("--check-out", "2026-12-24", "invalid_input", 1),
     ],
 )
-def test_what_the_library_refuses(desk: Desk, option: str, value: str, code: str, exit_code: int) -> None:
+def test_what_the_library_refuses(runner: CommandRunner, option: str, value: str, code: str, exit_code: int) -> None:
     """A value of the right kind that cannot be is refused with the library's code, in text and in JSON."""
-    arguments = ("mint", *desk.parties, *STAY_OPTIONS, option, value)
-    result = desk.run(*arguments)
+    arguments = ("mint", *runner.parties, *STAY_OPTIONS, option, value)
+    result = runner.run(*arguments)
     word = "refused" if exit_code == 1 else "error"
     assert (result.exit_code, result.stdout) == (exit_code, "")
     assert result.stderr.startswith(f"{word}: {code}: ")
-    facts = desk.facts(*arguments, exit_code=exit_code)
+    facts = runner.facts(*arguments, exit_code=exit_code)
     assert (facts["ok"], facts["code"]) == (False, code)
     assert result.stderr == f"{word}: {code}: {facts['message']}\n"
 
 
-def test_a_parameter_name_that_needs_escaping_is_refused(desk: Desk) -> None:
+def test_a_parameter_name_that_needs_escaping_is_refused(runner: CommandRunner) -> None:
     """The parameter's name is checked, too."""
-    result = desk.run("mint", *desk.parties, *STAY_OPTIONS, "--url", BASE, "--param", "")
+    result = runner.run("mint", *runner.parties, *STAY_OPTIONS, "--url", BASE, "--param", "")
     assert result.stderr.startswith("refused: invalid_input: ")
 
 
-def test_no_key_signs(desk: Desk) -> None:
+def test_no_key_signs(runner: CommandRunner) -> None:
     """A ring whose key is still to come mints nothing: exit code 2, because the ring is at fault."""
-    desk.clock.now = NOW - 2000
-    result = desk.run("mint", *desk.parties, *STAY_OPTIONS)
+    runner.clock.now = NOW - 2000
+    result = runner.run("mint", *runner.parties, *STAY_OPTIONS)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: key_ring: no key can sign yet")
 
@@ -231,15 +231,15 @@ def test_no_key_signs(desk: Desk) -> None:
 def test_the_newest_key_signs(tmp_path: Path) -> None:
     """The ring decides which key signs, by the clock."""
     ring = KeyRing([key("old", NOW - 5000, verify_until=NOW + 5000), key("new", NOW)])
-    desk = Desk(tmp_path, ring=ring)
-    assert desk.mint().split(".")[1] == "new"
-    desk.clock.now = NOW - 1
-    assert desk.mint().split(".")[1] == "old"
+    runner = CommandRunner(tmp_path, ring=ring)
+    assert runner.mint().split(".")[1] == "new"
+    runner.clock.now = NOW - 1
+    assert runner.mint().split(".")[1] == "old"
 
 
-def test_ids_follow_the_clock(desk: Desk) -> None:
+def test_ids_follow_the_clock(runner: CommandRunner) -> None:
     """Two tokens differ, though all else is the same."""
-    assert desk.mint() != desk.mint()
-    desk.clock.now += timedelta(seconds=1).total_seconds()
-    result = desk.run("mint", "--json", *desk.parties, *STAY_OPTIONS)
+    assert runner.mint() != runner.mint()
+    runner.clock.now += timedelta(seconds=1).total_seconds()
+    result = runner.run("mint", "--json", *runner.parties, *STAY_OPTIONS)
     assert only_object(result)["issued_at"] == "2026-11-23T09:30:01Z"

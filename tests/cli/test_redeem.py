@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ghasi_handoff._encoding import b64u_encode
-from tests.scene import secret
+from tests.minter_and_verifier import secret
 
-from .desk import NOW, PAYLOAD, TENANT, Desk
+from .command_runner import NOW, PAYLOAD, TENANT, CommandRunner
 from .test_inspect import forged
 
 RAW = secret("browser")
@@ -20,22 +20,22 @@ COOKIE = b64u_encode(RAW).encode()
 
 
 @pytest.fixture
-def browser(desk: Desk) -> str:
-    return desk.file("browser", RAW)
+def browser(runner: CommandRunner) -> str:
+    return runner.file("browser", RAW)
 
 
-def test_text(desk: Desk) -> None:
+def test_text(runner: CommandRunner) -> None:
     """The first redemption says so, and what it was for."""
-    result = desk.run(*desk.redeem(desk.mint()))
+    result = runner.run(*runner.redeem(runner.mint()))
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("redeemed: for the first time\n\nredemption id  ")
     assert "redeemed at    2026-11-23T09:30:00Z" in result.stdout
     assert '"property_id": "htl_0042"' in result.stdout
 
 
-def test_json(desk: Desk, browser: str) -> None:
+def test_json(runner: CommandRunner, browser: str) -> None:
     """As data; the redemption id follows from handoff and browser as the design says."""
-    facts = desk.facts(*desk.redeem("--browser-secret-file", browser, desk.mint()))
+    facts = runner.facts(*runner.redeem("--browser-secret-file", browser, runner.mint()))
     expected = sha256(b"ghasi-redemption/v1\n" + facts["handoff_id"].encode() + b"\n" + RAW).hexdigest()
     assert (facts["ok"], facts["verified"], facts["first"]) == (True, True, True)
     assert facts["redemption_id"] == expected
@@ -43,64 +43,64 @@ def test_json(desk: Desk, browser: str) -> None:
     assert facts["payload"] == PAYLOAD
 
 
-def test_the_same_browser_may_repeat_it(desk: Desk, browser: str) -> None:
+def test_the_same_browser_may_repeat_it(runner: CommandRunner, browser: str) -> None:
     """The same secret gets the same redemption, with the time of the first; the text says that it is a repetition."""
-    arguments = desk.redeem("--browser-secret-file", browser, desk.mint())
-    first = desk.facts(*arguments)
-    desk.clock.now += 7
-    again = desk.facts(*arguments)
+    arguments = runner.redeem("--browser-secret-file", browser, runner.mint())
+    first = runner.facts(*arguments)
+    runner.clock.now += 7
+    again = runner.facts(*arguments)
     assert again == {**first, "first": False}
-    assert desk.run(*arguments).stdout.startswith("redeemed: again, by the same browser\n")
+    assert runner.run(*arguments).stdout.startswith("redeemed: again, by the same browser\n")
 
 
-def test_raw_bytes_and_cookie_are_the_same_browser(desk: Desk, browser: str) -> None:
+def test_raw_bytes_and_cookie_are_the_same_browser(runner: CommandRunner, browser: str) -> None:
     """The secret may be given as 32 bytes, or as the cookie has it, with or without an end of line."""
-    token = desk.mint()
+    token = runner.mint()
     ids = {
-        desk.facts(*desk.redeem("--browser-secret-file", path, token))["redemption_id"]
-        for path in (browser, desk.file("cookie", COOKIE), desk.file("line", COOKIE + b"\n"))
+        runner.facts(*runner.redeem("--browser-secret-file", path, token))["redemption_id"]
+        for path in (browser, runner.file("cookie", COOKIE), runner.file("line", COOKIE + b"\n"))
     }
     assert len(ids) == 1
 
 
-def test_another_browser_is_refused(desk: Desk, browser: str) -> None:
+def test_another_browser_is_refused(runner: CommandRunner, browser: str) -> None:
     """Whoever comes second with another secret is a replay."""
-    token = desk.mint()
-    desk.facts(*desk.redeem("--browser-secret-file", browser, token))
-    other = desk.file("other", secret("other"))
-    result = desk.run(*desk.redeem("--browser-secret-file", other, token))
+    token = runner.mint()
+    runner.facts(*runner.redeem("--browser-secret-file", browser, token))
+    other = runner.file("other", secret("other"))
+    result = runner.run(*runner.redeem("--browser-secret-file", other, token))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("refused: replayed: ")
     assert f"tenant={TENANT}" in result.stderr
 
 
-def test_without_a_secret_each_call_is_another_browser(desk: Desk) -> None:
+def test_without_a_secret_each_call_is_another_browser(runner: CommandRunner) -> None:
     """So a second call is a replay."""
-    token = desk.mint()
-    desk.facts(*desk.redeem(token))
-    assert desk.facts(*desk.redeem(token), exit_code=1)["code"] == "replayed"
+    token = runner.mint()
+    runner.facts(*runner.redeem(token))
+    assert runner.facts(*runner.redeem(token), exit_code=1)["code"] == "replayed"
 
 
-def test_a_refused_token_does_not_reach_the_store(desk: Desk) -> None:
+def test_a_refused_token_does_not_reach_the_store(runner: CommandRunner) -> None:
     """A token that does not verify makes no file."""
-    assert desk.facts(*desk.redeem(forged(b"{}")), exit_code=1)["code"] == "unknown_key"
-    assert not Path(desk.store).exists()
+    assert runner.facts(*runner.redeem(forged(b"{}")), exit_code=1)["code"] == "unknown_key"
+    assert not Path(runner.store).exists()
 
 
-def test_the_grace_is_for_the_browser_that_redeemed(desk: Desk, browser: str) -> None:
+def test_the_grace_is_for_the_browser_that_redeemed(runner: CommandRunner, browser: str) -> None:
     """After the end, only the browser that redeemed in time gets its redemption once more, for 60 s."""
-    arguments = desk.redeem("--browser-secret-file", browser, desk.mint())
-    desk.facts(*arguments)
-    desk.clock.now = NOW + 369
-    assert desk.facts(*arguments)["first"] is False
-    desk.clock.now = NOW + 370
-    assert desk.facts(*arguments, exit_code=1)["code"] == "expired"
+    arguments = runner.redeem("--browser-secret-file", browser, runner.mint())
+    runner.facts(*arguments)
+    runner.clock.now = NOW + 369
+    assert runner.facts(*arguments)["first"] is False
+    runner.clock.now = NOW + 370
+    assert runner.facts(*arguments, exit_code=1)["code"] == "expired"
 
 
-def test_the_row_is_in_the_log(desk: Desk) -> None:
+def test_the_row_is_in_the_log(runner: CommandRunner) -> None:
     """What was answered is in handoff_replay_log."""
-    facts = desk.facts(*desk.redeem(desk.mint()))
-    with closing(sqlite3.connect(desk.store)) as connection:
+    facts = runner.facts(*runner.redeem(runner.mint()))
+    with closing(sqlite3.connect(runner.store)) as connection:
         rows = connection.execute("SELECT handoff_id, redemption_id, consumed_at FROM handoff_replay_log").fetchall()
     assert rows == [(facts["handoff_id"], facts["redemption_id"], NOW)]
 
@@ -119,48 +119,48 @@ def test_the_row_is_in_the_log(desk: Desk) -> None:
         b"\xff" * 43,
     ],
 )
-def test_a_browser_secret_that_is_none(desk: Desk, content: bytes) -> None:
+def test_a_browser_secret_that_is_none(runner: CommandRunner, content: bytes) -> None:
     """It is a mistake of the caller: exit code 2; it is not quoted, and nothing is redeemed."""
-    path = desk.file("browser", content)
-    result = desk.run(*desk.redeem("--browser-secret-file", path, desk.mint()))
+    path = runner.file("browser", content)
+    result = runner.run(*runner.redeem("--browser-secret-file", path, runner.mint()))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: configuration: browser secret file {path}: it must hold 32 raw bytes")
-    assert not Path(desk.store).exists()
+    assert not Path(runner.store).exists()
 
 
-def test_a_browser_secret_file_that_cannot_be_read(desk: Desk, tmp_path: Path) -> None:
+def test_a_browser_secret_file_that_cannot_be_read(runner: CommandRunner, tmp_path: Path) -> None:
     """No file, or a folder."""
     for path in (tmp_path / "missing", tmp_path):
-        facts = desk.facts(*desk.redeem("--browser-secret-file", str(path), desk.mint()), exit_code=2)
+        facts = runner.facts(*runner.redeem("--browser-secret-file", str(path), runner.mint()), exit_code=2)
         assert facts["code"] == "configuration"
 
 
-def test_a_store_that_gives_no_answer(desk: Desk, tmp_path: Path) -> None:
+def test_a_store_that_gives_no_answer(runner: CommandRunner, tmp_path: Path) -> None:
     """No sure answer is a refusal with its own code, never a success."""
-    desk.file("rubbish.db", b"this is not a database" * 100)
+    runner.file("rubbish.db", b"this is not a database" * 100)
     for path in (tmp_path / "missing" / "replay.db", tmp_path / "rubbish.db", tmp_path):
-        arguments = ("redeem", *desk.parties, "--store", str(path), desk.mint())
-        result = desk.run(*arguments)
+        arguments = ("redeem", *runner.parties, "--store", str(path), runner.mint())
+        result = runner.run(*arguments)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("refused: store_unavailable: ")
 
 
 @pytest.mark.parametrize("path", ["", ":memory:", "file:x"])
-def test_a_store_that_is_no_file(desk: Desk, path: str) -> None:
+def test_a_store_that_is_no_file(runner: CommandRunner, path: str) -> None:
     """A store that would forget at the end of the process is refused."""
-    result = desk.run("redeem", *desk.parties, "--store", path, desk.mint())
+    result = runner.run("redeem", *runner.parties, "--store", path, runner.mint())
     assert result.exit_code == 2
     assert result.stderr.startswith("error: configuration: ")
 
 
-def test_a_store_is_needed(desk: Desk) -> None:
+def test_a_store_is_needed(runner: CommandRunner) -> None:
     """There is no default: another file is another memory."""
-    result = desk.run("redeem", *desk.parties, desk.mint())
+    result = runner.run("redeem", *runner.parties, runner.mint())
     assert result.exit_code == 2
     assert "Missing option '--store'" in result.stderr
 
 
-def test_help_says_that_it_is_for_good(desk: Desk) -> None:
+def test_help_says_that_it_is_for_good(runner: CommandRunner) -> None:
     """Whoever tries it out on a guest's token is warned."""
-    words = " ".join(desk.run("redeem", "--help").stdout.split())
+    words = " ".join(runner.run("redeem", "--help").stdout.split())
     assert "The guest for whom the token was minted can no longer use it." in words

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from ghasi_handoff import KeyRing
 from ghasi_handoff.demo.consumer import DemoConsumerSettings, create_app
-from tests.integrations.fastapi.house import FORM, Answer, answer_of, endless
+from tests.integrations.fastapi.both_services import FORM, Answer, answer_of, endless
 
 
 @pytest.fixture

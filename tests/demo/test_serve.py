@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.desk import environment, executable, run_executable
+from tests.cli.command_runner import environment, executable, run_executable
 
 PATIENCE_SECONDS = 60.0
 # A shell that starts this in the background ignores SIGINT, and that would be inherited.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scene import at
+from tests.minter_and_verifier import at
 from typing_extensions import override
 
 from ghasi_handoff import ConfigurationError, InvalidHandoffInputError, KeyRing

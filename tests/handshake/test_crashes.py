@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
-class Scene:
+class MinterAndVerifier:
     """Two services of which any process may die, and both logs to look into afterwards."""
 
     def __init__(self, url: str, keys_file: Path, keys: KeyRing, log: Any, store: Any) -> None:
@@ -65,7 +65,7 @@ class Scene:
 
     def _command(self, role: str, die_at: Step | None, task: dict[str, Any]) -> list[str]:
         everything = {"role": role, "url": self.url, "keys": str(self.keys_file), "die_at": die_at, **task}
-        return [sys.executable, "-m", "tests.handshake.actor", json.dumps(everything)]
+        return [sys.executable, "-m", "tests.handshake.handshake_process", json.dumps(everything)]
 
     @property
     def state(self) -> HandoffState:
@@ -92,126 +92,126 @@ class Scene:
 
 
 @pytest.fixture
-def scene(url: str, keys: KeyRing, log: Any, store: Any, tmp_path: Path) -> Scene:
+def pair(url: str, keys: KeyRing, log: Any, store: Any, tmp_path: Path) -> MinterAndVerifier:
     """A handoff that was issued, and nothing else yet."""
     keys_file = tmp_path / "keys.json"
     keyfile.save(keys_file, keys)
-    return Scene(url, keys_file, keys, log, store)
+    return MinterAndVerifier(url, keys_file, keys, log, store)
 
 
-def succeeded(scene: Scene, answer: dict[str, Any] | None) -> None:
+def succeeded(pair: MinterAndVerifier, answer: dict[str, Any] | None) -> None:
     """The guest is through, both logs name the same redemption, and nothing waits."""
     assert answer is not None
-    assert answer.get("redemption_id") == scene.held_by == scene.logged_redemption
-    assert scene.state is HandoffState.CONSUMED
-    assert scene.waiting == 0
+    assert answer.get("redemption_id") == pair.held_by == pair.logged_redemption
+    assert pair.state is HandoffState.CONSUMED
+    assert pair.waiting == 0
 
 
-def issue_dies_before_the_log(scene: Scene) -> None:
+def issue_dies_before_the_log(pair: MinterAndVerifier) -> None:
     """Nobody has the token and nobody knows of it: the guest clicks again."""
-    scene.act("issue", Step.ISSUE_MINTED)
-    assert len(scene.log.search(HandoffQuery())) == 1, "only the scene's own"
-    assert scene.act("issue") is not None
-    assert len(scene.log.search(HandoffQuery())) == 2
+    pair.act("issue", Step.ISSUE_MINTED)
+    assert len(pair.log.search(HandoffQuery())) == 1, "only the pair's own"
+    assert pair.act("issue") is not None
+    assert len(pair.log.search(HandoffQuery())) == 2
 
 
-def issue_dies_after_the_log(scene: Scene) -> None:
+def issue_dies_after_the_log(pair: MinterAndVerifier) -> None:
     """A row without a token: it stays issued until it is purged, and a token in the world is always in the log."""
-    scene.act("issue", Step.ISSUE_LOGGED)
-    rows = scene.log.search(HandoffQuery())
+    pair.act("issue", Step.ISSUE_LOGGED)
+    rows = pair.log.search(HandoffQuery())
     assert [row.state for row in rows] == [HandoffState.ISSUED] * 2
-    answer = scene.act("issue")
+    answer = pair.act("issue")
     assert answer is not None
-    verified = Verifier(scene.keys, issuer=ISSUER, audience=AUDIENCE).verify(answer["token"], tenant=TENANT)
-    assert scene.log.find(verified.handoff_id) is not None
+    verified = Verifier(pair.keys, issuer=ISSUER, audience=AUDIENCE).verify(answer["token"], tenant=TENANT)
+    assert pair.log.find(verified.handoff_id) is not None
 
 
-def redeem_dies_before_the_commit(scene: Scene) -> None:
+def redeem_dies_before_the_commit(pair: MinterAndVerifier) -> None:
     """Nothing is stored; a reload is the first redemption."""
     for mode in ("strict", "deferred"):
-        scene.redeem(NOBODY, mode, die_at=Step.REDEEM_VERIFIED)
-        assert (scene.held_by, scene.waiting, scene.state) == (None, 0, HandoffState.ISSUED)
-    with scene.consumer() as base:
-        succeeded(scene, scene.redeem(base, "strict"))
+        pair.redeem(NOBODY, mode, die_at=Step.REDEEM_VERIFIED)
+        assert (pair.held_by, pair.waiting, pair.state) == (None, 0, HandoffState.ISSUED)
+    with pair.consumer() as base:
+        succeeded(pair, pair.redeem(base, "strict"))
 
 
-def redeem_dies_after_the_commit(scene: Scene) -> None:
+def redeem_dies_after_the_commit(pair: MinterAndVerifier) -> None:
     """The handoff is this browser's, and the outbox remembers; a reload succeeds, another browser does not."""
-    scene.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
-    assert scene.held_by is not None
-    assert (scene.waiting, scene.state) == (1, HandoffState.ISSUED)
-    assert scene.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
-    with scene.consumer() as base:
-        succeeded(scene, scene.redeem(base, "strict"))
+    pair.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
+    assert pair.held_by is not None
+    assert (pair.waiting, pair.state) == (1, HandoffState.ISSUED)
+    assert pair.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
+    with pair.consumer() as base:
+        succeeded(pair, pair.redeem(base, "strict"))
 
 
-def consumer_dies_before_its_log(scene: Scene) -> None:
+def consumer_dies_before_its_log(pair: MinterAndVerifier) -> None:
     """No answer, nothing recorded; the handoff stays the guest's, and the next call records it."""
-    with scene.consumer(die_at=Step.CALL_CHECKED) as base:
-        assert scene.redeem(base, "strict") == {"code": "confirmation_unavailable"}
-    assert (scene.state, scene.waiting) == (HandoffState.ISSUED, 1)
-    assert scene.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
-    with scene.consumer() as base:
-        succeeded(scene, scene.redeem(base, "strict"))
+    with pair.consumer(die_at=Step.CALL_CHECKED) as base:
+        assert pair.redeem(base, "strict") == {"code": "confirmation_unavailable"}
+    assert (pair.state, pair.waiting) == (HandoffState.ISSUED, 1)
+    assert pair.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
+    with pair.consumer() as base:
+        succeeded(pair, pair.redeem(base, "strict"))
 
 
-def consumer_dies_after_its_log(scene: Scene) -> None:
+def consumer_dies_after_its_log(pair: MinterAndVerifier) -> None:
     """Recorded, but nobody heard: the reload gets the same answer, for it is the same redemption."""
-    with scene.consumer(die_at=Step.CALL_RECORDED) as base:
-        assert scene.redeem(base, "strict") == {"code": "confirmation_unavailable"}
-    assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 1)
-    assert scene.logged_redemption == scene.held_by
-    with scene.consumer() as base:
-        succeeded(scene, scene.redeem(base, "strict"))
+    with pair.consumer(die_at=Step.CALL_RECORDED) as base:
+        assert pair.redeem(base, "strict") == {"code": "confirmation_unavailable"}
+    assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 1)
+    assert pair.logged_redemption == pair.held_by
+    with pair.consumer() as base:
+        succeeded(pair, pair.redeem(base, "strict"))
 
 
-def redeem_dies_after_the_confirmation(scene: Scene) -> None:
+def redeem_dies_after_the_confirmation(pair: MinterAndVerifier) -> None:
     """Confirmed, and the outbox entry is still there: the reload settles it, or a worker does, with the same answer."""
-    with scene.consumer() as base:
-        scene.redeem(base, "strict", die_at=Step.REDEEM_CONFIRMED)
-        assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 1)
-        succeeded(scene, scene.redeem(base, "strict"))
+    with pair.consumer() as base:
+        pair.redeem(base, "strict", die_at=Step.REDEEM_CONFIRMED)
+        assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 1)
+        succeeded(pair, pair.redeem(base, "strict"))
 
 
-def redeem_dies_before_its_answer(scene: Scene) -> None:
+def redeem_dies_before_its_answer(pair: MinterAndVerifier) -> None:
     """All is done, and the guest has not heard: the reload is the same success."""
-    with scene.consumer() as base:
-        scene.redeem(base, "strict", die_at=Step.REDEEM_SETTLED)
-        assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 0)
-        succeeded(scene, scene.redeem(base, "strict"))
+    with pair.consumer() as base:
+        pair.redeem(base, "strict", die_at=Step.REDEEM_SETTLED)
+        assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 0)
+        succeeded(pair, pair.redeem(base, "strict"))
 
 
-def worker_dies_with_a_lease(scene: Scene) -> None:
+def worker_dies_with_a_lease(pair: MinterAndVerifier) -> None:
     """The entries are another worker's after the lease, not before; the guest was let through all the while."""
-    answer = scene.redeem(NOBODY, "deferred")
-    scene.act("deliver", Step.DELIVERY_LEASED, base=NOBODY, ahead=10)
-    assert (scene.state, scene.waiting) == (HandoffState.ISSUED, 1)
-    with scene.consumer() as base:
-        assert scene.act("deliver", base=base, ahead=10 + LEASE_SECONDS // 2) == {"delivered": 0}
-        assert scene.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
-    succeeded(scene, answer)
+    answer = pair.redeem(NOBODY, "deferred")
+    pair.act("deliver", Step.DELIVERY_LEASED, base=NOBODY, ahead=10)
+    assert (pair.state, pair.waiting) == (HandoffState.ISSUED, 1)
+    with pair.consumer() as base:
+        assert pair.act("deliver", base=base, ahead=10 + LEASE_SECONDS // 2) == {"delivered": 0}
+        assert pair.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
+    succeeded(pair, answer)
 
 
-def worker_dies_after_the_answer(scene: Scene) -> None:
+def worker_dies_after_the_answer(pair: MinterAndVerifier) -> None:
     """Delivered, and not settled: delivered once more, with the same answer."""
-    answer = scene.redeem(NOBODY, "deferred")
-    with scene.consumer() as base:
-        scene.act("deliver", Step.DELIVERY_ANSWERED, base=base, ahead=10)
-        assert (scene.state, scene.waiting) == (HandoffState.CONSUMED, 1)
-        assert scene.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
-    succeeded(scene, answer)
+    answer = pair.redeem(NOBODY, "deferred")
+    with pair.consumer() as base:
+        pair.act("deliver", Step.DELIVERY_ANSWERED, base=base, ahead=10)
+        assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 1)
+        assert pair.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
+    succeeded(pair, answer)
 
 
-def worker_dies_after_settling(scene: Scene) -> None:
+def worker_dies_after_settling(pair: MinterAndVerifier) -> None:
     """Delivered and settled: nothing is left for the next worker."""
-    answer = scene.redeem(NOBODY, "deferred")
-    with scene.consumer() as base:
-        scene.act("deliver", Step.DELIVERY_SETTLED, base=base, ahead=10)
-        assert scene.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 0}
-    succeeded(scene, answer)
+    answer = pair.redeem(NOBODY, "deferred")
+    with pair.consumer() as base:
+        pair.act("deliver", Step.DELIVERY_SETTLED, base=base, ahead=10)
+        assert pair.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 0}
+    succeeded(pair, answer)
 
 
-DEATHS: dict[Step, Callable[[Scene], None]] = {
+DEATHS: dict[Step, Callable[[MinterAndVerifier], None]] = {
     Step.ISSUE_MINTED: issue_dies_before_the_log,
     Step.ISSUE_LOGGED: issue_dies_after_the_log,
     Step.REDEEM_VERIFIED: redeem_dies_before_the_commit,
@@ -232,20 +232,20 @@ def test_every_step_has_its_death() -> None:
 
 
 @pytest.mark.parametrize("step", DEATHS, ids=str)
-def test_kill_at(step: Step, scene: Scene) -> None:
+def test_kill_at(step: Step, pair: MinterAndVerifier) -> None:
     """Killed at this step, no handoff has two owners, the guest gets through, and both logs agree in the end."""
-    DEATHS[step](scene)
+    DEATHS[step](pair)
 
 
-def test_an_abandoned_redemption_is_delivered_without_the_guest(scene: Scene) -> None:
+def test_an_abandoned_redemption_is_delivered_without_the_guest(pair: MinterAndVerifier) -> None:
     """The guest never comes back after the crash: a worker tells bff-consumer all the same."""
-    scene.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
-    with scene.consumer() as base:
-        assert scene.act("deliver", base=base, ahead=10) == {"delivered": 1}
-    succeeded(scene, {"redemption_id": scene.held_by})
+    pair.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
+    with pair.consumer() as base:
+        assert pair.act("deliver", base=base, ahead=10) == {"delivered": 1}
+    succeeded(pair, {"redemption_id": pair.held_by})
 
 
-def test_worker_processes_share_an_outbox(scene: Scene, log: Any, store: Any, keys: KeyRing) -> None:
+def test_worker_processes_share_an_outbox(pair: MinterAndVerifier, log: Any, store: Any, keys: KeyRing) -> None:
     """Four processes, two entries at a time: each of forty redemptions is reported once, and none is left."""
     now = int(time.time())
     for _ in range(40):
@@ -254,7 +254,7 @@ def test_worker_processes_share_an_outbox(scene: Scene, log: Any, store: Any, ke
             minted.handoff_id, scope=SCOPE, redemption_id=secrets.token_hex(32), consumed_at=now, retain_until=now + 900
         )
     with consumer(log, keys) as service:
-        command = scene._command("deliver", None, {"base": service.url, "ahead": 10, "limit": 2})
+        command = pair._command("deliver", None, {"base": service.url, "ahead": 10, "limit": 2})
         workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
         delivered = [json.loads(worker.communicate(timeout=60)[0])["delivered"] for worker in workers]
     assert (sum(delivered), len(service.requests)) == (40, 40)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.scene import NOW, Clock, at, key
+from tests.minter_and_verifier import NOW, Clock, at, key
 
 from ghasi_handoff import ConfigurationError, HandoffError, KeyRing, KeyRingError
 from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, HandoffRefused, Handshake, LastUse, SQLiteHandoffLog

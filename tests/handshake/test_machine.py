@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
-from tests.scene import at
+from tests.minter_and_verifier import at
 
 from ghasi_handoff import HandoffError, KeyRing, MintedHandoff
 from ghasi_handoff._redeem import _redemption_id

@@ -14,7 +14,7 @@ import yaml
 from ghasi_handoff.sync_contract import BFF_CONSUMER, check_registry
 from ghasi_handoff.sync_contract._check import RULES
 
-from ..cli.desk import Desk
+from ..cli.command_runner import CommandRunner
 from .pages import PAGE, generated, written
 from .registries import AGGREGATES, FIXTURES, SERVICE, entry, module, write
 
@@ -45,9 +45,9 @@ def test_hook_runs_the_check(tmp_path: Path) -> None:
     """The hook's command, with the file that pre-commit adds, fails on a finding and passes without one."""
     program, *arguments = shlex.split(HOOK["entry"])
     assert program == "ghasi-handoff"
-    desk = Desk(tmp_path)
-    assert desk.run(*arguments, str(write(tmp_path, module()))).exit_code == 0
-    assert desk.run(*arguments, str(write(tmp_path, module(entry(SERVICE, "X"))))).exit_code == 1
+    runner = CommandRunner(tmp_path)
+    assert runner.run(*arguments, str(write(tmp_path, module()))).exit_code == 0
+    assert runner.run(*arguments, str(write(tmp_path, module(entry(SERVICE, "X"))))).exit_code == 1
 
 
 def test_hook_installs_the_extra() -> None:

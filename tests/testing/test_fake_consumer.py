@@ -17,7 +17,7 @@ from ghasi_handoff import ConfigurationError, ConfirmationUnavailableError, Hand
 from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeCall, ConsumeClient
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.testing import FakeConsumer, FrozenClock, handoff_id_at, redemption_id_of
-from tests.scene import AUDIENCE, ISSUER, NOW, at
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, at
 
 KEYS = KeyRing.generate()
 HANDOFF, WHO = handoff_id_at(NOW), redemption_id_of(1)

@@ -25,7 +25,7 @@ from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._token import build_token, parse_token
 from ghasi_handoff.keys import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff.testing import FrozenClock
-from tests.scene import AUDIENCE, ISSUER, STAY, TENANT, secret
+from tests.minter_and_verifier import AUDIENCE, ISSUER, STAY, TENANT, secret
 
 MAKERS = {
     kit.expired_token: "expired",

@@ -1,4 +1,4 @@
-"""The house that most tests here stand in: once with a handshake for threads, once for asyncio."""
+"""Both services, for most tests here: once with a handshake for threads, once for asyncio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .house import Browser, House, house
+from .both_services import BothServices, Browser, both_services
 
 
 @pytest.fixture(params=["sync", "asyncio"])
@@ -18,19 +18,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def home(kind: str, tmp_path: Path) -> Iterator[House]:
+def services(kind: str, tmp_path: Path) -> Iterator[BothServices]:
     """Both services."""
-    with house(kind, tmp_path) as built:
+    with both_services(kind, tmp_path) as built:
         yield built
 
 
 @pytest.fixture
-def guest(home: House) -> Browser:
+def guest(services: BothServices) -> Browser:
     """The browser that the handoff is meant for."""
-    return home.browser()
+    return services.browser()
 
 
 @pytest.fixture
-def stranger(home: House) -> Browser:
+def stranger(services: BothServices) -> Browser:
     """Another browser."""
-    return home.browser()
+    return services.browser()

@@ -14,7 +14,7 @@ from ghasi_handoff.handshake import ConsumeClient, Handshake, SQLiteHandoffLog
 from ghasi_handoff.integrations.fastapi import consumer_router, fingerprint_router, landing_router
 from ghasi_handoff.stores.memory import MemoryReplayStore
 
-from .house import ORIGIN
+from .both_services import ORIGIN
 
 FOLDER: Final = Path(__file__).parents[3] / "docs" / "reference"
 

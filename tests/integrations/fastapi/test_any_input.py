@@ -12,7 +12,7 @@ from tests.handshake.services import AUDIENCE, ISSUER
 from ghasi_handoff._encoding import b64u_encode
 from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
 
-from .house import COOKIE, FORM, ORIGIN, Answer, answer_of, house
+from .both_services import COOKIE, FORM, ORIGIN, Answer, answer_of, both_services
 from .published import consumer_app
 
 MANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -55,25 +55,25 @@ def with_token(value: bytes, token: str) -> bytes:
 
 def test_any_get(kind: str, tmp_path: Path) -> None:
     """Any query, cookie and headers: an answer of the table, and no row changes whatever it is."""
-    with house(kind, tmp_path) as home:
-        token = home.issue().token
-        before = home.rows()
+    with both_services(kind, tmp_path) as services:
+        token = services.issue().token
+        before = services.rows()
 
         @MANY
         @given(query=QUERIES, headers=HEADERS)
         def check(query: bytes, headers: list[tuple[str, bytes]]) -> None:
-            answer = home.ask("GET", b"/aurora/handoff?" + with_token(query, token), headers)
+            answer = services.ask("GET", b"/aurora/handoff?" + with_token(query, token), headers)
             assert answer.status in (200, 400, 403, 503)
             assert answer.status != 503 or any(name == "Sec-Purpose" for name, _ in headers)
-            assert home.rows() == before
+            assert services.rows() == before
 
         check()
-        assert (home.consumer.requests, home.redemptions) == ([], [])
+        assert (services.consumer.requests, services.redemptions) == ([], [])
 
 
 def test_any_post(kind: str, tmp_path: Path) -> None:
     """Any form, query, cookie and headers: only a whole valid request redeems, and nothing else leaves a trace."""
-    with house(kind, tmp_path) as home:
+    with both_services(kind, tmp_path) as services:
         seen: set[int] = set()
 
         @MANY
@@ -83,15 +83,17 @@ def test_any_post(kind: str, tmp_path: Path) -> None:
             headers=st.just(VALID) | HEADERS | HEADERS.map(lambda more: [*VALID, *more]),
         )
         def check(body: bytes, query: bytes, headers: list[tuple[str, bytes]]) -> None:
-            token = home.issue().token
-            before = home.rows()
-            answer = home.ask("POST", b"/aurora/handoff?" + with_token(query, token), headers, with_token(body, token))
+            token = services.issue().token
+            before = services.rows()
+            answer = services.ask(
+                "POST", b"/aurora/handoff?" + with_token(query, token), headers, with_token(body, token)
+            )
             seen.add(answer.status)
             assert answer.status in (303, 400, 403)
             if answer.status == 303:
                 assert is_valid(headers, body, query)
             else:
-                assert home.rows() == before
+                assert services.rows() == before
 
         check()
         assert seen == {303, 400, 403}
@@ -116,17 +118,17 @@ def is_valid(headers: list[tuple[str, bytes]], body: bytes, query: bytes) -> boo
 
 def test_any_consume_call(kind: str, tmp_path: Path) -> None:
     """Any Authorization, body and path: 401 or 404 and no row changes, unless the call is the signed one."""
-    with house(kind, tmp_path) as home:
-        app = consumer_app(home.log, home.keys, clock=home.clock)
-        identifier, now = home.issue().handoff_id, int(home.clock.now)
+    with both_services(kind, tmp_path) as services:
+        app = consumer_app(services.log, services.keys, clock=services.clock)
+        identifier, now = services.issue().handoff_id, int(services.clock.now)
         signed = ConsumeCall(ISSUER, AUDIENCE, identifier, "a" * 64, now, now)
-        header, body = sign_call(signed, home.keys)
+        header, body = sign_call(signed, services.keys)
         head, path = header.encode(), f"/internal/handoff/{identifier}/consume".encode()
-        before = home.rows()
+        before = services.rows()
 
         def ask(target: bytes, authorization: list[bytes], content: bytes) -> Answer:
             fields: Any = [("Authorization", value) for value in authorization]
-            return home.runner.run(answer_of(app, "POST", target, fields, content))
+            return services.runner.run(answer_of(app, "POST", target, fields, content))
 
         @MANY
         @given(
@@ -140,7 +142,7 @@ def test_any_consume_call(kind: str, tmp_path: Path) -> None:
                 return
             answer = ask(b"/internal/handoff/" + segment + b"/consume", authorization, content)
             assert answer.status == (404 if (authorization, content) == ([head], body) else 401)
-            assert home.rows() == before
+            assert services.rows() == before
 
         check()
 
@@ -152,7 +154,7 @@ def test_any_consume_call(kind: str, tmp_path: Path) -> None:
             other = bytes(text)
             answer = ask(path, [other] if in_header else [head], body if in_header else other)
             assert answer.status == 401
-            assert home.rows() == before
+            assert services.rows() == before
 
         check_bit()
         assert ask(path, [head], body).status == 200

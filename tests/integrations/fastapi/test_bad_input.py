@@ -15,7 +15,18 @@ from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff._encoding import b64u_decode, b64u_encode
 from ghasi_handoff.integrations.fastapi._guest_request import MAX_FORM_BYTES
 
-from .house import ARRIVES, COOKIE, FORM, OTHER_TENANT, SUBMITS, Answer, Browser, House, endless, house
+from .both_services import (
+    ARRIVES,
+    COOKIE,
+    FORM,
+    OTHER_TENANT,
+    SUBMITS,
+    Answer,
+    BothServices,
+    Browser,
+    both_services,
+    endless,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,18 +41,18 @@ def ring() -> dict[str, KeyRing]:
 
 
 @pytest.fixture
-def home(kind: str, tmp_path: Path, ring: dict[str, KeyRing]) -> Iterator[House]:
+def services(kind: str, tmp_path: Path, ring: dict[str, KeyRing]) -> Iterator[BothServices]:
     """Both services; the booking side's ring can be replaced."""
-    with house(kind, tmp_path, keys=lambda: ring["now"]) as built:
+    with both_services(kind, tmp_path, keys=lambda: ring["now"]) as built:
         ring["now"] = built.keys
         yield built
 
 
-def mint(home: House, ring: KeyRing | None = None, ahead: int = 0, **options: Any) -> str:
+def mint(services: BothServices, ring: KeyRing | None = None, ahead: int = 0, **options: Any) -> str:
     """A token of a minter that is a little wrong."""
     names = {"issuer": ISSUER, "audience": AUDIENCE, **options}
     tenant = names.pop("tenant", TENANT)
-    minter = Minter(ring or home.keys, clock=lambda: home.clock.now + ahead, **names)
+    minter = Minter(ring or services.keys, clock=lambda: services.clock.now + ahead, **names)
     return minter.mint(STAY, tenant=tenant).token
 
 
@@ -53,49 +64,49 @@ def tampered(token: str) -> str:
     return f"{head}.{kid}.{b64u_encode(bytes(raw))}.{mac}"
 
 
-def strange_ring(home: House, kid: str) -> KeyRing:
-    """A ring that the booking side does not have; old enough to sign by the house's clock."""
-    return KeyRing.generate(kid=kid, now=datetime.fromtimestamp(home.clock.now - 60, UTC))
+def strange_ring(services: BothServices, kid: str) -> KeyRing:
+    """A ring that the booking side does not have; old enough to sign by the services' clock."""
+    return KeyRing.generate(kid=kid, now=datetime.fromtimestamp(services.clock.now - 60, UTC))
 
 
-def revoked_key(home: House, ring: dict[str, KeyRing]) -> str:
-    now = datetime.fromtimestamp(home.clock.now, UTC)
-    rotated = home.keys.rotate(kid="next", now=now)
+def revoked_key(services: BothServices, ring: dict[str, KeyRing]) -> str:
+    now = datetime.fromtimestamp(services.clock.now, UTC)
+    rotated = services.keys.rotate(kid="next", now=now)
     ring["now"] = rotated.revoke("next", now=now)
-    return mint(home, rotated, ahead=1000)
+    return mint(services, rotated, ahead=1000)
 
 
-def retired_key(home: House, ring: dict[str, KeyRing]) -> str:
-    token = mint(home)
-    ring["now"] = home.keys.rotate(kid="next", now=datetime.fromtimestamp(home.clock.now, UTC))
-    home.clock.now += 2 * 3600
+def retired_key(services: BothServices, ring: dict[str, KeyRing]) -> str:
+    token = mint(services)
+    ring["now"] = services.keys.rotate(kid="next", now=datetime.fromtimestamp(services.clock.now, UTC))
+    services.clock.now += 2 * 3600
     return token
 
 
 # name -> the code that only the log may tell, and how to come by such a token.
-TOKENS: dict[str, tuple[str, Callable[[House, dict[str, KeyRing]], str]]] = {
-    "empty": ("malformed", lambda home, ring: ""),
-    "nonsense": ("malformed", lambda home, ring: "nonsense"),
-    "two parts": ("malformed", lambda home, ring: "ghasi1.k"),
-    "another version": ("malformed", lambda home, ring: home.issue().token.replace("ghasi1", "ghasi2")),
-    "upper case": ("malformed", lambda home, ring: home.issue().token.replace("ghasi1", "GHASI1")),
-    "a space behind": ("malformed", lambda home, ring: home.issue().token + " "),
-    "cut short": ("malformed", lambda home, ring: home.issue().token[:-1]),
-    "no ASCII": ("malformed", lambda home, ring: home.issue().token + "é"),
-    "too long": ("malformed", lambda home, ring: "ghasi1.k." + "A" * 5000 + "." + "A" * 43),
-    "a foreign key": ("unknown_key", lambda home, ring: mint(home, strange_ring(home, "foreign"))),
+TOKENS: dict[str, tuple[str, Callable[[BothServices, dict[str, KeyRing]], str]]] = {
+    "empty": ("malformed", lambda services, ring: ""),
+    "nonsense": ("malformed", lambda services, ring: "nonsense"),
+    "two parts": ("malformed", lambda services, ring: "ghasi1.k"),
+    "another version": ("malformed", lambda services, ring: services.issue().token.replace("ghasi1", "ghasi2")),
+    "upper case": ("malformed", lambda services, ring: services.issue().token.replace("ghasi1", "GHASI1")),
+    "a space behind": ("malformed", lambda services, ring: services.issue().token + " "),
+    "cut short": ("malformed", lambda services, ring: services.issue().token[:-1]),
+    "no ASCII": ("malformed", lambda services, ring: services.issue().token + "é"),
+    "too long": ("malformed", lambda services, ring: "ghasi1.k." + "A" * 5000 + "." + "A" * 43),
+    "a foreign key": ("unknown_key", lambda services, ring: mint(services, strange_ring(services, "foreign"))),
     "a revoked key": ("revoked_key", revoked_key),
     "a retired key": ("retired_key", retired_key),
     "a forged signature": (
         "invalid_mac",
-        lambda home, ring: mint(home, strange_ring(home, home.issue().kid)),
+        lambda services, ring: mint(services, strange_ring(services, services.issue().kid)),
     ),
-    "a body tampered with": ("invalid_mac", lambda home, ring: tampered(home.issue().token)),
-    "another issuer": ("wrong_issuer", lambda home, ring: mint(home, issuer="bff-other")),
-    "another audience": ("wrong_audience", lambda home, ring: mint(home, audience="bff-other")),
-    "another tenant": ("wrong_tenant", lambda home, ring: home.issue(OTHER_TENANT).token),
-    "from the future": ("not_yet_valid", lambda home, ring: mint(home, ahead=60)),
-    "valid for too long": ("lifetime_too_long", lambda home, ring: mint(home, lifetime=timedelta(hours=1))),
+    "a body tampered with": ("invalid_mac", lambda services, ring: tampered(services.issue().token)),
+    "another issuer": ("wrong_issuer", lambda services, ring: mint(services, issuer="bff-other")),
+    "another audience": ("wrong_audience", lambda services, ring: mint(services, audience="bff-other")),
+    "another tenant": ("wrong_tenant", lambda services, ring: services.issue(OTHER_TENANT).token),
+    "from the future": ("not_yet_valid", lambda services, ring: mint(services, ahead=60)),
+    "valid for too long": ("lifetime_too_long", lambda services, ring: mint(services, lifetime=timedelta(hours=1))),
 }
 
 
@@ -113,142 +124,147 @@ def explained(caplog: pytest.LogCaptureFixture, answer: Answer, code: str, token
     assert len(mac) < 43 or not any(mac in str(vars(r)) for r in caplog.records)
 
 
-def plain(home: House) -> Answer:
+def plain(services: BothServices) -> Answer:
     """The answer to no token at all."""
-    return home.ask("GET", "/aurora/handoff", ARRIVES)
+    return services.ask("GET", "/aurora/handoff", ARRIVES)
 
 
 class TestTokens:
     @pytest.mark.parametrize("name", TOKENS)
     def test_each_gets_the_one_answer(
-        self, home: House, ring: dict[str, KeyRing], caplog: pytest.LogCaptureFixture, name: str
+        self, services: BothServices, ring: dict[str, KeyRing], caplog: pytest.LogCaptureFixture, name: str
     ) -> None:
         """400, byte for byte the answer to no token at all but for reference and nonce, for GET and POST; the log knows."""
         code, make = TOKENS[name]
-        token = make(home, ring)
-        before = home.rows()
-        guest = Browser(home, cookie=b64u_encode(b"G" * 32))
-        wanted = plain(home)
+        token = make(services, ring)
+        before = services.rows()
+        guest = Browser(services, cookie=b64u_encode(b"G" * 32))
+        wanted = plain(services)
         assert wanted.status == 400
-        for answer in (home.browser().get(token), guest.get(token), guest.post(token)):
+        for answer in (services.browser().get(token), guest.get(token), guest.post(token)):
             assert answer.uniform == wanted.uniform
             explained(caplog, answer, code, token)
-        assert (home.rows(), home.consumer.requests, home.redemptions) == (before, [], [])
+        assert (services.rows(), services.consumer.requests, services.redemptions) == (before, [], [])
 
-    def test_a_token_of_another_site_still_works_there(self, home: House) -> None:
+    def test_a_token_of_another_site_still_works_there(self, services: BothServices) -> None:
         """Refused at one hotel's site, it is not used up for its own."""
-        token = home.issue(OTHER_TENANT).token
-        guest = home.browser()
+        token = services.issue(OTHER_TENANT).token
+        guest = services.browser()
         assert guest.get(token).status == 400
         assert guest.get(token, site="borealis").status == 200
         assert guest.post(token, site="borealis").status == 303
 
-    def test_the_host_needs_no_way_back_for_uniformity(self, home: House, ring: dict[str, KeyRing]) -> None:
+    def test_the_host_needs_no_way_back_for_uniformity(self, services: BothServices, ring: dict[str, KeyRing]) -> None:
         """Other languages are as uniform as English."""
         german = (*ARRIVES, ("Accept-Language", "de"))
         pages = {
-            home.browser().get(TOKENS[name][1](home, ring), german).uniform for name in ("nonsense", "another tenant")
+            services.browser().get(TOKENS[name][1](services, ring), german).uniform
+            for name in ("nonsense", "another tenant")
         }
         assert len(pages) == 1
 
 
 class TestPlaces:
-    def ask_all(self, home: House, token: str) -> Iterable[Answer]:
+    def ask_all(self, services: BothServices, token: str) -> Iterable[Answer]:
         """The token everywhere but where it belongs; each time with a cookie and the right origin."""
         cookie = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
         form, json = ("Content-Type", FORM), ("Content-Type", "application/json")
         path, body, here = "/aurora/handoff", f"handoff={token}".encode(), (*SUBMITS, cookie)
-        yield home.ask("GET", path, (*here, ("Authorization", f"Bearer {token}")))
-        yield home.ask("GET", path, (*here, ("X-Handoff", token), ("Handoff", token)))
-        yield home.ask("GET", path, (*SUBMITS, ("Cookie", f"{cookie[1]}; handoff={token}")))
-        yield home.ask("GET", path, (*here, form), body)
-        yield home.ask("GET", f"{path}?Handoff={token}", here)
-        yield home.ask("GET", f"{path}?handoff[]={token}", here)
-        yield home.ask("GET", f"{path}?handoff={token}&handoff={token}", here)
-        yield home.ask("GET", f"{path}?handoff={token}&handoff=", here)
-        yield home.ask("GET", f"{path}?handoff={token}&h%61ndoff={token}", here)
-        yield home.ask("GET", f"{path}?{'a=b&' * 100}handoff={token}", here)
-        yield home.ask("GET", f"{path}?handoff%3D{token}", here)
-        yield home.ask("GET", f"{path}?{token}", here)
-        yield home.ask("GET", f"{path}?x=1#handoff={token}".encode(), here)
-        yield home.ask("GET", f"{path}?\xff={token}".encode("latin-1"), here)
-        yield home.ask("GET", f"{path}?handoff=\xff{token}".encode("latin-1"), here)
-        yield home.ask("POST", path, (*here, form))
-        yield home.ask("POST", f"{path}?handoff={token}", (*here, form))
-        yield home.ask("POST", f"{path}?handoff={token}", (*here, form), body)
-        yield home.ask("POST", f"{path}?handoff=", (*here, form), body)
-        yield home.ask("POST", f"{path}?{'a=b&' * 100}handoff={token}", (*here, form), body)
-        yield home.ask("POST", path, (*here, form, ("Authorization", f"Bearer {token}"), ("X-Handoff", token)))
-        yield home.ask("POST", path, (*SUBMITS, form, ("Cookie", f"{cookie[1]}; handoff={token}")))
-        yield home.ask("POST", path, (*here, json), f'{{"handoff":"{token}"}}'.encode())
-        yield home.ask("POST", path, (*here, form), f'{{"handoff":"{token}"}}'.encode())
-        yield home.ask("POST", path, (*here, form), body + b"&" + body)
-        yield home.ask("POST", path, (*here, form), body + b"&handoff=")
-        yield home.ask("POST", path, (*here, form), b"a=b&" * 100 + body)
-        yield home.ask("POST", path, (*here, form), b"\xff" + body)
-        yield home.ask("POST", path, here, body)
+        yield services.ask("GET", path, (*here, ("Authorization", f"Bearer {token}")))
+        yield services.ask("GET", path, (*here, ("X-Handoff", token), ("Handoff", token)))
+        yield services.ask("GET", path, (*SUBMITS, ("Cookie", f"{cookie[1]}; handoff={token}")))
+        yield services.ask("GET", path, (*here, form), body)
+        yield services.ask("GET", f"{path}?Handoff={token}", here)
+        yield services.ask("GET", f"{path}?handoff[]={token}", here)
+        yield services.ask("GET", f"{path}?handoff={token}&handoff={token}", here)
+        yield services.ask("GET", f"{path}?handoff={token}&handoff=", here)
+        yield services.ask("GET", f"{path}?handoff={token}&h%61ndoff={token}", here)
+        yield services.ask("GET", f"{path}?{'a=b&' * 100}handoff={token}", here)
+        yield services.ask("GET", f"{path}?handoff%3D{token}", here)
+        yield services.ask("GET", f"{path}?{token}", here)
+        yield services.ask("GET", f"{path}?x=1#handoff={token}".encode(), here)
+        yield services.ask("GET", f"{path}?\xff={token}".encode("latin-1"), here)
+        yield services.ask("GET", f"{path}?handoff=\xff{token}".encode("latin-1"), here)
+        yield services.ask("POST", path, (*here, form))
+        yield services.ask("POST", f"{path}?handoff={token}", (*here, form))
+        yield services.ask("POST", f"{path}?handoff={token}", (*here, form), body)
+        yield services.ask("POST", f"{path}?handoff=", (*here, form), body)
+        yield services.ask("POST", f"{path}?{'a=b&' * 100}handoff={token}", (*here, form), body)
+        yield services.ask("POST", path, (*here, form, ("Authorization", f"Bearer {token}"), ("X-Handoff", token)))
+        yield services.ask("POST", path, (*SUBMITS, form, ("Cookie", f"{cookie[1]}; handoff={token}")))
+        yield services.ask("POST", path, (*here, json), f'{{"handoff":"{token}"}}'.encode())
+        yield services.ask("POST", path, (*here, form), f'{{"handoff":"{token}"}}'.encode())
+        yield services.ask("POST", path, (*here, form), body + b"&" + body)
+        yield services.ask("POST", path, (*here, form), body + b"&handoff=")
+        yield services.ask("POST", path, (*here, form), b"a=b&" * 100 + body)
+        yield services.ask("POST", path, (*here, form), b"\xff" + body)
+        yield services.ask("POST", path, here, body)
 
-    def test_in_the_wrong_place_it_is_not_seen(self, home: House, caplog: pytest.LogCaptureFixture) -> None:
+    def test_in_the_wrong_place_it_is_not_seen(self, services: BothServices, caplog: pytest.LogCaptureFixture) -> None:
         """Query of the POST, header, JSON, cookie, another name, twice: the one answer, and nothing is redeemed."""
-        token = home.issue().token
-        before, wanted = home.rows(), plain(home)
+        token = services.issue().token
+        before, wanted = services.rows(), plain(services)
         count = 0
-        for answer in self.ask_all(home, token):
+        for answer in self.ask_all(services, token):
             count += 1
             assert answer.uniform == wanted.uniform, count
             explained(caplog, answer, "malformed", token)
         assert count == 29
-        assert (home.rows(), home.consumer.requests, home.redemptions) == (before, [], [])
+        assert (services.rows(), services.consumer.requests, services.redemptions) == (before, [], [])
 
     @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
-    def test_in_the_path_there_is_no_such_page(self, home: House, method: str) -> None:
+    def test_in_the_path_there_is_no_such_page(self, services: BothServices, method: str) -> None:
         """Below /handoff there is nothing."""
-        token = home.issue().token
-        before = home.rows()
-        answer = home.ask(method, f"/aurora/handoff/{token}", (*SUBMITS, ("Content-Type", FORM)))
+        token = services.issue().token
+        before = services.rows()
+        answer = services.ask(method, f"/aurora/handoff/{token}", (*SUBMITS, ("Content-Type", FORM)))
         assert answer.status == 404 and token not in answer.text
-        assert home.rows() == before
+        assert services.rows() == before
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"])
-    def test_other_methods_do_nothing(self, home: House, method: str) -> None:
+    def test_other_methods_do_nothing(self, services: BothServices, method: str) -> None:
         """405, and nothing changes."""
-        token = home.issue().token
-        before = home.rows()
-        answer = home.ask(method, f"/aurora/handoff?handoff={token}", (*SUBMITS, ("Content-Type", FORM)), b"handoff=x")
+        token = services.issue().token
+        before = services.rows()
+        answer = services.ask(
+            method, f"/aurora/handoff?handoff={token}", (*SUBMITS, ("Content-Type", FORM)), b"handoff=x"
+        )
         assert answer.status == 405 and token not in answer.text
-        assert home.rows() == before
+        assert services.rows() == before
 
 
 class TestSize:
-    def post(self, home: House, body: Any, *more: tuple[str, str]) -> Answer:
+    def post(self, services: BothServices, body: Any, *more: tuple[str, str]) -> Answer:
         cookie = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
-        return home.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", FORM), *more), body)
+        return services.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", FORM), *more), body)
 
-    def test_the_longest_form_is_read(self, home: House) -> None:
+    def test_the_longest_form_is_read(self, services: BothServices) -> None:
         """One of exactly the limit, in pieces of a byte, is a form; one byte more is none."""
-        start = f"handoff={home.issue().token}&x=".encode()
+        start = f"handoff={services.issue().token}&x=".encode()
         body = start + b"y" * (MAX_FORM_BYTES - len(start))
-        assert self.post(home, body + b"y").uniform == plain(home).uniform
-        assert self.post(home, (bytes([byte]) for byte in body)).status == 303
+        assert self.post(services, body + b"y").uniform == plain(services).uniform
+        assert self.post(services, (bytes([byte]) for byte in body)).status == 303
 
-    def test_a_form_in_pieces_without_a_length(self, home: House) -> None:
+    def test_a_form_in_pieces_without_a_length(self, services: BothServices) -> None:
         """Chunked: what counts is what came."""
-        token = home.issue().token
-        before, wanted = home.rows(), plain(home)
+        token = services.issue().token
+        before, wanted = services.rows(), plain(services)
         chunks = [f"handoff={token}&x=".encode(), b"y" * MAX_FORM_BYTES]
-        assert self.post(home, chunks, ("Transfer-Encoding", "chunked")).uniform == wanted.uniform
-        assert home.rows() == before
-        assert self.post(home, [chunks[0][:10], b"", chunks[0][10:]], ("Transfer-Encoding", "chunked")).status == 303
+        assert self.post(services, chunks, ("Transfer-Encoding", "chunked")).uniform == wanted.uniform
+        assert services.rows() == before
+        assert (
+            self.post(services, [chunks[0][:10], b"", chunks[0][10:]], ("Transfer-Encoding", "chunked")).status == 303
+        )
 
-    def test_an_endless_form_is_not_read_to_its_end(self, home: House) -> None:
+    def test_an_endless_form_is_not_read_to_its_end(self, services: BothServices) -> None:
         """Reading stops at the limit, whatever the length says."""
         for more in ((), (("Content-Length", "10"),), (("Content-Length", "99999999999"),)):
-            answer = self.post(home, endless(b"x" * 1000), *more)
-            assert answer.uniform == plain(home).uniform
+            answer = self.post(services, endless(b"x" * 1000), *more)
+            assert answer.uniform == plain(services).uniform
             assert answer.chunks_read <= MAX_FORM_BYTES // 1000 + 1
 
-    def test_nothing_is_read_for_a_stranger(self, home: House) -> None:
+    def test_nothing_is_read_for_a_stranger(self, services: BothServices) -> None:
         """Without the right origin, or a cookie, the body is not read at all."""
         for headers in ((("Sec-Fetch-Site", "cross-site"),), SUBMITS):
-            answer = home.ask("POST", "/aurora/handoff", (*headers, ("Content-Type", FORM)), endless())
+            answer = services.ask("POST", "/aurora/handoff", (*headers, ("Content-Type", FORM)), endless())
             assert answer.status in (400, 403) and answer.chunks_read == 0

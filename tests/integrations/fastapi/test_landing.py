@@ -17,7 +17,7 @@ from ghasi_handoff._encoding import b64u_decode, b64u_encode
 from ghasi_handoff.handshake import HandoffState, LocalRowLost, PageRefused
 from ghasi_handoff.integrations.fastapi import TEXTS, landing_router
 
-from .house import (
+from .both_services import (
     ARRIVES,
     COOKIE,
     FORM,
@@ -28,10 +28,10 @@ from .house import (
     START_URL,
     SUBMITS,
     Answer,
+    BothServices,
     Browser,
     Fields,
-    House,
-    house,
+    both_services,
     locked,
 )
 
@@ -51,9 +51,9 @@ def form_of(answer: Answer) -> dict[str, str]:
     return dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', answer.text))
 
 
-def code_of(home: House, answer: Answer) -> str:
+def code_of(services: BothServices, answer: Answer) -> str:
     """The code that the log has for a page's reference, its status being the page's."""
-    (event,) = [e for e in home.events if isinstance(e, PageRefused) and e.reference == answer.reference]
+    (event,) = [e for e in services.events if isinstance(e, PageRefused) and e.reference == answer.reference]
     assert event.status == answer.status
     return event.code
 
@@ -75,18 +75,18 @@ def check_headers(answer: Answer) -> None:
     )
 
 
-def refused(home: House, answer: Answer, status: int, code: str) -> None:
+def refused(services: BothServices, answer: Answer, status: int, code: str) -> None:
     """A page that says no: its status, its headers, no form, no token, no cookie, and the code in the log."""
-    assert (answer.status, code_of(home, answer)) == (status, code)
+    assert (answer.status, code_of(services, answer)) == (status, code)
     check_headers(answer)
     assert "<form" not in answer.text and "ghasi1." not in answer.text
     assert answer.fields("set-cookie") == []
 
 
 class TestTheForm:
-    def test_get_shows_the_form_with_every_header(self, home: House, guest: Browser) -> None:
+    def test_get_shows_the_form_with_every_header(self, services: BothServices, guest: Browser) -> None:
         """The page has the token in a form that posts to the same path, and the headers of the design, to the letter."""
-        token = home.issue().token
+        token = services.issue().token
         answer = guest.get(token)
         assert answer.status == 200
         check_headers(answer)
@@ -94,35 +94,40 @@ class TestTheForm:
         assert '<form id="handoff" method="post" action="handoff" data-delay="0">' in answer.text
         assert answer.text.count(token) == 1
 
-    def test_get_sets_the_cookie_to_the_letter(self, home: House, guest: Browser) -> None:
+    def test_get_sets_the_cookie_to_the_letter(self, services: BothServices, guest: Browser) -> None:
         """The cookie is 32 random bytes, host-bound, out of reach of scripts, for 3840 seconds."""
-        cookie = guest.get(home.issue().token).field("set-cookie")
+        cookie = guest.get(services.issue().token).field("set-cookie")
         match = re.fullmatch(
             r"__Host-ghasi_handoff=([A-Za-z0-9_-]{43}); Max-Age=3840; Path=/; Secure; HttpOnly; SameSite=Lax", cookie
         )
         assert match is not None
         assert len(b64u_decode(match[1]) or b"") == 32
 
-    def test_two_browsers_get_two_secrets(self, home: House, guest: Browser, stranger: Browser) -> None:
+    def test_two_browsers_get_two_secrets(self, services: BothServices, guest: Browser, stranger: Browser) -> None:
         """A secret is nobody else's."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         stranger.get(token)
         assert guest.cookie is not None and guest.cookie != stranger.cookie
 
-    def test_an_existing_cookie_is_sent_again(self, home: House, guest: Browser) -> None:
+    def test_an_existing_cookie_is_sent_again(self, services: BothServices, guest: Browser) -> None:
         """Each GET that shows the form renews the cookie, and keeps its value."""
-        token = home.issue().token
+        token = services.issue().token
         first = guest.get(token).field("set-cookie")
         assert guest.get(token).field("set-cookie") == first
 
-    def test_get_changes_nothing(self, home: House, guest: Browser) -> None:
+    def test_get_changes_nothing(self, services: BothServices, guest: Browser) -> None:
         """However often it is fetched: no row of either database, no call, no event."""
-        token = home.issue().token
-        before = home.rows()
+        token = services.issue().token
+        before = services.rows()
         for _ in range(3):
             guest.get(token)
-        assert (home.rows(), home.consumer.requests, home.events, home.redemptions) == (before, [], [], [])
+        assert (services.rows(), services.consumer.requests, services.events, services.redemptions) == (
+            before,
+            [],
+            [],
+            [],
+        )
 
     @pytest.mark.parametrize(
         "headers",
@@ -134,24 +139,26 @@ class TestTheForm:
             (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")),
         ],
     )
-    def test_who_was_not_sent_by_a_site_presses_the_button(self, home: House, guest: Browser, headers: Fields) -> None:
+    def test_who_was_not_sent_by_a_site_presses_the_button(
+        self, services: BothServices, guest: Browser, headers: Fields
+    ) -> None:
         """The form submits itself only after a cross-site or same-site top-level navigation."""
-        answer = guest.get(home.issue().token, headers)
+        answer = guest.get(services.issue().token, headers)
         assert answer.status == 200
         assert "data-delay=" not in answer.text and "<button" in answer.text
 
-    def test_a_sister_site_may_send_the_guest_too(self, home: House, guest: Browser) -> None:
+    def test_a_sister_site_may_send_the_guest_too(self, services: BothServices, guest: Browser) -> None:
         """same-site counts as cross-site does."""
         headers = (("Sec-Fetch-Site", "same-site"), *ARRIVES[1:])
-        assert 'data-delay="0"' in guest.get(home.issue().token, headers).text
+        assert 'data-delay="0"' in guest.get(services.issue().token, headers).text
 
-    def test_head_tells_and_changes_nothing(self, home: House) -> None:
+    def test_head_tells_and_changes_nothing(self, services: BothServices) -> None:
         """A link checker gets 200, no token, no cookie."""
-        before = home.rows()
-        answer = home.ask("HEAD", f"/aurora/handoff?handoff={home.issue('tn_x').token}")
+        before = services.rows()
+        answer = services.ask("HEAD", f"/aurora/handoff?handoff={services.issue('tn_x').token}")
         assert (answer.status, answer.body, answer.field("cache-control")) == (200, b"", "no-store")
-        assert answer.fields("set-cookie") == [] and home.consumer.requests == []
-        assert len(home.rows()) == len(before) + 1  # the issue
+        assert answer.fields("set-cookie") == [] and services.consumer.requests == []
+        assert len(services.rows()) == len(before) + 1  # the issue
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -165,74 +172,76 @@ class TestTheForm:
             ("SEC-PURPOSE", "Prefetch"),
         ],
     )
-    def test_a_fetch_ahead_gets_no_form(self, home: House, name: str, value: str) -> None:
+    def test_a_fetch_ahead_gets_no_form(self, services: BothServices, name: str, value: str) -> None:
         """What a browser fetches before anybody asked for it is refused, with nothing to keep; later there is a form."""
-        token, before_cookie = home.issue().token, home.browser()
-        before = home.rows()
+        token, before_cookie = services.issue().token, services.browser()
+        before = services.rows()
         answer = before_cookie.get(token, (*ARRIVES, (name, value)))
         assert (answer.status, answer.body, answer.field("cache-control")) == (503, b"", "no-store")
         assert answer.fields("set-cookie") == []
-        assert home.rows() == before
+        assert services.rows() == before
         assert before_cookie.get(token).status == 200
 
     @pytest.mark.parametrize("dest", ["iframe", "frame", "fencedframe", "embed", "object"])
-    def test_a_frame_gets_no_form(self, home: House, guest: Browser, dest: str) -> None:
+    def test_a_frame_gets_no_form(self, services: BothServices, guest: Browser, dest: str) -> None:
         """In a frame: 403, nothing changes, no cookie."""
-        token = home.issue().token
-        before = home.rows()
-        refused(home, guest.get(token, (*ARRIVES[:2], ("Sec-Fetch-Dest", dest))), 403, "framed")
-        assert home.rows() == before
+        token = services.issue().token
+        before = services.rows()
+        refused(services, guest.get(token, (*ARRIVES[:2], ("Sec-Fetch-Dest", dest))), 403, "framed")
+        assert services.rows() == before
 
 
 class TestTheWay:
-    def test_the_guest_is_sent_on(self, home: House, guest: Browser) -> None:
+    def test_the_guest_is_sent_on(self, services: BothServices, guest: Browser) -> None:
         """303 to where the application says, the cookie once more, and both sides know who redeemed."""
-        minted = home.issue()
+        minted = services.issue()
         cookie = guest.get(minted.token).field("set-cookie")
         answer = guest.post(minted.token)
         assert (answer.status, answer.field("location"), answer.body) == (303, "/aurora/booking", b"")
         assert answer.field("set-cookie") == cookie
         assert answer.field("cache-control") == "no-store"
         assert answer.field("referrer-policy") == "strict-origin"
-        record = home.log.find(minted.handoff_id)
+        record = services.log.find(minted.handoff_id)
         assert record is not None
-        (redemption,) = home.redemptions
+        (redemption,) = services.redemptions
         assert (record.state, record.redemption_id) == (HandoffState.CONSUMED, redemption.redemption_id)
         assert redemption.handoff.handoff_id == minted.handoff_id
-        assert len(home.consumer.requests) == 1
+        assert len(services.consumer.requests) == 1
 
-    def test_refresh_double_click_and_two_tabs_give_the_same_success(self, home: House, guest: Browser) -> None:
+    def test_refresh_double_click_and_two_tabs_give_the_same_success(
+        self, services: BothServices, guest: Browser
+    ) -> None:
         """on_redeemed is called again with the same redemption id; nothing else is recorded."""
-        token = home.issue().token
+        token = services.issue().token
         first = guest.arrive(token)
-        rows = home.rows()
+        rows = services.rows()
         again = [guest.post(token), guest.arrive(token)]
         assert [(a.status, a.headers) for a in again] == [(303, first.headers)] * 2
-        assert len({r.redemption_id for r in home.redemptions}) == 1 and len(home.redemptions) == 3
-        assert home.rows() == rows
+        assert len({r.redemption_id for r in services.redemptions}) == 1 and len(services.redemptions) == 3
+        assert services.rows() == rows
 
-    def test_a_lost_reply_is_made_good_by_a_reload(self, home: House, guest: Browser) -> None:
+    def test_a_lost_reply_is_made_good_by_a_reload(self, services: BothServices, guest: Browser) -> None:
         """bff-consumer has recorded it, the answer is lost twice: 503, then the same browser goes on."""
-        minted = home.issue()
-        home.consumer.faults += ["lost", "lost"]
+        minted = services.issue()
+        services.consumer.faults += ["lost", "lost"]
         assert guest.arrive(minted.token).status == 503
         assert guest.post(minted.token).status == 303
 
     def test_deferred_goes_on_without_bff_consumer(self, kind: str, tmp_path: Path) -> None:
         """In deferred mode the guest does not wait for bff-consumer; the outbox keeps what it must be told."""
-        with house(kind, tmp_path, mode="deferred") as home:
-            home.consumer.always = 500
-            assert home.browser().arrive(home.issue().token).status == 303
-            assert home.consumer.requests == []
-            assert any("outbox" in row for row in home.rows())
+        with both_services(kind, tmp_path, mode="deferred") as services:
+            services.consumer.always = 500
+            assert services.browser().arrive(services.issue().token).status == 303
+            assert services.consumer.requests == []
+            assert any("outbox" in row for row in services.rows())
 
-    def test_the_form_works_below_a_prefix_and_another_host_name(self, home: House, guest: Browser) -> None:
+    def test_the_form_works_below_a_prefix_and_another_host_name(self, services: BothServices, guest: Browser) -> None:
         """A relative action: whatever stands before /handoff. And a strange Host header is nobody's."""
-        token = home.issue().token
+        token = services.issue().token
         for host in ("evil.example", "[", "a?handoff=x", "", "a@b"):
             assert guest.get(token, (*ARRIVES, ("Host", host))).status == 200
 
-    def test_a_middleware_may_read_the_form_first(self, home: House) -> None:
+    def test_a_middleware_may_read_the_form_first(self, services: BothServices) -> None:
         """Starlette's BaseHTTPMiddleware hands on what it has read, and the guest is sent on."""
 
         class Reading(BaseHTTPMiddleware):
@@ -240,56 +249,56 @@ class TestTheWay:
                 await request.body()
                 return await call_next(request)
 
-        app = home.make_app()
+        app = services.make_app()
         app.add_middleware(Reading)
-        assert Browser(home, app=app).arrive(home.issue().token).status == 303
+        assert Browser(services, app=app).arrive(services.issue().token).status == 303
 
-    def test_it_works_in_a_mounted_application(self, home: House) -> None:
+    def test_it_works_in_a_mounted_application(self, services: BothServices) -> None:
         """The page's form and the redirect of a slash too many stay below where the application is mounted."""
         outer = FastAPI()
-        outer.mount("/hotels", home.app)
-        token = home.issue().token
-        guest = Browser(home, app=outer)
+        outer.mount("/hotels", services.app)
+        token = services.issue().token
+        guest = Browser(services, app=outer)
         page = guest.get(token, site="hotels/aurora")
         assert (page.status, 'action="handoff"' in page.text) == (200, True)
         assert guest.post(token, site="hotels/aurora").status == 303
-        answer = home.ask("GET", "/hotels/aurora/handoff/?handoff=TOKEN", app=outer)
+        answer = services.ask("GET", "/hotels/aurora/handoff/?handoff=TOKEN", app=outer)
         assert (answer.status, answer.field("location")) == (307, "../handoff?handoff=TOKEN")
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
     @pytest.mark.parametrize("query", [b"", b"?handoff=TOKEN&a=%2F..", b"?\xff//evil.example"])
-    def test_a_slash_too_many_stays_on_the_site(self, home: House, method: str, query: bytes) -> None:
+    def test_a_slash_too_many_stays_on_the_site(self, services: BothServices, method: str, query: bytes) -> None:
         """The redirect is relative: no scheme and host of this process, which an ingress may have changed."""
-        answer = home.ask(method, b"/aurora/handoff/" + query, (("Host", "evil.example"),))
+        answer = services.ask(method, b"/aurora/handoff/" + query, (("Host", "evil.example"),))
         assert (answer.status, answer.field("location")) == (307, "../handoff" + query.decode("latin-1"))
         assert (answer.field("cache-control"), answer.field("referrer-policy")) == ("no-store", "strict-origin")
         assert answer.fields("set-cookie") == []
 
-    def test_so_do_many_slashes_too_many(self, home: House) -> None:
+    def test_so_do_many_slashes_too_many(self, services: BothServices) -> None:
         """The redirect climbs one level a slash (RFC 3986, 5.2.4); what has a name there is the application's."""
         for slashes, up in (("//", "../../"), ("///", "../../../")):
-            answer = home.ask("GET", f"/aurora/handoff{slashes}?handoff=TOKEN", (("Host", "evil.example"),))
+            answer = services.ask("GET", f"/aurora/handoff{slashes}?handoff=TOKEN", (("Host", "evil.example"),))
             assert (answer.status, answer.field("location")) == (307, f"{up}handoff?handoff=TOKEN")
-        app = home.make_app()
+        app = services.make_app()
         app.add_api_route("/aurora/handoff/help", lambda: "yours")
-        assert home.ask("GET", "/aurora/handoff/help", app=app).text == '"yours"'
+        assert services.ask("GET", "/aurora/handoff/help", app=app).text == '"yours"'
 
 
 class TestOnRedeemed:
-    def app(self, home: House, function: Any) -> Any:
-        return home.make_app(on_redeemed=function)
+    def app(self, services: BothServices, function: Any) -> Any:
+        return services.make_app(on_redeemed=function)
 
-    def arrive(self, home: House, function: Any, token: str | None = None) -> tuple[Browser, Answer]:
-        browser = Browser(home, app=self.app(home, function))
-        return browser, browser.arrive(token or home.issue().token)
+    def arrive(self, services: BothServices, function: Any, token: str | None = None) -> tuple[Browser, Answer]:
+        browser = Browser(services, app=self.app(services, function))
+        return browser, browser.arrive(token or services.issue().token)
 
-    def test_a_text_is_a_303(self, home: House) -> None:
+    def test_a_text_is_a_303(self, services: BothServices) -> None:
         """A path, or a URL of this origin."""
         for place in ("/booking", "/", f"{ORIGIN}/booking?x=1", "/a//b"):
-            answer = self.arrive(home, lambda request, redemption, place=place: place)[1]
+            answer = self.arrive(services, lambda request, redemption, place=place: place)[1]
             assert (answer.status, answer.field("location")) == (303, place)
 
-    def test_an_async_function_is_awaited(self, home: House) -> None:
+    def test_an_async_function_is_awaited(self, services: BothServices) -> None:
         """Async def, an object with an async call, and a lambda around one."""
 
         async def function(request: Request, redemption: Redemption) -> str:
@@ -300,9 +309,9 @@ class TestOnRedeemed:
                 return "/awaited"
 
         for each in (function, Caller(), lambda request, redemption: function(request, redemption)):
-            assert self.arrive(home, each)[1].field("location") == "/awaited"
+            assert self.arrive(services, each)[1].field("location") == "/awaited"
 
-    def test_a_response_is_sent_with_the_cookie(self, home: House) -> None:
+    def test_a_response_is_sent_with_the_cookie(self, services: BothServices) -> None:
         """A response of the application's own keeps its status, body and headers, and gets the cookie."""
 
         def function(request: Request, redemption: Redemption) -> Response:
@@ -310,21 +319,21 @@ class TestOnRedeemed:
             made.set_cookie("session", "s")
             return made
 
-        browser, answer = self.arrive(home, function)
+        browser, answer = self.arrive(services, function)
         assert (answer.status, answer.text) == (201, '{"ok":true}')
         assert (answer.field("cache-control"), answer.field("x-own")) == ("private", "1")
         own, ours = answer.fields("set-cookie")
         assert own.startswith("session=s") and ours.startswith(f"{COOKIE}={browser.cookie};")
 
-    def test_one_response_for_all_guests_gathers_no_cookies(self, home: House) -> None:
+    def test_one_response_for_all_guests_gathers_no_cookies(self, services: BothServices) -> None:
         """An application may keep one response and give it to everybody: nobody gets another's cookie."""
         shared = RedirectResponse("/booking", 303)
         for _ in range(3):
-            browser, answer = self.arrive(home, lambda request, redemption: shared)
+            browser, answer = self.arrive(services, lambda request, redemption: shared)
             assert answer.field("set-cookie").startswith(f"{COOKIE}={browser.cookie};")
         assert "set-cookie" not in shared.headers
 
-    def test_a_repetition_can_be_refused(self, home: House) -> None:
+    def test_a_repetition_can_be_refused(self, services: BothServices) -> None:
         """ReplayedTokenError from the application is the page of a replay, 409."""
         seen: set[str] = set()
 
@@ -334,18 +343,18 @@ class TestOnRedeemed:
             seen.add(redemption.redemption_id)
             return "/booking"
 
-        token = home.issue().token
-        browser, first = self.arrive(home, function, token)
+        token = services.issue().token
+        browser, first = self.arrive(services, function, token)
         assert first.status == 303
-        refused(home, browser.post(token), 409, "replayed")
+        refused(services, browser.post(token), 409, "replayed")
 
-    def test_an_error_of_its_own_is_the_applications(self, home: House) -> None:
+    def test_an_error_of_its_own_is_the_applications(self, services: BothServices) -> None:
         """What the application raises is not hidden."""
 
         def function(request: Request, redemption: Redemption) -> str:
             raise HTTPException(418)
 
-        assert self.arrive(home, function)[1].status == 418
+        assert self.arrive(services, function)[1].status == 418
 
     @pytest.mark.parametrize(
         "place",
@@ -372,30 +381,30 @@ class TestOnRedeemed:
             7,
         ],
     )
-    def test_a_place_elsewhere_is_a_configuration_error(self, home: House, place: Any) -> None:
+    def test_a_place_elsewhere_is_a_configuration_error(self, services: BothServices, place: Any) -> None:
         """A foreign URL, one that browsers read as foreign, or one with the token: 500, and nothing of it in the answer."""
-        minted = home.issue()
+        minted = services.issue()
         if isinstance(place, str):
             place = place.replace("TOKEN", minted.token).replace("ESCAPED", minted.token.replace("i", "%69"))
-        answer = self.arrive(home, lambda request, redemption: place, minted.token)[1]
+        answer = self.arrive(services, lambda request, redemption: place, minted.token)[1]
         assert (answer.status, answer.fields("location"), answer.fields("set-cookie")) == (500, [], [])
         assert '"code": "configuration"' in answer.text
         assert "evil" not in answer.text and minted.token not in answer.text
 
-    def test_without_handlers_it_is_raised(self, home: House) -> None:
+    def test_without_handlers_it_is_raised(self, services: BothServices) -> None:
         """An application without install_error_handlers gets the error itself."""
         app = FastAPI()
         app.include_router(
             landing_router(
-                home.handshake,
+                services.handshake,
                 tenant=lambda request: TENANT,
                 public_origin=lambda request: ORIGIN,
                 on_redeemed=lambda request, redemption: "//evil",
             ),
             prefix="/aurora",
         )
-        browser = Browser(home, app=app)
-        token = home.issue().token
+        browser = Browser(services, app=app)
+        token = services.issue().token
         browser.get(token)
         with pytest.raises(ConfigurationError) as caught:
             browser.post(token)
@@ -403,88 +412,90 @@ class TestOnRedeemed:
 
 
 class TestRefusals:
-    def test_a_site_unknown_here(self, home: House, guest: Browser) -> None:
+    def test_a_site_unknown_here(self, services: BothServices, guest: Browser) -> None:
         """404 for GET and POST."""
-        token = home.issue().token
-        before = home.rows()
-        refused(home, guest.get(token, site="nowhere"), 404, "unknown_tenant")
+        token = services.issue().token
+        before = services.rows()
+        refused(services, guest.get(token, site="nowhere"), 404, "unknown_tenant")
         guest.get(token)
-        refused(home, guest.post(token, site="nowhere"), 404, "unknown_tenant")
-        assert home.rows() == before
+        refused(services, guest.post(token, site="nowhere"), 404, "unknown_tenant")
+        assert services.rows() == before
 
-    def test_no_origin_is_asked_for_where_there_is_no_site(self, home: House) -> None:
+    def test_no_origin_is_asked_for_where_there_is_no_site(self, services: BothServices) -> None:
         """A table of origins has none for a site unknown here: 404, not an error of the application."""
         origins = {"aurora": ORIGIN}
-        app = home.make_app(public_origin=lambda request: origins[request.path_params["site"]])
-        guest = Browser(home, app=app)
-        token = home.issue().token
+        app = services.make_app(public_origin=lambda request: origins[request.path_params["site"]])
+        guest = Browser(services, app=app)
+        token = services.issue().token
         guest.get(token)
-        refused(home, guest.post(token, site="nowhere"), 404, "unknown_tenant")
+        refused(services, guest.post(token, site="nowhere"), 404, "unknown_tenant")
         assert guest.post(token).status == 303
 
-    def test_expired(self, home: House, guest: Browser) -> None:
+    def test_expired(self, services: BothServices, guest: Browser) -> None:
         """410 and a way to start again, for GET and POST; the second before, it goes through."""
-        token = home.issue().token
-        home.clock.now += LIFETIME + LEEWAY - 1
+        token = services.issue().token
+        services.clock.now += LIFETIME + LEEWAY - 1
         assert guest.get(token).status == 200
-        home.clock.now += 1
-        before = home.rows(with_refused=False)
-        answer = home.browser().get(token)
-        refused(home, answer, 410, "expired")
+        services.clock.now += 1
+        before = services.rows(with_refused=False)
+        answer = services.browser().get(token)
+        refused(services, answer, 410, "expired")
         assert f'href="{START_URL}"' in answer.text
         posted = guest.post(token)
-        assert (posted.status, code_of(home, posted)) == (410, "expired")
-        assert home.consumer.requests == [] and home.redemptions == []
-        assert [row for row in home.rows(with_refused=False) if "outbox" in row] == []
-        assert [row for row in home.rows() if "handoff_log" in row] == [r for r in before if "handoff_log" in r]
+        assert (posted.status, code_of(services, posted)) == (410, "expired")
+        assert services.consumer.requests == [] and services.redemptions == []
+        assert [row for row in services.rows(with_refused=False) if "outbox" in row] == []
+        assert [row for row in services.rows() if "handoff_log" in row] == [r for r in before if "handoff_log" in r]
 
-    def test_its_own_redeemer_has_a_minute_more(self, home: House, guest: Browser, stranger: Browser) -> None:
+    def test_its_own_redeemer_has_a_minute_more(
+        self, services: BothServices, guest: Browser, stranger: Browser
+    ) -> None:
         """Within 60 seconds of the end the browser that redeemed gets the same success; then it is 410 for it, too."""
-        token = home.issue().token
+        token = services.issue().token
         first = guest.arrive(token)
-        home.clock.now += LIFETIME + LEEWAY + GRACE - 1
+        services.clock.now += LIFETIME + LEEWAY + GRACE - 1
         assert guest.arrive(token).headers == first.headers
-        refused(home, stranger.get(token), 410, "expired")
-        home.clock.now += 1
-        refused(home, guest.get(token), 410, "expired")
-        refused(home, guest.post(token), 410, "expired")
+        refused(services, stranger.get(token), 410, "expired")
+        services.clock.now += 1
+        refused(services, guest.get(token), 410, "expired")
+        refused(services, guest.post(token), 410, "expired")
 
-    def test_replayed(self, home: House, guest: Browser, stranger: Browser) -> None:
+    def test_replayed(self, services: BothServices, guest: Browser, stranger: Browser) -> None:
         """Another browser has it: 409, a way to start again, bff-consumer is not called, the owner keeps it."""
-        token = home.issue().token
+        token = services.issue().token
         guest.arrive(token)
-        rows, calls = home.rows(with_refused=False), len(home.consumer.requests)
+        rows, calls = services.rows(with_refused=False), len(services.consumer.requests)
         answer = stranger.arrive(token)
-        refused(home, answer, 409, "replayed")
+        refused(services, answer, 409, "replayed")
         assert f'href="{START_URL}"' in answer.text
-        assert len(home.consumer.requests) == calls
-        assert home.rows(with_refused=False) == rows
+        assert len(services.consumer.requests) == calls
+        assert services.rows(with_refused=False) == rows
         assert guest.post(token).status == 303
 
-    def test_revoked(self, home: House, guest: Browser) -> None:
+    def test_revoked(self, services: BothServices, guest: Browser) -> None:
         """Cancelled at bff-consumer: 410, its own text."""
-        minted = home.issue()
-        home.log.revoke(minted.handoff_id)
+        minted = services.issue()
+        services.log.revoke(minted.handoff_id)
         answer = guest.arrive(minted.token)
-        refused(home, answer, 410, "revoked_handoff")
+        refused(services, answer, 410, "revoked_handoff")
         assert TEXTS["en"].revoked.title in answer.text and f'href="{START_URL}"' in answer.text
-        assert home.redemptions == []
+        assert services.redemptions == []
 
-    def test_a_lost_local_row(self, home: House, guest: Browser) -> None:
+    def test_a_lost_local_row(self, services: BothServices, guest: Browser) -> None:
         """bff-consumer names another browser: 409 for the guest, an alarm for the operator."""
-        minted = home.issue()
-        home.consumer.faults.append((409, "application/problem+json", b'{"code":"replayed","status":409}'))
-        refused(home, guest.arrive(minted.token), 409, "replayed")
-        assert any(isinstance(event, LocalRowLost) for event in home.events)
+        minted = services.issue()
+        services.consumer.faults.append((409, "application/problem+json", b'{"code":"replayed","status":409}'))
+        refused(services, guest.arrive(minted.token), 409, "replayed")
+        assert any(isinstance(event, LocalRowLost) for event in services.events)
 
-    def test_cookies_blocked(self, home: House, guest: Browser) -> None:
+    def test_cookies_blocked(self, services: BothServices, guest: Browser) -> None:
         """No cookie with the form: 400, a page that says so, nothing consumed; with one it works."""
-        token = home.issue().token
-        before = home.rows()
+        token = services.issue().token
+        before = services.rows()
         answer = guest.post(token)
-        refused(home, answer, 400, "no_cookie")
+        refused(services, answer, 400, "no_cookie")
         assert TEXTS["en"].cookies.title in answer.text
-        assert (home.rows(), home.consumer.requests) == (before, [])
+        assert (services.rows(), services.consumer.requests) == (before, [])
         assert guest.arrive(token).status == 303
 
     @pytest.mark.parametrize(
@@ -502,42 +513,44 @@ class TestRefusals:
             f"{SECRET} x",
         ],
     )
-    def test_a_cookie_that_is_none_of_ours(self, home: House, guest: Browser, value: str) -> None:
+    def test_a_cookie_that_is_none_of_ours(self, services: BothServices, guest: Browser, value: str) -> None:
         """A malformed value is no cookie: the GET sets a new one, the POST says that cookies are needed."""
-        token = home.issue().token
-        before = home.rows()
-        refused(home, guest.post(token, (*SUBMITS, ("Cookie", f"{COOKIE}={value}".encode()))), 400, "no_cookie")
+        token = services.issue().token
+        before = services.rows()
+        refused(services, guest.post(token, (*SUBMITS, ("Cookie", f"{COOKIE}={value}".encode()))), 400, "no_cookie")
         answer = guest.get(token, (*ARRIVES, ("Cookie", f"{COOKIE}={value}".encode())))
         assert answer.status == 200 and value not in answer.fields("set-cookie")[0].split(";")[0].split("=")[1:]
-        assert home.rows() == before
+        assert services.rows() == before
         assert guest.post(token).status == 303
 
-    def test_the_token_is_not_in_the_address_of_a_final_refusal(self, home: House, stranger: Browser) -> None:
+    def test_the_token_is_not_in_the_address_of_a_final_refusal(
+        self, services: BothServices, stranger: Browser
+    ) -> None:
         """The script of a final refusal takes the query out of the address; of one that may pass, it stays for a reload."""
-        token = home.issue().token
+        token = services.issue().token
         assert "history.replaceState" not in stranger.get("ghasi1.x").text
-        home.clock.now += LIFETIME + LEEWAY
+        services.clock.now += LIFETIME + LEEWAY
         assert "history.replaceState" in stranger.get(token).text
 
 
 class TestOrigin:
     @pytest.mark.parametrize("site", ["cross-site", "same-site", "none", "", "Same-Origin", "same-origin, same-origin"])
-    def test_a_form_from_elsewhere(self, home: House, guest: Browser, site: str) -> None:
+    def test_a_form_from_elsewhere(self, services: BothServices, guest: Browser, site: str) -> None:
         """Each Sec-Fetch-Site but same-origin: 403, nothing changes, whatever Origin says."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
-        before = home.rows()
+        before = services.rows()
         for more in ((), (("Origin", ORIGIN),)):
-            refused(home, guest.post(token, (("Sec-Fetch-Site", site), *more)), 403, "cross_origin")
-        assert (home.rows(), home.consumer.requests) == (before, [])
+            refused(services, guest.post(token, (("Sec-Fetch-Site", site), *more)), 403, "cross_origin")
+        assert (services.rows(), services.consumer.requests) == (before, [])
         assert guest.post(token).status == 303
 
-    def test_sec_fetch_site_twice(self, home: House, guest: Browser) -> None:
+    def test_sec_fetch_site_twice(self, services: BothServices, guest: Browser) -> None:
         """Two fields are not one."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         twice = (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "same-origin"))
-        refused(home, guest.post(token, twice), 403, "cross_origin")
+        refused(services, guest.post(token, twice), 403, "cross_origin")
 
     @pytest.mark.parametrize(
         "headers",
@@ -556,17 +569,17 @@ class TestOrigin:
             (("Referer", f"{ORIGIN}/aurora/handoff"),),
         ],
     )
-    def test_an_old_browser_from_elsewhere(self, home: House, guest: Browser, headers: Fields) -> None:
+    def test_an_old_browser_from_elsewhere(self, services: BothServices, guest: Browser, headers: Fields) -> None:
         """Without Sec-Fetch-Site, Origin must be ours: missing, null, another or two of it are 403."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
-        before = home.rows()
-        refused(home, guest.post(token, headers), 403, "cross_origin")
-        assert (home.rows(), home.consumer.requests) == (before, [])
+        before = services.rows()
+        refused(services, guest.post(token, headers), 403, "cross_origin")
+        assert (services.rows(), services.consumer.requests) == (before, [])
 
-    def test_an_old_browser_from_our_page(self, home: House, guest: Browser) -> None:
+    def test_an_old_browser_from_our_page(self, services: BothServices, guest: Browser) -> None:
         """Without Sec-Fetch-Site, our own Origin is enough."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         assert guest.post(token, (("Origin", ORIGIN),)).status == 303
 
@@ -604,65 +617,65 @@ class TestForgedCookies:
         [name.encode("utf-8") for name in LOOKALIKES]
         + [name.encode("latin-1") for name in LOOKALIKES if not name.isascii() and max(name) < "\u0100"],
     )
-    def test_a_lookalike(self, home: House, guest: Browser, name: bytes) -> None:
+    def test_a_lookalike(self, services: BothServices, guest: Browser, name: bytes) -> None:
         """A name that a careless reader would take for ours, before or after the real one or alone: 403, nothing changes."""
         fake = name + f"={SECRET}".encode()
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         real = f"{COOKIE}={guest.cookie}".encode()
-        before = home.rows()
+        before = services.rows()
         for line in (fake + b"; " + real, real + b"; " + fake, b"a=b;" + fake):
-            refused(home, guest.post(token, (*SUBMITS, ("Cookie", line))), 403, "forged_cookie")
-            refused(home, guest.get(token, (*ARRIVES, ("Cookie", line))), 403, "forged_cookie")
-        assert (home.rows(), home.consumer.requests) == (before, [])
+            refused(services, guest.post(token, (*SUBMITS, ("Cookie", line))), 403, "forged_cookie")
+            refused(services, guest.get(token, (*ARRIVES, ("Cookie", line))), 403, "forged_cookie")
+        assert (services.rows(), services.consumer.requests) == (before, [])
         assert guest.post(token).status == 303
 
-    def test_a_second_exact_cookie(self, home: House, guest: Browser) -> None:
+    def test_a_second_exact_cookie(self, services: BothServices, guest: Browser) -> None:
         """Two of the exact name, alike or not, in one field or two: 403, nothing changes."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         real = f"{COOKIE}={guest.cookie}"
-        before = home.rows()
+        before = services.rows()
         for other in (f"{COOKIE}={SECRET}", real, f"{COOKIE}=", COOKIE):
             for cookies in (
                 [("Cookie", f"{real}; {other}")],
                 [("Cookie", f"{other}; {real}")],
                 [("Cookie", real), ("Cookie", other)],
             ):
-                refused(home, guest.post(token, (*SUBMITS, *cookies)), 403, "forged_cookie")
-                refused(home, guest.get(token, (*ARRIVES, *cookies)), 403, "forged_cookie")
-        assert (home.rows(), home.consumer.requests) == (before, [])
+                refused(services, guest.post(token, (*SUBMITS, *cookies)), 403, "forged_cookie")
+                refused(services, guest.get(token, (*ARRIVES, *cookies)), 403, "forged_cookie")
+        assert (services.rows(), services.consumer.requests) == (before, [])
 
     @pytest.mark.parametrize(
         "other", ["ghasi_handoff=x", "session=__Host-ghasi_handoff", "__Host-other=1", "é=ü", "=", ";;", "\xff\x00"]
     )
-    def test_other_cookies_do_no_harm(self, home: House, guest: Browser, other: str) -> None:
+    def test_other_cookies_do_no_harm(self, services: BothServices, guest: Browser, other: str) -> None:
         """Cookies of the application and of others are not looked at."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         line = f"{other}; {COOKIE}={guest.cookie}".encode("latin-1")
         assert guest.post(token, (*SUBMITS, ("Cookie", line))).status == 303
 
 
 class TestNotNow:
-    def check_waiting(self, home: House, answer: Answer, token: str, code: str, since: float) -> None:
-        assert (answer.status, code_of(home, answer)) == (503, code)
+    def check_waiting(self, services: BothServices, answer: Answer, token: str, code: str, since: float) -> None:
+        assert (answer.status, code_of(services, answer)) == (503, code)
         check_headers(answer)
         assert answer.field("retry-after") == "2"
         assert form_of(answer) == {"handoff": token, "since": str(int(since))}
         assert 'data-delay="2000"' in answer.text
-        assert home.redemptions == []
+        assert services.redemptions == []
 
-    def test_the_store_is_down(self, home: House, guest: Browser) -> None:
+    def test_the_store_is_down(self, services: BothServices, guest: Browser) -> None:
         """503, bff-consumer is not called, nothing changes; when it is back the same browser goes on."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
-        before = home.rows()
-        with locked(home.folder / "replay.db"):
+        before = services.rows()
+        with locked(services.folder / "replay.db"):
             answer = guest.post(token)
-        self.check_waiting(home, answer, token, "store_unavailable", home.clock.now)
+        self.check_waiting(services, answer, token, "store_unavailable", services.clock.now)
         assert TEXTS["en"].unavailable.title in answer.text
-        assert (home.rows(), home.consumer.requests) == (before, [])
+        assert (services.rows(), services.consumer.requests) == (before, [])
         assert guest.post(token).status == 303
 
     @pytest.mark.parametrize(
@@ -680,43 +693,43 @@ class TestNotNow:
         ],
         ids=str,
     )
-    def test_bff_consumer_gives_no_answer_that_counts(self, home: House, guest: Browser, fault: Any) -> None:
+    def test_bff_consumer_gives_no_answer_that_counts(self, services: BothServices, guest: Browser, fault: Any) -> None:
         """Down, slow, nonsense, 404: 503 "confirming"; the handoff stays this browser's, and nobody else's."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
-        home.consumer.always = fault
+        services.consumer.always = fault
         answer = guest.post(token)
-        self.check_waiting(home, answer, token, "confirmation_unavailable", home.clock.now)
+        self.check_waiting(services, answer, token, "confirmation_unavailable", services.clock.now)
         assert TEXTS["en"].confirming.title in answer.text
-        home.consumer.always = None
-        refused(home, home.browser().arrive(token), 409, "replayed")
+        services.consumer.always = None
+        refused(services, services.browser().arrive(token), 409, "replayed")
         assert guest.post(token).status == 303
 
-    def test_after_twenty_seconds_it_says_so(self, home: House, guest: Browser) -> None:
+    def test_after_twenty_seconds_it_says_so(self, services: BothServices, guest: Browser) -> None:
         """The page tries again by itself for 20 seconds, then says that it takes too long; still the guest's own."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
-        home.consumer.always = 404
+        services.consumer.always = 404
         answer = guest.post(token)
-        begun = home.clock.now
-        home.clock.now += 19
-        self.check_waiting(home, guest.post(**form_with(answer)), token, "confirmation_unavailable", begun)
-        home.clock.now += 1
+        begun = services.clock.now
+        services.clock.now += 19
+        self.check_waiting(services, guest.post(**form_with(answer)), token, "confirmation_unavailable", begun)
+        services.clock.now += 1
         late = guest.post(**form_with(answer))
         assert (late.status, late.field("retry-after")) == (503, "2")
         assert TEXTS["en"].not_confirmed.title in late.text and "data-delay=" not in late.text
         assert f'href="{START_URL}"' in late.text and form_of(late)["since"] == str(int(begun))
-        home.consumer.always = None
+        services.consumer.always = None
         assert guest.post(**form_with(late)).status == 303
 
     @pytest.mark.parametrize("since", ["", "-5", "1e3", "\u0663", "9" * 13, "99999999999", "x", "0x1"])
-    def test_a_strange_since_begins_anew(self, home: House, guest: Browser, since: str) -> None:
+    def test_a_strange_since_begins_anew(self, services: BothServices, guest: Browser, since: str) -> None:
         """What is no past time in the form is not taken for one."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
-        home.consumer.always = 404
+        services.consumer.always = 404
         answer = guest.post(token, since=since)
-        self.check_waiting(home, answer, token, "confirmation_unavailable", home.clock.now)
+        self.check_waiting(services, answer, token, "confirmation_unavailable", services.clock.now)
 
     def test_a_key_file_that_cannot_be_read(self, kind: str, tmp_path: Path) -> None:
         """503 for GET and POST, no state changed, and the address is kept for a reload."""
@@ -728,17 +741,17 @@ class TestNotNow:
             ring: KeyRing = state["ring"]
             return ring
 
-        with house(kind, tmp_path, keys=keys) as home:
-            state["ring"] = home.keys
-            guest, token = home.browser(), home.issue().token
+        with both_services(kind, tmp_path, keys=keys) as services:
+            state["ring"] = services.keys
+            guest, token = services.browser(), services.issue().token
             guest.get(token)
-            before = home.rows()
+            before = services.rows()
             state["broken"] = True
-            answer = home.browser().get(token)
-            refused(home, answer, 503, "key_ring")
+            answer = services.browser().get(token)
+            refused(services, answer, 503, "key_ring")
             assert "replaceState" not in answer.text and answer.field("retry-after") == "2"
-            self.check_waiting(home, guest.post(token), token, "key_ring", home.clock.now)
-            assert home.rows() == before
+            self.check_waiting(services, guest.post(token), token, "key_ring", services.clock.now)
+            assert services.rows() == before
             state["broken"] = False
             assert guest.post(token).status == 303
 
@@ -750,14 +763,14 @@ def form_with(answer: Answer) -> dict[str, Any]:
 
 
 class TestConfiguration:
-    def test_wrong_arguments_are_refused_at_once(self, home: House) -> None:
+    def test_wrong_arguments_are_refused_at_once(self, services: BothServices) -> None:
         """What could only fail with a guest waiting fails when the router is made."""
         good: dict[str, Any] = {
             "tenant": lambda request: TENANT,
             "public_origin": lambda request: ORIGIN,
             "on_redeemed": lambda request, redemption: "/",
         }
-        landing_router(home.handshake, **good)
+        landing_router(services.handshake, **good)
         wrongs: tuple[dict[str, Any], ...] = (
             {"tenant": TENANT},
             {"public_origin": ORIGIN},
@@ -771,25 +784,25 @@ class TestConfiguration:
         )
         for wrong in wrongs:
             with pytest.raises(ConfigurationError):
-                landing_router(home.handshake, **{**good, **wrong})
+                landing_router(services.handshake, **{**good, **wrong})
         with pytest.raises(ConfigurationError):
             landing_router(object(), **good)  # type: ignore[arg-type]
 
-    def test_the_form_is_read_only_as_a_form(self, home: House, guest: Browser) -> None:
+    def test_the_form_is_read_only_as_a_form(self, services: BothServices, guest: Browser) -> None:
         """The content type of a form, with or without a charset, and no other."""
-        token = home.issue().token
+        token = services.issue().token
         guest.get(token)
         cookie = ("Cookie", f"{COOKIE}={guest.cookie}")
         body = f"handoff={token}".encode()
         for kind in ("", "text/plain", "multipart/form-data; boundary=x", "application/json", f"x{FORM}"):
-            answer = home.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", kind)), body)
-            refused(home, answer, 400, "malformed")
+            answer = services.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", kind)), body)
+            refused(services, answer, 400, "malformed")
         for kind in (FORM, f"{FORM}; charset=utf-8", FORM.upper()):
-            answer = home.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", kind)), body)
+            answer = services.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", kind)), body)
             assert answer.status == 303
 
 
-def test_nothing_is_left_for_a_worker(home: House, guest: Browser) -> None:
+def test_nothing_is_left_for_a_worker(services: BothServices, guest: Browser) -> None:
     """Strict and confirmed: the outbox is empty."""
-    guest.arrive(home.issue().token)
-    assert not any("outbox" in row for row in home.rows())
+    guest.arrive(services.issue().token)
+    assert not any("outbox" in row for row in services.rows())

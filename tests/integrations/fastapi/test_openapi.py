@@ -23,7 +23,7 @@ from tests.handshake.services import AUDIENCE, ISSUER
 from ghasi_handoff._encoding import b64u_encode
 from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
 
-from .house import COOKIE, House
+from .both_services import COOKIE, BothServices
 from .published import FOLDER, booking_app, consumer_app, documents
 
 # Not those that take a refusal of what is well formed, or a 405, for a fault.
@@ -70,9 +70,9 @@ def operations(app: FastAPI) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", GenerationMode)
-def test_the_consume_call_is_fuzzed(home: House, mode: GenerationMode) -> None:
+def test_the_consume_call_is_fuzzed(services: BothServices, mode: GenerationMode) -> None:
     """Whatever is sent, the answer is one of the document's; a signed call among it is confirmed, once."""
-    app = consumer_app(home.log, home.keys, clock=home.clock)
+    app = consumer_app(services.log, services.keys, clock=services.clock)
     operation = operations(app)["post"]
     statuses: set[int] = set()
     confirmed = 0
@@ -86,9 +86,9 @@ def test_the_consume_call_is_fuzzed(home: House, mode: GenerationMode) -> None:
         nonlocal confirmed
         headers = {}
         if signed:
-            identifier, now = home.issue().handoff_id, int(home.clock.now)
+            identifier, now = services.issue().handoff_id, int(services.clock.now)
             call = ConsumeCall(ISSUER, AUDIENCE, identifier, "a" * 64, now, now)
-            headers["Authorization"], body = sign_call(call, home.keys)
+            headers["Authorization"], body = sign_call(call, services.keys)
             case.path_parameters, case.headers, case.query, case.cookies = {"handoff_id": identifier}, {}, {}, {}
             case.body, case.media_type = json.loads(body), "application/json"
             # As it was signed, not as the fuzzer would write it.
@@ -97,10 +97,10 @@ def test_the_consume_call_is_fuzzed(home: House, mode: GenerationMode) -> None:
             assert response.status_code == 200
             confirmed += 1
         else:
-            before = home.rows()
+            before = services.rows()
             response = case.call(headers=headers)
             case.validate_response(response, checks=CHECKS)
-            assert home.rows() == before
+            assert services.rows() == before
         statuses.add(response.status_code)
 
     check()
@@ -110,9 +110,9 @@ def test_the_consume_call_is_fuzzed(home: House, mode: GenerationMode) -> None:
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("mode", GenerationMode)
-def test_the_landing_page_is_fuzzed(home: House, mode: GenerationMode, method: str) -> None:
+def test_the_landing_page_is_fuzzed(services: BothServices, mode: GenerationMode, method: str) -> None:
     """Whatever is sent, the answer is one of the document's; a token among it is shown its form, or redeemed."""
-    operation = operations(booking_app(home.handshake))[method]
+    operation = operations(booking_app(services.handshake))[method]
     statuses: set[int] = set()
     cookie = {"Cookie": f"{COOKIE}={b64u_encode(b'G' * 32)}", "Sec-Fetch-Site": "same-origin"}
 
@@ -122,18 +122,18 @@ def test_the_landing_page_is_fuzzed(home: House, mode: GenerationMode, method: s
     @given(case=operation.as_strategy(generation_mode=mode), token=valid_too, known=st.booleans())
     def check(case: Any, token: bool, known: bool) -> None:
         if token:
-            value = {"handoff": home.issue().token}
+            value = {"handoff": services.issue().token}
             if method == "get":
                 case.query = value
             else:
                 case.query, case.body, case.media_type = {}, value, "application/x-www-form-urlencoded"
-        before = home.rows()
+        before = services.rows()
         response = case.call(headers=cookie if known else {}, allow_redirects=False)
         case.validate_response(response, checks=CHECKS)
         if token and (known or method == "get"):
             assert response.status_code == (200 if method == "get" else 303)
         else:
-            assert home.rows() == before
+            assert services.rows() == before
         statuses.add(response.status_code)
 
     check()

@@ -17,7 +17,7 @@ from ghasi_handoff.integrations.fastapi._guest_request import preferred_language
 from ghasi_handoff.integrations.fastapi._pages import Kind, html_of, make_page
 from ghasi_handoff.integrations.fastapi._texts import Message, choose_language
 
-from .house import ARRIVES, ORIGIN, START_URL, Browser, House
+from .both_services import ARRIVES, ORIGIN, START_URL, BothServices, Browser
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 WITH_FORM = ("proceed", "confirming", "not_confirmed", "unavailable")
@@ -186,11 +186,11 @@ class TestLanguage:
         ],
     )
     def test_the_guest_gets_the_best_liked_language(
-        self, home: House, guest: Browser, wanted: list[str], language: str
+        self, services: BothServices, guest: Browser, wanted: list[str], language: str
     ) -> None:
         """By Accept-Language with its weights; garbage, or nothing that is there, is the first language."""
         headers = (*ARRIVES, *(("Accept-Language", value) for value in wanted))
-        for answer in (guest.get(home.issue().token, headers), guest.get("x", headers)):
+        for answer in (guest.get(services.issue().token, headers), guest.get("x", headers)):
             assert answer.field("content-language") == language
             document = Document(answer.text)
             assert document.one("html") == {"lang": language, "dir": TEXTS[language].direction}
@@ -208,16 +208,16 @@ class TestLanguage:
 
 
 class TestHost:
-    def test_its_own_texts(self, home: House) -> None:
+    def test_its_own_texts(self, services: BothServices) -> None:
         """The application's texts are used; its first language is the fallback."""
         own = {"fr": replace(TEXTS["en"], proceed=Message(title="Bienvenue", text="Continuez."))}
-        browser = Browser(home, app=home.make_app(texts=own))
-        answer = browser.get(home.issue().token, (*ARRIVES, ("Accept-Language", "de")))
+        browser = Browser(services, app=services.make_app(texts=own))
+        answer = browser.get(services.issue().token, (*ARRIVES, ("Accept-Language", "de")))
         assert answer.field("content-language") == "fr"
         assert Document(answer.text).text("h1") == "Bienvenue"
 
     @pytest.mark.parametrize("awaited", [False, True])
-    def test_its_own_template(self, home: House, awaited: bool) -> None:
+    def test_its_own_template(self, services: BothServices, awaited: bool) -> None:
         """`render` gives the whole HTML of every page; the headers stay, and the form inside works."""
         pages: list[Page] = []
 
@@ -229,8 +229,8 @@ class TestHost:
         async def render_async(request: Request, page: Page) -> str:
             return render(request, page)
 
-        browser = Browser(home, app=home.make_app(render=render_async if awaited else render))
-        token = home.issue().token
+        browser = Browser(services, app=services.make_app(render=render_async if awaited else render))
+        token = services.issue().token
         answer = browser.get(token)
         assert answer.status == 200 and "<nav>é</nav>" in answer.text and token in answer.text
         assert f"'nonce-{pages[0].nonce}'" in answer.field("content-security-policy")
@@ -238,9 +238,9 @@ class TestHost:
         refusal = browser.get("x")
         assert (refusal.status, pages[1].kind, pages[1].reference) == (400, "invalid", refusal.reference)
 
-    def test_the_nonce_is_new_each_time(self, home: House, guest: Browser) -> None:
+    def test_the_nonce_is_new_each_time(self, services: BothServices, guest: Browser) -> None:
         """Each answer has its own, the same in policy and page."""
-        token = home.issue().token
+        token = services.issue().token
         nonces = set()
         for _ in range(3):
             answer = guest.get(token)
@@ -249,11 +249,11 @@ class TestHost:
             nonces.add(nonce)
         assert len(nonces) == 3
 
-    def test_without_a_way_back(self, home: House) -> None:
+    def test_without_a_way_back(self, services: BothServices) -> None:
         """An application without start_url has pages without the link."""
-        browser = Browser(home, app=home.make_app(start_url=None))
+        browser = Browser(services, app=services.make_app(start_url=None))
         assert Document(browser.get("x").text).all("a") == []
 
-    def test_the_origin_is_not_repeated(self, home: House, guest: Browser) -> None:
+    def test_the_origin_is_not_repeated(self, services: BothServices, guest: Browser) -> None:
         """No page names a host: it works behind any."""
-        assert ORIGIN not in guest.get(home.issue().token).text
+        assert ORIGIN not in guest.get(services.issue().token).text

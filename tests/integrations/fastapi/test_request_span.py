@@ -16,33 +16,33 @@ from tests.handshake.services import AUDIENCE, ISSUER, TENANT
 from ghasi_handoff import Verifier
 from ghasi_handoff.integrations.fastapi import landing_router, verified_handoff
 
-from .house import FORM, ORIGIN, SUBMITS, Browser, House
+from .both_services import FORM, ORIGIN, SUBMITS, BothServices, Browser
 
 
-def made(home: House, telemetry: Any) -> FastAPI:
+def made(services: BothServices, telemetry: Any) -> FastAPI:
     """An application with every route that reads a token out of the query."""
     app = FastAPI(telemetry=telemetry)
     landing = landing_router(
-        home.handshake,
+        services.handshake,
         tenant=lambda request: TENANT,
         public_origin=lambda request: ORIGIN,
         on_redeemed=lambda request, redemption: "/booking",
     )
     app.include_router(landing, prefix="/aurora")
-    verifier = Verifier(home.keys, issuer=ISSUER, audience=AUDIENCE, clock=home.clock)
+    verifier = Verifier(services.keys, issuer=ISSUER, audience=AUDIENCE, clock=services.clock)
     verified = Depends(verified_handoff(verifier, tenant=lambda request: TENANT))
     app.add_api_route("/aurora/preview", lambda: "seen", dependencies=[verified])
     return app
 
 
-def traced_by_fastapi(home: House, provider: TracerProvider) -> ASGIApp:
+def traced_by_fastapi(services: BothServices, provider: TracerProvider) -> ASGIApp:
     """FastAPI makes spans by itself where there is a provider."""
-    return made(home, {"tracer_provider": provider, "metrics": False, "logs": False})
+    return made(services, {"tracer_provider": provider, "metrics": False, "logs": False})
 
 
-def traced_from_outside(home: House, provider: TracerProvider) -> ASGIApp:
+def traced_from_outside(services: BothServices, provider: TracerProvider) -> ASGIApp:
     """An instrumentation around the application, with a hook for nothing."""
-    app = made(home, {"tracing": False, "metrics": False, "logs": False})
+    app = made(services, {"tracing": False, "metrics": False, "logs": False})
     tracer = provider.get_tracer("instrumentation")
 
     async def traced(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,16 +55,18 @@ def traced_from_outside(home: House, provider: TracerProvider) -> ASGIApp:
 
 
 @pytest.mark.parametrize("make", [traced_by_fastapi, traced_from_outside])
-def test_no_span_holds_the_token(home: House, make: Callable[[House, TracerProvider], ASGIApp]) -> None:
+def test_no_span_holds_the_token(
+    services: BothServices, make: Callable[[BothServices, TracerProvider], ASGIApp]
+) -> None:
     """Landing page, its head, its form, a slash too many, a preview: each request has its span, none the query."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    guest = Browser(home, app=make(home, provider))
-    token = home.issue().token
+    guest = Browser(services, app=make(services, provider))
+    token = services.issue().token
     statuses = [guest.get(token).status, guest.post(token).status, guest.post(token, query=f"?handoff={token}").status]
     for method, path in (("HEAD", "handoff"), ("GET", "handoff/"), ("GET", "preview")):
         headers = (*SUBMITS, ("Content-Type", FORM))
-        statuses.append(home.ask(method, f"/aurora/{path}?handoff={token}", headers, app=guest.app).status)
+        statuses.append(services.ask(method, f"/aurora/{path}?handoff={token}", headers, app=guest.app).status)
     assert statuses == [200, 303, 400, 200, 307, 200]
     attributes = [dict(span.attributes or {}) for span in exporter.get_finished_spans()]
     assert sum("url.query" in each for each in attributes) >= 5

@@ -27,7 +27,7 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
-from .house import COOKIE, FORM, served
+from .both_services import COOKIE, FORM, served
 from .published import booking_app, consumer_app
 
 

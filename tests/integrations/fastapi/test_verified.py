@@ -34,7 +34,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.integrations.fastapi import install_error_handlers, verified_handoff
 
-from .house import SITES, Answer, answer_of
+from .both_services import SITES, Answer, answer_of
 
 CLOCK = Clock()
 KEYS = KeyRing.generate(now=datetime.fromtimestamp(CLOCK.now - 60, UTC))

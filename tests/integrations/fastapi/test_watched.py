@@ -24,7 +24,7 @@ from ghasi_handoff.keyfile import WatchedKeyRing
 from ghasi_handoff.keyfile._file import read_secret_file
 from ghasi_handoff.rotation import Fingerprint
 
-from .house import House, answer_of, house, served
+from .both_services import BothServices, answer_of, both_services, served
 
 NEVER = timedelta(hours=1)  # nothing is read but what is asked for
 
@@ -41,41 +41,41 @@ def rotated(ring: KeyRing, clock: Clock) -> KeyRing:
 
 
 @pytest.fixture
-def watching(kind: str, tmp_path: Path, path: Path) -> Iterator[tuple[House, WatchedKeyRing]]:
+def watching(kind: str, tmp_path: Path, path: Path) -> Iterator[tuple[BothServices, WatchedKeyRing]]:
     """A booking side that follows its key file."""
     keyfile.save(path, KeyRing.generate(kid="first", now=datetime.fromtimestamp(Clock().now - 120, UTC)))
-    with WatchedKeyRing(path, interval=NEVER) as keys, house(kind, tmp_path, "deferred", keys) as home:
-        home.keys = keys()
-        yield home, keys
+    with WatchedKeyRing(path, interval=NEVER) as keys, both_services(kind, tmp_path, "deferred", keys) as services:
+        services.keys = keys()
+        yield services, keys
 
 
 class TestCatchUp:
-    def test_landing_page(self, watching: tuple[House, WatchedKeyRing], path: Path) -> None:
+    def test_landing_page(self, watching: tuple[BothServices, WatchedKeyRing], path: Path) -> None:
         """A token of a key whose file has just arrived is good on the GET and the POST, and nothing was refused."""
-        home, keys = watching
-        home.keys = rotated(keys(), home.clock)
-        keyfile.save(path, home.keys)
-        minted = home.issue()
+        services, keys = watching
+        services.keys = rotated(keys(), services.clock)
+        keyfile.save(path, services.keys)
+        minted = services.issue()
         assert minted.kid == "late"
-        guest = home.browser()
+        guest = services.browser()
         assert guest.get(minted.token).status == 200
         assert guest.post(minted.token).status == 303
-        assert not [event for event in home.events if isinstance(event, HandoffRefused)]
+        assert not [event for event in services.events if isinstance(event, HandoffRefused)]
 
-    def test_post_alone(self, watching: tuple[House, WatchedKeyRing], path: Path) -> None:
+    def test_post_alone(self, watching: tuple[BothServices, WatchedKeyRing], path: Path) -> None:
         """A POST at another replica, which has not been asked for the page, catches up, too."""
-        home, keys = watching
-        guest = home.browser()
-        guest.get(home.issue().token)  # for the cookie
-        home.keys = rotated(keys(), home.clock)
-        keyfile.save(path, home.keys)
-        assert guest.post(home.issue().token).status == 303
+        services, keys = watching
+        guest = services.browser()
+        guest.get(services.issue().token)  # for the cookie
+        services.keys = rotated(keys(), services.clock)
+        keyfile.save(path, services.keys)
+        assert guest.post(services.issue().token).status == 303
 
     def test_made_up_keys_cost_one_read(
-        self, watching: tuple[House, WatchedKeyRing], monkeypatch: pytest.MonkeyPatch
+        self, watching: tuple[BothServices, WatchedKeyRing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A flood of tokens with keys that nobody has: the file is read once, and each is refused."""
-        home, _ = watching
+        services, _ = watching
         reads = 0
 
         def counted(path: str, what: str) -> bytes:
@@ -85,7 +85,7 @@ class TestCatchUp:
 
         monkeypatch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", counted)
         for number in range(20):
-            assert home.browser().get(f"ghasi1.nobody{number}.AAAA." + "A" * 43).status == 400
+            assert services.browser().get(f"ghasi1.nobody{number}.AAAA." + "A" * 43).status == 400
         assert reads == 1
 
     def test_consume_call(self, tmp_path: Path, path: Path) -> None:

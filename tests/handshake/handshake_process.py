@@ -1,6 +1,6 @@
 """One side of a handshake in a process of its own, which dies by kill -9 at a named step.
 
-    python -m tests.handshake.actor '{"role": "redeem", "url": …, "keys": …, "die_at": "redeem.consumed", …}'
+    python -m tests.handshake.handshake_process '{"role": "redeem", "url": …, "keys": …, "die_at": "redeem.consumed", …}'
 
 It prints one JSON object: the port of a consumer, or what came of an issue, a redemption or a delivery.
 """

@@ -131,7 +131,7 @@ async def answer_of(
 
 
 @dataclass
-class House:
+class BothServices:
     """The booking side, and the bff-consumer it calls.
 
     Attributes:
@@ -204,7 +204,7 @@ class House:
 class Browser:
     """A guest's browser: it keeps the cookie, and says what browsers say."""
 
-    house: House
+    services: BothServices
     cookie: str | None = None
     app: Any = None
 
@@ -227,7 +227,7 @@ class Browser:
     def _kept(self, method: str, target: str, headers: Fields, body: bytes = b"") -> Answer:
         if self.cookie is not None and not any(name.lower() == "cookie" for name, _ in headers):
             headers = (*headers, ("Cookie", f"{COOKIE}={self.cookie}"))
-        answer = self.house.ask(method, target, headers, body, self.app)
+        answer = self.services.ask(method, target, headers, body, self.app)
         for line in answer.fields("set-cookie"):
             name, _, value = line.partition(";")[0].partition("=")
             if name == COOKIE:
@@ -236,7 +236,7 @@ class Browser:
 
 
 @contextmanager
-def house(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Generator[House]:
+def both_services(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Generator[BothServices]:
     """The two services, until the block ends."""
     clock = Clock()
     ring = KeyRing.generate(now=datetime.fromtimestamp(clock.now - 60, UTC))
@@ -247,7 +247,7 @@ def house(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Ge
         consumer(log, ring, clock) as running,
     ):
         log.create_schema()
-        built = House(kind, folder, clock, ring, log, running, runner)
+        built = BothServices(kind, folder, clock, ring, log, running, runner)
         path = folder / "replay.db"
         options: dict[str, Any] = {"outbox": True, "timeout": 0.5, "clock": clock}
         if kind == "sync":

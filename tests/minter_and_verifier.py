@@ -1,4 +1,4 @@
-"""A stage for tests: one key ring, a minter and a verifier on a clock that is set by hand."""
+"""For tests of the core: one key ring, a minter and a verifier on a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Clock:
 
 
 @dataclass
-class Scene:
+class MinterAndVerifier:
     """Both services, sharing a ring and a clock."""
 
     ring: KeyRing = field(default_factory=lambda: KeyRing([key()]))

@@ -1,4 +1,4 @@
-"""A desk to run commands at: a folder with a key file, a clock that is set by hand, and the real executable."""
+"""Runs commands, in this process or as the real executable, beside a key file and a clock that is set by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from ghasi_handoff import KeyRing
 from ghasi_handoff.cli import main
-from tests.scene import AUDIENCE, ISSUER, NOW, TENANT, Clock, key
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, TENANT, Clock, key
 
 # What the command line reads, and what would make its output behave otherwise than a user's.
 VARIABLES = (
@@ -72,7 +72,7 @@ def run_executable(
 
 
 @dataclass
-class Desk:
+class CommandRunner:
     """Runs commands in this process, by default at `NOW`."""
 
     folder: Path
@@ -128,7 +128,7 @@ class Desk:
         return ("redeem", *self.parties, "--store", self.store, *more)
 
     def file(self, name: str, content: bytes) -> str:
-        """A file on the desk."""
+        """A file in the folder."""
         path = self.folder / name
         path.write_bytes(content)
         return str(path)
@@ -164,7 +164,7 @@ __all__ = [
     "PAYLOAD",
     "STAY_OPTIONS",
     "TENANT",
-    "Desk",
+    "CommandRunner",
     "environment",
     "executable",
     "only_object",
