@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-one test-others lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
+.PHONY: help demo test test-all test-one test-others soak lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -33,15 +33,22 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.test
 demo: $(VENV)/.test  ## the whole story between two real services: booked, redeemed, and what is refused or dies under way
 	@$(BIN)/ghasi-handoff demo
 
-test: $(VENV)/.test  ## the whole test suite; the pure core must be covered to the last branch
-	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
-	$(BIN)/coverage report
+# One process a core. A file, or a class of tests, stays in one process. The pure core must be covered to the last branch.
+PYTEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadscope
+COVERAGE = --cov --cov-report=term
 
-test-others:  ## the suite once more on each other supported Python found on this machine
+test: $(VENV)/.test  ## each promise at least once, within three minutes
+	$(PYTEST) -m fast $(COVERAGE) $(PYTEST_ARGS)
+
+# A missing server or browser fails it. To repeat an order: PYTEST_ARGS="-p randomly --randomly-seed=N"; N is in the first lines.
+test-all: $(VENV)/.test  ## everything but make soak, as in the gate: more examples, faults, kills, load, browsers, in random order
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) -p randomly --no-skips -m "fast or thorough" $(COVERAGE) $(PYTEST_ARGS)
+
+test-others:  ## make test on each other supported Python found on this machine
 	@$(MAKE) --no-print-directory $(VENV)/.test
 	@$(BIN)/python tests/other_pythons.py --make "$(MAKE)"
 
-test-one: $(VENV)/.test
+test-one: $(VENV)/.test  ## one file or test: make test-one PYTEST_ARGS=tests/test_verify.py
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev  ## style: ruff

@@ -42,6 +42,8 @@ ROOT: Final = Path(__file__).parent
 # Imports a tool that builds the site and is not there where only the tests run.
 collect_ignore: Final = ["docs/.examples.py"]
 CONSOLE_TIMEOUT_SECONDS: Final = 60
+# The tiers besides "fast", in which every test without one of these marks is. See tests/README.md.
+SLOW_TIERS: Final = frozenset({"thorough", "soak"})
 # Tools that not every machine has, and how they introduce themselves. Where one is missing, its blocks are skipped.
 OPTIONAL_TOOLS: Final = {
     "openssl": r"OpenSSL ([3-9]|\d\d)\.",
@@ -274,9 +276,33 @@ pytest_collect_file = Sybil(
 ).pytest()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The one option of our own."""
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as in the gate")
+
+
+# After pytest-randomly, which would also shuffle the blocks of a page.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test in its one tier, and the blocks of a page in the page's order."""
+    for item in items:
+        tiers = {mark.name for mark in item.iter_markers() if mark.name in SLOW_TIERS}
+        if len(tiers) > 1:
+            raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
+        if not tiers:
+            item.add_marker("fast")
+    pages: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        if item.path.suffix == ".md":
+            pages.setdefault(item.path, []).append(item)
+    for blocks in pages.values():
+        blocks.sort(key=lambda item: item.reportinfo()[1] or 0, reverse=True)
+    items[:] = [pages[item.path].pop() if item.path in pages else item for item in items]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a skipped test is a failure: a gate that lacks a tool must not pass for one that used it."""
+    """With --no-skips a skipped test is a failure: a gate that lacks a tool must not pass for one that used it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
-    if os.environ.get("CI") and skipped and session.exitstatus == pytest.ExitCode.OK:
+    if session.config.getoption("no_skips") and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

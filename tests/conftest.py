@@ -1,22 +1,23 @@
-"""Hypothesis profiles, and the servers that tests use.
+"""Hypothesis profiles, and the servers that tests use. A driver is imported by the tests that need its server, no others.
 
-The profile is "quick" by default, "thorough" in CI or with HYPOTHESIS_PROFILE=thorough.
+The profile is "quick", unless HYPOTHESIS_PROFILE names another; `make test-all` names "thorough". See README.md.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, TypeVar
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
-import redis
 from hypothesis import HealthCheck, settings
 
-from . import servers
+from .missing import NoServerError
+
+if TYPE_CHECKING:
+    from .servers import ExistingServer, PostgresServer, RedisServer
 
 # Hypothesis has a profile of its own for CI, from which these would inherit: what matters is said, not inherited.
 _ALIKE = settings(
@@ -30,50 +31,63 @@ settings.register_profile("thorough", _ALIKE, max_examples=200, stateful_step_co
 # For mypy and pyright, never for Python: pytest would import it to look for doctests.
 collect_ignore = ["typing/api.py"]
 
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if os.environ.get("CI") else "quick"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 POSTGRES, REDIS, CHROMIUM = "no PostgreSQL server", "no Redis server", "no Chromium"
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[servers.PostgresServer | servers.ExistingServer]:
-    """A PostgreSQL server for all tests of the run. A test that stops or changes one starts its own."""
-    yield from _serve(servers.postgres)
+def postgres_server() -> Iterator[PostgresServer | ExistingServer]:
+    """A PostgreSQL server for all tests of a process. A test that stops or changes one starts its own."""
+    from . import servers
+
+    with servers.postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[servers.RedisServer | servers.ExistingServer]:
-    """A Redis server for all tests of the run. A test that stops or changes one starts its own."""
-    yield from _serve(servers.redis_one)
+def redis_server() -> Iterator[RedisServer | ExistingServer]:
+    """A Redis server for all tests of a process. A test that stops or changes one starts its own."""
+    from . import servers
+
+    with servers.redis_one() as server:
+        yield server
 
 
 @pytest.fixture
-def postgres_url(postgres_server: servers.PostgresServer | servers.ExistingServer) -> Iterator[str]:
+def postgres_url(postgres_server: PostgresServer | ExistingServer) -> Iterator[str]:
     """The URL of a new database."""
+    import psycopg
+
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
         try:
-            yield _with_database(postgres_server.url, name)
+            yield urlsplit(postgres_server.url)._replace(path=f"/{name}").geturl()
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
-def redis_url(redis_server: servers.RedisServer | servers.ExistingServer) -> str:
-    """The URL of a Redis server that holds nothing."""
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
-    return redis_server.url
+def redis_url(redis_server: RedisServer | ExistingServer) -> str:
+    """The URL of a Redis database that holds nothing."""
+    import redis
+
+    url = urlsplit(redis_server.url)
+    # The processes of one run share a server that an environment variable names; each has a database of its own.
+    database = int(url.path.strip("/") or 0) + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    with redis.Redis.from_url(url._replace(path=f"/{database}").geturl()) as client:
+        client.flushdb()
+    return url._replace(path=f"/{database}").geturl()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that wants a server or a browser where none can be had is left out, not failed; in CI that fails the run."""
+    """A test that wants a server or a browser where none can be had is left out, not failed; `--no-skips` fails the run."""
     report = yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, servers.NoServerError):
+    if call.excinfo is not None and isinstance(call.excinfo.value, NoServerError):
         report.outcome = "skipped"
         report.longrepr = (str(item.path), 0, f"Skipped: {call.excinfo.value}")
     return report
@@ -93,19 +107,3 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.line(reason.removeprefix("Skipped: "))
         for nodeid, _ in reasons:
             terminalreporter.line(f"  {nodeid}")
-
-
-_Server = TypeVar(
-    "_Server", servers.PostgresServer | servers.ExistingServer, servers.RedisServer | servers.ExistingServer
-)
-
-
-def _serve(start: Callable[[], _Server]) -> Iterator[_Server]:
-    server = start()
-    yield server
-    if not isinstance(server, servers.ExistingServer):
-        server.__exit__(None, None, None)
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()

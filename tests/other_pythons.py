@@ -1,4 +1,4 @@
-"""Run the suite on each other supported CPython of this machine, in an environment of its own. Called by ``make test-others``."""
+"""Run `make test` on each other supported CPython of this machine, in an environment of its own. Called by `make test-others`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests import servers
 
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
-# What is about a browser, a kill or a late file, and not about the interpreter, runs on the main Python alone.
-LEFT_OUT = (
-    "tests/browser",
-    "tests/demo/test_load.py",
-    "tests/demo/test_rotation.py",
-    "tests/faults",
-    "tests/test_rotation_live.py",
-)
 
 
 def candidates(version: str) -> list[str]:
@@ -69,13 +61,12 @@ def main() -> int:
         command = [
             *options.make.split(),
             "--no-print-directory",
-            "test-one",
+            "test",
             f"PYTHON={python}",
             f"VENV=.venv-{version}",
-            "PYTEST_ARGS=" + " ".join(f"--ignore={path}" for path in LEFT_OUT),
+            "PYTEST_ARGS=--no-skips",
         ]
-        # The thorough search for counter-examples runs on the main Python; here it is about the interpreter.
-        environment = {"HYPOTHESIS_PROFILE": "quick"} | server_folders() | os.environ
+        environment = server_folders() | os.environ
         if subprocess.run(command, env=environment, check=False).returncode != 0:
             failed.append(version)
     if missing:

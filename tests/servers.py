@@ -20,8 +20,8 @@ import functools
 import importlib.util
 import os
 import pwd
-import random
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -42,6 +42,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from . import server_watcher
+from .missing import NoServerError
 
 PATIENCE_SECONDS: Final = 30
 SLOTS: Final = 16384  # of a Redis cluster
@@ -50,10 +51,6 @@ SLOTS: Final = 16384  # of a Redis cluster
 PORTS: Final = range(12_000, 22_000)
 
 Setting = str | int
-
-
-class NoServerError(Exception):
-    """There is no such server on this machine; the message says what was looked for and what to install."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +129,12 @@ class ExistingServer:
     url: str
     version: str
     controllable: ClassVar[bool] = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """It goes on without us."""
 
 
 class OwnServer(ABC):
@@ -429,7 +432,8 @@ def redis_one() -> RedisServer | ExistingServer:
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody uses now."""
     while True:
-        port = random.choice(PORTS)
+        # Not `random.choice`: test runners seed it alike in each process, and two would meet at one port.
+        port = PORTS[secrets.randbelow(len(PORTS))]
         with contextlib.closing(socket.socket()) as first, contextlib.closing(socket.socket()) as second:
             try:
                 first.bind(("127.0.0.1", port))

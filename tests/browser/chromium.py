@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 
 from playwright.sync_api import Browser, Playwright
 
-from .. import servers
+from ..missing import NoServerError
 from .processes import Process
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -51,12 +51,12 @@ def executable() -> Path:
     """The machine's Chromium.
 
     Raises:
-        servers.NoServerError: There is none.
+        NoServerError: There is none.
     """
     given = os.environ.get(VARIABLE)
     found = given or next(filter(None, map(shutil.which, NAMES)), None)
     if not sys.platform.startswith("linux") or found is None or not Path(found).exists():
-        raise servers.NoServerError(
+        raise NoServerError(
             f"no Chromium: neither {VARIABLE} nor PATH has one ({', '.join(NAMES)}), or this is not Linux; on Debian:"
             " apt-get install chromium"
         )
