@@ -50,6 +50,8 @@ OPTIONAL_TOOLS: Final = {
     "basenc": r"basenc \(GNU",
     "sha256sum": r"sha256sum \(GNU",
 }
+# Under tests/, beside the files of tests/ itself: where coverage of the core is measured. It doubles what a test costs.
+MEASURED: Final = ("handshake", "stores/test_memory.py", "stores/test_contract.py")
 
 _fences: Final = RawFencedCodeBlockLexer(info_pattern=re.compile(r"(?P<language>[^\n]*)\n"))
 _doctests: Final = DocTestStringParser(DocTestEvaluator(ELLIPSIS))
@@ -291,6 +293,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
         if not tiers:
             item.add_marker("fast")
+        measured = any(item.path.is_relative_to(ROOT / "tests" / name) for name in MEASURED)
+        if not measured and item.path.parent != ROOT / "tests":
+            item.add_marker("no_cover")
     pages: dict[Path, list[pytest.Item]] = {}
     for item in items:
         if item.path.suffix == ".md":
