@@ -35,7 +35,8 @@ from ghasi_handoff.handshake._sqlite_log import AsyncSQLiteHandoffLog, SQLiteHan
 
 if TYPE_CHECKING:
     from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
-    from ghasi_handoff.handshake._postgres_log import AsyncPostgresHandoffLog, PostgresHandoffLog
+    from ghasi_handoff.handshake._postgres_log import PostgresHandoffLog
+    from ghasi_handoff.handshake._postgres_log_async import AsyncPostgresHandoffLog
 
 __all__ = [
     "AsyncConsumeClient",
@@ -80,7 +81,7 @@ __all__ = [
 
 _ON_DEMAND = {
     "AsyncConsumeClient": "_client",
-    "AsyncPostgresHandoffLog": "_postgres_log",
+    "AsyncPostgresHandoffLog": "_postgres_log_async",
     "ConsumeClient": "_client",
     "PostgresHandoffLog": "_postgres_log",
 }
