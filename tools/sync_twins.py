@@ -39,7 +39,8 @@ RULES: Final = tuple(
         (r"\basyncio\.get_running_loop\(\)\.time\b", "time.monotonic"),
         (r"\basyncio\.sleep\b", "time.sleep"),
         (r"\bAsync(?=[A-Z])", ""),
-        (r"(\b_[a-z_]+)_async\b", r"\1"),
+        (r"\b([a-z_]+)_async\b", r"\1"),
+        (r"\bawaited=True\b", "awaited=False"),
         (r" for asyncio\b", " for threads"),
     )
 )
