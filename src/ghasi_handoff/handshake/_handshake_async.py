@@ -44,7 +44,7 @@ _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 class AsyncHandshake(Generic[_PayloadT]):
     """Redeems a handoff on the booking side, and has bff-consumer confirm it.
 
-    In strict mode the guest goes on after bff-consumer's 200. In deferred mode the guest goes on after the local commit,
+    In strict mode the guest goes on after bff-consumer's 200. In deferred mode they go on after the local commit,
     and an `AsyncOutboxWorker` tells bff-consumer; a store that could lose a commit would then give one handoff to two
     guests, so only SQLite and PostgreSQL with their outbox are accepted.
 
