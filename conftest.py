@@ -281,16 +281,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as in the gate")
 
 
+# Before pytest selects by -m, which must find the mark.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Put each test in its one tier."""
+    tiers = {mark.name for mark in item.iter_markers() if mark.name in SLOW_TIERS}
+    if len(tiers) > 1:
+        raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
+    if not tiers:
+        item.add_marker("fast")
+
+
 # After pytest-randomly, which would also shuffle the blocks of a page.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test in its one tier, and the blocks of a page in the page's order."""
-    for item in items:
-        tiers = {mark.name for mark in item.iter_markers() if mark.name in SLOW_TIERS}
-        if len(tiers) > 1:
-            raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
-        if not tiers:
-            item.add_marker("fast")
+    """Put the blocks of a page in the page's order."""
     pages: dict[Path, list[pytest.Item]] = {}
     for item in items:
         if item.path.suffix == ".md":
