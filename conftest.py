@@ -4,7 +4,7 @@ The blocks of one page run in their order, in one namespace and in one empty tem
 block follows from its language alone, and a language that is not in the table at the end of this file fails:
 
 - ``python`` runs; a block that begins with ``>>>`` is compared as a doctest.
-- ``console`` runs with bash, the interpreter's own directory first on PATH. Lines with ``$ `` are commands, lines with
+- ``console`` runs with bash, this package's command and the interpreter's own directory first on PATH. Lines with ``$ `` are commands, lines with
   ``> `` continue them, the rest is the expected output: ``...`` in a line stands for anything in it, a line of its own
   for any lines.
 - ``json``, ``toml``, ``yaml``, ``ini`` and ``ts`` must parse.
@@ -16,7 +16,9 @@ block follows from its language alone, and a language that is not in the table a
 
 from __future__ import annotations
 
+import atexit
 import configparser
+import functools
 import json
 import os
 import re
@@ -27,6 +29,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterable
 from doctest import ELLIPSIS
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,13 +96,16 @@ def run_console(example: Example) -> str | None:
     script = "".join(f"{command}\n__=$?; printf '{mark}%d{mark}' $__; (exit $__)\n" for command, _ in session)
     # What a block exports, the next block of the page finds.
     script = f"if [ -f .exported ]; then . ./.exported; fi\n{script}export -p > .exported\n"
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    path = os.pathsep.join([*_folders_of_commands(), os.environ.get("PATH", os.defpath)])
     done = subprocess.run(  # noqa: S603 - the commands are this repository's own documentation
         [bash, "-c", script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"},
+        env={
+            **{**os.environ, "PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"},
+            "PYTEST_ADDOPTS": without_other_plugins(),
+        },
         timeout=CONSOLE_TIMEOUT_SECONDS,
         check=False,
     )
@@ -114,6 +120,12 @@ def run_console(example: Example) -> str | None:
         if status != 0 and following != "echo $?":
             return f"$ {command}\nends with {status}; show that with $ echo $?"
     return None
+
+
+@functools.cache
+def without_other_plugins() -> str:
+    """The options of a pytest that has our plugin and none besides, as most readers' has: others take seconds to import."""
+    return " ".join(f"-p no:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff")
 
 
 def check_lookup(example: Example) -> str | None:
@@ -244,6 +256,16 @@ def _matches(expected: str, output: str) -> bool:
     return re.fullmatch(pattern, complete) is not None
 
 
+@functools.cache
+def _folders_of_commands() -> tuple[str, str]:
+    from tests.forked_commands import ForkedCommands
+
+    commands = ForkedCommands()
+    atexit.register(commands.close)
+    return str(commands.folder), str(Path(sys.executable).parent)
+
+
+@functools.cache
 def _has(tool: str, version: str) -> bool:
     found = shutil.which(tool)
     if found is None:
