@@ -4,9 +4,9 @@ The blocks of one page run in their order, in one namespace and in one empty tem
 block follows from its language alone, and a language that is not in the table at the end of this file fails:
 
 - ``python`` runs; a block that begins with ``>>>`` is compared as a doctest.
-- ``console`` runs with bash, this package's command and the interpreter's own directory first on PATH. Lines with ``$ `` are commands, lines with
-  ``> `` continue them, the rest is the expected output: ``...`` in a line stands for anything in it, a line of its own
-  for any lines.
+- ``console`` runs with bash, this package's command and the interpreter's own directory first on PATH. Lines with
+  ``$ `` are commands, lines with ``> `` continue them, the rest is the expected output: ``...`` in a line stands for
+  anything in it, a line of its own for any lines.
 - ``json``, ``toml``, ``yaml``, ``ini`` and ``ts`` must parse.
 - ``sh`` holds commands that a test cannot run. Each has to be of a known kind that can be looked up instead.
 - ``sql`` must be a migration of the library, word by word.
@@ -16,7 +16,6 @@ block follows from its language alone, and a language that is not in the table a
 
 from __future__ import annotations
 
-import atexit
 import configparser
 import functools
 import json
@@ -83,6 +82,8 @@ def run_console(example: Example) -> str | None:
 
     A command that fails must be followed by ``echo $?``: a page must not hide it.
     """
+    from tests.forked_commands import folder_of_commands
+
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("console blocks need bash")
@@ -96,16 +97,15 @@ def run_console(example: Example) -> str | None:
     script = "".join(f"{command}\n__=$?; printf '{mark}%d{mark}' $__; (exit $__)\n" for command, _ in session)
     # What a block exports, the next block of the page finds.
     script = f"if [ -f .exported ]; then . ./.exported; fi\n{script}export -p > .exported\n"
-    path = os.pathsep.join([*_folders_of_commands(), os.environ.get("PATH", os.defpath)])
+    folders = (folder_of_commands(), Path(sys.executable).parent, os.environ.get("PATH", os.defpath))
+    path = os.pathsep.join(map(str, folders))
+    as_for_a_reader = {"PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"}
     done = subprocess.run(  # noqa: S603 - the commands are this repository's own documentation
         [bash, "-c", script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={
-            **{**os.environ, "PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"},
-            "PYTEST_ADDOPTS": without_other_plugins(),
-        },
+        env={**os.environ, **as_for_a_reader, "PYTEST_ADDOPTS": without_other_plugins()},
         timeout=CONSOLE_TIMEOUT_SECONDS,
         check=False,
     )
@@ -124,7 +124,7 @@ def run_console(example: Example) -> str | None:
 
 @functools.cache
 def without_other_plugins() -> str:
-    """The options of a pytest that has our plugin and none besides, as most readers' has: others take seconds to import."""
+    """The options of a pytest that has our plugin and none besides: the others take seconds to import."""
     return " ".join(f"-p no:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff")
 
 
@@ -257,15 +257,6 @@ def _matches(expected: str, output: str) -> bool:
 
 
 @functools.cache
-def _folders_of_commands() -> tuple[str, str]:
-    from tests.forked_commands import ForkedCommands
-
-    commands = ForkedCommands()
-    atexit.register(commands.close)
-    return str(commands.folder), str(Path(sys.executable).parent)
-
-
-@functools.cache
 def _has(tool: str, version: str) -> bool:
     found = shutil.which(tool)
     if found is None:
@@ -332,3 +323,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if session.config.getoption("no_skips") and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure() -> None:
+    """End the process that the commands of this one came from."""
+    from tests.forked_commands import end_commands
+
+    end_commands()

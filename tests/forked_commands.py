@@ -7,6 +7,7 @@ tests/cli/test_each_command.py.
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -16,8 +17,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 # Starts in 20 ms: without site-packages.
 _CALLER: Final = """\
@@ -30,6 +32,9 @@ with socket.socket(socket.AF_UNIX) as server:
     answer = server.makefile("rb").read()
 sys.exit(int(answer))
 """
+
+
+_started: Final[list[ForkedCommands]] = []
 
 
 class ForkedCommands:
@@ -56,26 +61,32 @@ class ForkedCommands:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the process, and remove the folder."""
         self._process.communicate(timeout=60)  # the end of its standard input is the end of it
         self._kept.cleanup()
 
 
+@functools.cache
+def folder_of_commands() -> Path:
+    """What to put first on PATH in this process, until `end_commands`."""
+    _started.append(ForkedCommands())
+    return _started[0].folder
+
+
+def end_commands() -> None:
+    """End what `folder_of_commands` has started."""
+    while _started:
+        _started.pop().close()
+    folder_of_commands.cache_clear()
+
+
 def serve(address: str) -> None:
     """Run a command for each connection, in a process of its own, until standard input ends."""
-    import ghasi_handoff.handshake
-    import ghasi_handoff.stores.postgres
-    import ghasi_handoff.stores.redis
-    import ghasi_handoff.sync_contract
     from ghasi_handoff.cli import main
 
+    for name in ("handshake", "stores.postgres", "stores.redis", "sync_contract"):  # which commands import as they run
+        import_module(f"ghasi_handoff.{name}")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
