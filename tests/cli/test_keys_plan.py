@@ -9,9 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from ghasi_handoff import KeyRing, KeyState, keyfile
+from ghasi_handoff.cli._keys import keys
 from tests.minter_and_verifier import NOW, at, key
 
 from .command_runner import STAY_OPTIONS, CommandRunner, environment, executable, forked_executable, only_object
@@ -303,6 +305,37 @@ def test_a_read_only_file_is_changed_into_another(
     assert keyfile.load(new).keys
     result = runner.run("keys", *command, "--keys", runner.key_file, "--out", str(new))
     assert (result.exit_code, "exists already" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("rotate",), ("rotate", "--emergency"), ("revoke", "2026-11"), ("revoke", "--all", "--replace"), ("prune",)],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_dry_run_makes_no_other_file(
+    runner: CommandRunner, tmp_path: Path, command: tuple[str, ...], as_json: bool
+) -> None:
+    """--dry-run writes nothing with --out either: no new file, and the old one stays to the byte."""
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    how = ["--dry-run", "--out", str(tmp_path / "new.json")]
+    if as_json:
+        found = facts(runner, *command, *how)
+        assert (found["dry_run"], found["path"]) == (True, None)
+    else:
+        assert "dry run  nothing was written\n" in run(runner, *command, *how)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_every_command_with_a_dry_run_and_another_file_is_tested() -> None:
+    """A command that gets both options belongs into the test above."""
+    assert isinstance(keys, click.Group)
+    both = {
+        name
+        for name, command in keys.commands.items()
+        if {"--dry-run", "--out"} <= {option for parameter in command.params for option in parameter.opts}
+    }
+    assert both == {"rotate", "revoke", "prune"}
 
 
 @pytest.mark.parametrize(
