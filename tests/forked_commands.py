@@ -12,11 +12,11 @@ import gc
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -87,7 +87,6 @@ def serve(address: str) -> None:
 
     for name in ("handshake", "stores.postgres", "stores.redis", "sync_contract"):  # which commands import as they run
         import_module(f"ghasi_handoff.{name}")
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
@@ -97,7 +96,6 @@ def serve(address: str) -> None:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 command = os.fork()
                 if command == 0:
                     _become(connection)
@@ -106,6 +104,9 @@ def serve(address: str) -> None:
                 connection.sendall(str(os.waitstatus_to_exitcode(status)).encode("ascii"))
                 os._exit(0)
             connection.close()
+            with suppress(ChildProcessError):  # there is none left
+                while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                    pass
 
 
 def _become(connection: socket.socket) -> None:

@@ -312,13 +312,14 @@ def test_a_read_only_file_is_changed_into_another(
     [("rotate",), ("rotate", "--emergency"), ("revoke", "2026-11"), ("revoke", "--all", "--replace"), ("prune",)],
     ids=" ".join,
 )
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_dry_run_makes_no_other_file(
-    runner: CommandRunner, tmp_path: Path, command: tuple[str, ...], as_json: bool
+@pytest.mark.parametrize("more", [[], ["--out"]], ids=["in place", "out"])
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_a_dry_run_writes_nothing(
+    runner: CommandRunner, tmp_path: Path, command: tuple[str, ...], more: list[str], as_json: bool
 ) -> None:
-    """--dry-run writes nothing with --out either: no new file, and the old one stays to the byte."""
+    """With --dry-run the key file stays to the byte, and with --out no new one is made."""
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    how = ["--dry-run", "--out", str(tmp_path / "new.json")]
+    how = ["--dry-run", *(part for option in more for part in (option, str(tmp_path / "new.json")))]
     if as_json:
         found = facts(runner, *command, *how)
         assert (found["dry_run"], found["path"]) == (True, None)
