@@ -16,10 +16,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 # Starts in 20 ms: without site-packages.
 _CALLER: Final = """\
@@ -88,25 +88,38 @@ def serve(address: str) -> None:
     for name in ("handshake", "stores.postgres", "stores.redis", "sync_contract"):  # which commands import as they run
         import_module(f"ghasi_handoff.{name}")
     gc.freeze()
+    running: dict[int, tuple[int, socket.socket]] = {}
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
         print("ready", flush=True)
-        while listener in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                command = os.fork()
-                if command == 0:
-                    _become(connection)
-                    sys.exit(main())
-                _, status = os.waitpid(command, 0)
-                connection.sendall(str(os.waitstatus_to_exitcode(status)).encode("ascii"))
-                os._exit(0)
-            connection.close()
-            with suppress(ChildProcessError):  # there is none left
-                while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                    pass
+        while True:
+            ready, _, _ = select.select([listener, sys.stdin, *running], [], [])
+            for ended in running.keys() & ready:
+                pid, caller = running.pop(ended)
+                os.close(ended)
+                _, status = os.waitpid(pid, 0)
+                caller.sendall(str(os.waitstatus_to_exitcode(status)).encode("ascii"))
+                caller.shutdown(socket.SHUT_WR)  # to close it is not enough: another command may have a copy
+                caller.close()
+            if listener in ready:
+                caller, _ = listener.accept()
+                pid = os.fork()
+                if pid == 0:
+                    _become(caller)
+                    _run(main)
+                running[os.pidfd_open(pid)] = (pid, caller)
+            if sys.stdin in ready:
+                return
+
+
+def _run(main: Callable[[], object]) -> NoReturn:
+    try:
+        main()
+    except SystemExit as exc:
+        sys.stdout.flush()
+        os._exit(exc.code if isinstance(exc.code, int) else 1)  # the interpreter's end takes as long as a command
+    raise AssertionError("a command ends with SystemExit")
 
 
 def _become(connection: socket.socket) -> None:
