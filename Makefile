@@ -7,6 +7,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Else each of a run's many processes compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-one test-others soak lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
 
