@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,8 +11,10 @@ from typing import Any, Final, NoReturn
 
 from hypothesis import strategies as st
 
+from ghasi_handoff.testing.strategies import hostile_texts
+
 from . import oracle
-from .strategies import KID_CHARACTERS, NAME_CHARACTERS, NOW, SITE, STAY, free_bits, names, odd_characters
+from .strategies import KID_CHARACTERS, NAME_CHARACTERS, NOW, SITE, STAY, free_bits, names
 
 
 class TouchedError(Exception):
@@ -178,17 +179,7 @@ def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
     return st.one_of(st.sampled_from(_HOSTILE + alike), plain.map(_boxed), nested.map(_boxed))
 
 
-any_characters: Final = st.one_of(
-    st.characters(), st.characters(categories=["Cs"]), odd_characters, st.sampled_from(string.printable)
-)
-any_texts: Final = st.one_of(
-    st.text(any_characters),
-    st.builds(
-        lambda text, times: text * times,
-        st.text(any_characters, min_size=1, max_size=8),
-        st.sampled_from([10, 500, 4096]),
-    ),
-)
+any_texts: Final = hostile_texts(max_size=100_000)
 LARGE_TEXTS: Final = [
     unit * 2_000_000
     for unit in ("a", ".", "=", "\x00", "\ud800", "\U0001f600", "ghasi1.", "ghasi1.k.", "\n", "ghasi1.k.aaaa.")

@@ -210,7 +210,7 @@ def _cut(draw: DrawFn, good: _Good) -> str:
 
 
 def _longer(draw: DrawFn, good: _Good) -> str:
-    more = draw(st.sampled_from([*ODD_CHARACTERS, "A", "==", "\r\n", "&handoff=", ".", good.token, "A" * 4096]))
+    more: str = draw(st.sampled_from([*ODD_CHARACTERS, "A", "==", "\r\n", "&handoff=", ".", good.token, "A" * 4096]))
     return good.token + more if draw(st.booleans()) else more + good.token
 
 

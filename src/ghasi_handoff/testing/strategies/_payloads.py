@@ -38,7 +38,8 @@ def payloads(
         payload_type: A payload class; by default `BookingHandoff`.
         members: By a member's name, a strategy in place of the one that follows from its type. Give one where a
             validator of your own takes few values: what the class refuses is drawn anew, and Hypothesis reports a
-            failed health check if that happens too often.
+            failed health check if that happens too often. Of a booking give `check_in` and `check_out` together, and
+            `currency` and `quoted_total_minor`.
 
     Raises:
         ConfigurationError: `payload_type` is no payload class, it has no such member, or a member has a pattern that
@@ -74,32 +75,39 @@ def _payloads(
     while schema["type"] != "model-fields":  # under the definitions, the model itself and its model validators
         definitions |= {definition["ref"]: definition for definition in schema.get("definitions", [])}
         schema = schema["schema"]
-    joint = []
+    together = []
     if issubclass(payload_type, BookingHandoff):
-        # Rules between two members, which the type of neither tells.
-        pairs = ((("check_in", "check_out"), _stays()), (("currency", "quoted_total_minor"), _quotes()))
-        joint = [(names, together) for names, together in pairs if not given.keys() & set(names)]
-    done = {name for names, _ in joint for name in names}
-    apart = {
-        name: given[name]
-        if name in given
-        else _values(field["schema"], definitions, f"{payload_type.__name__}.{name}", depth)
-        for name, field in schema["fields"].items()
-        if name not in done
-    }
-    return _built(payload_type, apart, joint)
+        # Rules between two members, which the type of neither tells; and a pattern that takes long to be drawn from.
+        pairs = (
+            (("check_in", "check_out"), _stays()),
+            (("currency", "quoted_total_minor"), _quotes()),
+            (("locale",), _locales()),
+        )
+        together = [(names, values) for names, values in pairs if not given.keys() & set(names)]
+    done = {*given, *(name for names, _ in together for name in names)}
+    always = dict(given)
+    at_will: dict[str, SearchStrategy[Any]] = {}
+    for name, field in schema["fields"].items():
+        if name not in done:
+            kind = at_will if field["schema"]["type"] == "default" else always
+            kind[name] = _values(field["schema"], definitions, f"{payload_type.__name__}.{name}", depth)
+    return _built(payload_type, always, together, at_will)
 
 
 @st.composite
 def _built(
     draw: DrawFn,
     payload_type: type[_PayloadT],
-    apart: Mapping[str, SearchStrategy[Any]],
-    joint: Sequence[tuple[tuple[str, ...], SearchStrategy[tuple[Any, ...]]]],
+    always: Mapping[str, SearchStrategy[Any]],
+    together: Sequence[tuple[tuple[str, ...], SearchStrategy[tuple[Any, ...]]]],
+    at_will: Mapping[str, SearchStrategy[Any]],
 ) -> _PayloadT:
-    members = {name: draw(values) for name, values in apart.items()}
-    for names, together in joint:
-        members |= zip(names, draw(together), strict=True)
+    members = {name: draw(values) for name, values in always.items()}
+    for names, values in together:
+        members |= zip(names, draw(values), strict=True)
+    # One draw says which of them are off their default: a draw each would take as long as the values.
+    off_default = draw(st.integers(0, 2 ** len(at_will) - 1))
+    members |= {name: draw(values) for bit, (name, values) in enumerate(at_will.items()) if off_default >> bit & 1}
     try:
         # What mint refuses, a payload of more than 2048 bytes say, is refused here.
         return encode_payload(payload_type(**members))[0]
@@ -108,15 +116,8 @@ def _built(
 
 
 def _values(schema: Any, definitions: Mapping[str, Any], place: str, depth: int) -> SearchStrategy[Any]:
-    """Values of a member, or of what is inside it."""
+    """Values of a member, or of what is inside it, None apart: that can only be a member's default."""
     kind = schema["type"]
-    if kind == "default":
-        default, inside = schema["default"], schema["schema"]
-        if default is None and inside["type"] == "nullable":
-            inside = inside["schema"]
-        return st.just(default) | _values(inside, definitions, place, depth)
-    if kind == "nullable":
-        return st.none() | _values(schema["schema"], definitions, place, depth)
     if kind == "definition-ref":
         return _values(definitions[schema["schema_ref"]], definitions, place, depth)
     if kind == "model":
@@ -133,7 +134,8 @@ def _values(schema: Any, definitions: Mapping[str, Any], place: str, depth: int)
         return _dates(schema)
     if kind == "str":
         return _texts(schema, place)
-    return _values(schema["schema"], definitions, place, depth)  # a validator around it: what it refuses is drawn anew
+    # The member's default or None, or a validator around it: what that refuses is drawn anew.
+    return _values(schema["schema"], definitions, place, depth)
 
 
 def _tuples(schema: Any, definitions: Mapping[str, Any], place: str, depth: int) -> SearchStrategy[tuple[Any, ...]]:
@@ -154,8 +156,10 @@ def _integers(schema: Any) -> SearchStrategy[int]:
     least = max(schema["ge"], schema["gt"] + 1 if "gt" in schema else schema["ge"])
     most = min(schema["le"], schema["lt"] - 1 if "lt" in schema else schema["le"])
     least, most = -(-least // step), most // step
-    edges = sorted({least, most} | {edge for edge in (-1, 0, 1, 9, 10, 2**31, 2**32) if least <= edge <= most})
-    values = st.sampled_from(edges) | st.integers(least, most)
+    values = st.integers(least, most)
+    if most - least > 100:
+        edges = sorted({least, most} | {edge for edge in (-1, 0, 1, 9, 10, 2**31, 2**32) if least <= edge <= most})
+        values |= st.sampled_from(edges)
     return values if step == 1 else values.map(lambda value: value * step)
 
 
@@ -164,7 +168,8 @@ def _dates(schema: Any) -> SearchStrategy[date]:
     least = max(schema.get("ge", date.min), schema["gt"] + day if "gt" in schema else date.min)
     most = min(schema.get("le", date.max), schema["lt"] - day if "lt" in schema else date.max)
     edges = (date(999, 12, 31), date(1000, 1, 1), date(2000, 2, 29), date(2026, 12, 24), date(2028, 2, 29))
-    return st.sampled_from([least, most, *(edge for edge in edges if least <= edge <= most)]) | st.dates(least, most)
+    days = st.integers(least.toordinal(), most.toordinal()).map(date.fromordinal)
+    return st.sampled_from([least, most, *(edge for edge in edges if least <= edge <= most)]) | days
 
 
 def _texts(schema: Any, place: str) -> SearchStrategy[str]:
@@ -205,7 +210,7 @@ def _stays(draw: DrawFn) -> tuple[date, date]:
     nights = draw(st.sampled_from([1, 2, 365, 366]) | st.integers(1, 366))
     last = date.max - timedelta(days=nights)
     edges = st.sampled_from([date(2026, 12, 24), date.min, date(2027, 2, 28), last])
-    check_in = draw(edges | st.dates(max_value=last))
+    check_in = draw(edges | st.integers(1, last.toordinal()).map(date.fromordinal))
     return check_in, check_in + timedelta(days=nights)
 
 
@@ -214,3 +219,11 @@ def _quotes() -> SearchStrategy[tuple[str | None, int | None]]:
     currencies = st.sampled_from(["EUR", "AAA", "ZZZ"]) | st.text(string.ascii_uppercase, min_size=3, max_size=3)
     totals = st.sampled_from([0, 1, 45_000, MAX_INTEGER]) | st.integers(0, MAX_INTEGER)
     return st.just((None, None)) | st.tuples(currencies, totals)
+
+
+def _locales() -> SearchStrategy[tuple[str | None]]:
+    """A language tag, or none."""
+    known = ["de", "ar-EG", "abcdefgh", "zh-Hant-TW", "DE-at-1996", "ab-cdefghij-cdefghij-cdefghij-klmno"]
+    letters = string.ascii_letters + string.digits
+    tags = st.lists(st.text(letters, min_size=1, max_size=8), min_size=1, max_size=3)
+    return st.tuples(st.sampled_from([None, *known]) | tags.map(lambda more: "-".join(["en", *more])))

@@ -77,5 +77,5 @@ def _look_alikes(right: str) -> list[str]:
 @st.composite
 def _edits(draw: DrawFn, right: str, odd: str) -> str:
     place = draw(st.integers(0, len(right)))
-    other = draw(st.sampled_from(["", *odd, *string.ascii_letters, *string.digits]))
+    other: str = draw(st.sampled_from(["", *odd, *string.ascii_letters, *string.digits]))
     return right[:place] + other + right[place + draw(st.integers(0, 1)) :]
