@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ghasi_handoff import HandoffError, KeyRing, KeyRingError, KeyState, Minter, SigningKey, UnknownKeyError, Verifier
@@ -203,6 +203,11 @@ def accepts(ring: KeyRing, token: str, now: int) -> bool:
     plan=steps(ahead=st.sampled_from([-SKEW, 0, SKEW]) | st.integers(-SKEW, SKEW)),
     propagation=st.sampled_from([2 * SKEW, 900, 3600]) | st.integers(2 * SKEW, 3720),
 )
+@example(plan=[Step(0, 0, "rotate", 0, SKEW), Step(1, 3720, "prune", 0, SKEW)], propagation=900)
+@example(
+    plan=[Step(0, 0, "rotate", 0, -SKEW), Step(0, 0, "rotate", 0, SKEW), Step(1, 3720, "prune", 0, SKEW)],
+    propagation=2 * SKEW,
+)
 def test_no_token_is_lost(plan: list[Step], propagation: int) -> None:
     """A token whose key nobody revokes is never refused for its key while it lives.
 
@@ -213,12 +218,24 @@ def test_no_token_is_lost(plan: list[Step], propagation: int) -> None:
 
 
 @given(plan=steps(ahead=st.just(0)), propagation=st.sampled_from([0, 1, 900, 3600, 3720]) | st.integers(0, 3720))
+@example(plan=[Step(0, 0, "rotate", 0, 0), Step(1, 3720, "prune", 0, 0)], propagation=900)
+@example(plan=[Step(0, 0, "rotate", 0, 0), Step(1, -1, "revoke", 1, 0), Step(0, 5000, "prune", 0, 0)], propagation=3720)
+@example(
+    plan=[
+        Step(0, 0, "rotate", 0, 0),
+        Step(0, 1, "rotate", 0, 0),
+        Step(0, 1, "revoke", 1, 0),
+        Step(1, 3720, "prune", 0, 0),
+    ],
+    propagation=900,
+)
 def test_no_token_is_lost_with_one_clock(plan: list[Step], propagation: int) -> None:
     """Where all clocks agree, copies may arrive as late as the propagation delay says."""
     assert refusals(history(plan, propagation), propagation, 0) == []
 
 
 @given(plan=steps(ahead=st.just(0)), propagation=st.sampled_from([3721, 7200, 86400]) | st.integers(3721, 10**6))
+@example(plan=[Step(0, 0, "rotate", 0, 0), Step(1, -1, "revoke", 1, 0)], propagation=7200)
 def test_no_token_is_lost_with_a_long_propagation(plan: list[Step], propagation: int) -> None:
     """The same where copies take longer than a superseded key still verifies, as when a nightly job brings them."""
     assert refusals(history(plan, propagation), propagation, 0) == []
