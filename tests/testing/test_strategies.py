@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,12 +122,14 @@ def drawn(values: SearchStrategy[Any]) -> list[Any]:
 
 
 def reaches(values: SearchStrategy[Any], *wanted: Callable[[Any], object]) -> None:
-    """Each of these comes up within 5000 examples, most of them within a few."""
+    """Each of these comes up: most of them among a hundred examples, a rare one within 5000."""
+    few = drawn(values)
     for condition in wanted:
-        find(values, lambda value: bool(condition(value)), settings=settings(ALWAYS_THE_SAME, max_examples=5000))  # noqa: B023
+        if not any(condition(value) for value in few):
+            find(values, condition, settings=settings(ALWAYS_THE_SAME, max_examples=5000))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("payload_type", [BookingHandoff, EveryKind, Room], ids=lambda it: it.__name__)
+@pytest.mark.parametrize("payload_type", [BookingHandoff, EveryKind], ids=lambda it: it.__name__)
 def test_every_payload_mints_and_verifies(payload_type: type[HandoffPayload]) -> None:
     """A payload of any class mints, and verifies to itself."""
     verifier = Verifier(KEYS, issuer=ISSUER, audience=AUDIENCE, payload_type=payload_type, clock=CLOCK)
@@ -141,14 +144,13 @@ def test_every_payload_mints_and_verifies(payload_type: type[HandoffPayload]) ->
     check()
 
 
-@pytest.mark.parametrize("name", [name for name, field in EveryKind.model_fields.items() if not field.is_required()])
-def test_an_optional_member_is_at_its_default_and_off_it(name: str) -> None:
+def test_an_optional_member_is_at_its_default_and_off_it() -> None:
     """Each optional member is drawn at its default, and with another value."""
-    default = EveryKind.model_fields[name].default
+    defaults = {name: field.default for name, field in EveryKind.model_fields.items() if not field.is_required()}
     reaches(
         payloads(EveryKind),
-        lambda it: getattr(it, name) == default,
-        lambda it: getattr(it, name) not in (default, None),
+        *(lambda it, name=name: getattr(it, name) == defaults[name] for name in defaults),
+        *(lambda it, name=name: getattr(it, name) not in (defaults[name], None) for name in defaults),
     )
 
 
@@ -329,8 +331,10 @@ def test_handoffs_carry_what_is_asked_for(minted: Any, room: Any) -> None:
     assert type(room.payload) is Room
 
 
-@pytest.mark.parametrize("payload_type", [BookingHandoff, EveryKind], ids=lambda it: it.__name__)
-@pytest.mark.parametrize(("lifetime", "leeway", "longest"), [(300, 10, 600), (1, 0, 1), (3600, 60, 3600)])
+@pytest.mark.parametrize(
+    ("payload_type", "lifetime", "leeway", "longest"),
+    [(BookingHandoff, 300, 10, 600), (BookingHandoff, 1, 0, 1), (EveryKind, 3600, 60, 3600)],
+)
 def test_every_bad_token_is_refused_with_its_code(
     payload_type: type[HandoffPayload], lifetime: int, leeway: int, longest: int
 ) -> None:
@@ -352,17 +356,12 @@ def test_every_bad_token_is_refused_with_its_code(
         bad.token.encode("utf-8")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        *("expired", "invalid_mac", "invalid_payload", "lifetime_too_long", "malformed", "not_yet_valid"),
-        *("unknown_key", "wrong_audience", "wrong_issuer", "wrong_tenant"),
-    ],
-)
-def test_every_code_that_is_promised_comes_up(code: str) -> None:
-    """Each code of the docstring is drawn."""
-    assert f"``{code}``" in (bad_tokens.__doc__ or "")
-    reaches(bad_tokens(MINTER, tenant=TENANT), lambda bad: bad.code == code)
+def test_every_code_that_is_promised_comes_up() -> None:
+    """Each code of the docstring is drawn, and no other."""
+    codes = set(re.findall("``([a-z_]+)``", bad_tokens.__doc__ or "")) - {"code"}
+    assert len(codes) == 10
+    assert {bad.code for bad in drawn(bad_tokens(MINTER, tenant=TENANT))} <= codes
+    reaches(bad_tokens(MINTER, tenant=TENANT), *(lambda bad, code=code: bad.code == code for code in sorted(codes)))
 
 
 def test_handoffs_need_a_key_and_a_tenant() -> None:

@@ -10,7 +10,7 @@ A strategy says what a test is tried on. Hypothesis picks the examples, and show
 >>> keys = KeyRing.generate()
 >>> minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
 >>> verifier = Verifier(keys, issuer="bff-consumer", audience="bff-tenant-booking")
->>> @settings(max_examples=10)
+>>> @settings(max_examples=10, deadline=None)
 ... @given(stay=payloads(BookingHandoff))
 ... def test_any_stay_arrives(stay):
 ...     token = minter.mint(stay, tenant="tn_aurora").token

@@ -45,7 +45,7 @@ def handoffs(
     >>> keys = KeyRing.generate()
     >>> minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> redeemer = Redeemer(Verifier(keys, issuer="bff-consumer", audience="bff-tenant-booking"), MemoryReplayStore())
-    >>> @settings(max_examples=10)
+    >>> @settings(max_examples=10, deadline=None)
     ... @given(minted=handoffs(minter, tenant="tn_aurora"))
     ... def test_redeems(minted):
     ...     redemption = redeemer.redeem(minted.token, tenant="tn_aurora", browser_secret=b"A" * 32)
@@ -96,7 +96,7 @@ def bad_tokens(
     >>> keys = KeyRing.generate()
     >>> minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> verifier = Verifier(keys, issuer="bff-consumer", audience="bff-tenant-booking")
-    >>> @settings(max_examples=10)
+    >>> @settings(max_examples=10, deadline=None)
     ... @given(bad=bad_tokens(minter, tenant="tn_aurora"))
     ... def test_refused(bad):
     ...     try:

@@ -79,7 +79,7 @@ def key_rings(*, now: datetime | None = None, can_sign: bool = False) -> SearchS
     >>> from ghasi_handoff import Minter
     >>> from ghasi_handoff.testing.strategies import payloads
     >>> now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-    >>> @settings(max_examples=10)
+    >>> @settings(max_examples=10, deadline=None)
     ... @given(ring=key_rings(now=now, can_sign=True), stay=payloads())
     ... def test_signs(ring, stay):
     ...     minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking", clock=now.timestamp)

@@ -50,7 +50,7 @@ def payloads(
     >>> class SpaHandoff(HandoffPayload):
     ...     spa_id: str
     ...     guests: int = 1
-    >>> @settings(max_examples=10)
+    >>> @settings(max_examples=10, deadline=None)
     ... @given(spa=payloads(SpaHandoff, spa_id=st.sampled_from(["spa_7", "spa_8"])))
     ... def test_a_known_spa(spa):
     ...     assert spa.spa_id in ("spa_7", "spa_8")

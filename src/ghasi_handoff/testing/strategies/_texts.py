@@ -37,7 +37,7 @@ def hostile_texts(near: str | None = None, *, encodable: bool = False, max_size:
 
     >>> from hypothesis import given, settings
     >>> tenants = {"tn_aurora": "Aurora"}
-    >>> @settings(max_examples=10)
+    >>> @settings(max_examples=10, deadline=None)
     ... @given(name=hostile_texts(near="tn_aurora"))
     ... def test_no_other_name_finds_the_hotel(name):
     ...     assert name not in tenants
