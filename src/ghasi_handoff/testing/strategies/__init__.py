@@ -19,7 +19,7 @@ A strategy says what a test is tried on. Hypothesis picks the examples, and show
 """
 
 try:
-    import hypothesis as _hypothesis  # noqa: F401 - to say which extra has it
+    import hypothesis
 except ModuleNotFoundError as exc:
     raise ModuleNotFoundError("the strategies need hypothesis: install ghasi-handoff[testing]", name=exc.name) from exc
 
@@ -27,5 +27,7 @@ from ghasi_handoff.testing.strategies._handoffs import BadToken, bad_tokens, han
 from ghasi_handoff.testing.strategies._key_rings import key_rings
 from ghasi_handoff.testing.strategies._payloads import payloads
 from ghasi_handoff.testing.strategies._texts import hostile_texts
+
+del hypothesis  # imported to say which extra has it
 
 __all__ = ["BadToken", "bad_tokens", "handoffs", "hostile_texts", "key_rings", "payloads"]
