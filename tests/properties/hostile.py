@@ -159,9 +159,10 @@ _HOSTILE: Final = [
 ]
 
 
-def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
-    """Any object but a plain str: builtins, look-alikes of the `right` text, and such as raise when touched."""
-    alike = [
+def known_objects(right: str) -> list[Boxed]:
+    """Objects that are no plain str: look-alikes of the `right` text, and such as raise when touched."""
+    return [
+        *_HOSTILE,
         Boxed("text that equals everything", lambda: EqualText("other")),
         Boxed("right text that raises", lambda: refusing(str, right)),
         Boxed("other text that raises", lambda: refusing(str, "other")),
@@ -172,11 +173,15 @@ def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
         Boxed("dict of the text", lambda: {right: right}),
         Boxed("list of characters", lambda: list(right)),
     ]
+
+
+def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
+    """Any object but a plain str: those that are known to do harm, and any builtin."""
     plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.binary())
     nested = st.recursive(
         plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2)
     )
-    return st.one_of(st.sampled_from(_HOSTILE + alike), plain.map(_boxed), nested.map(_boxed))
+    return st.one_of(st.sampled_from(known_objects(right)), plain.map(_boxed), nested.map(_boxed))
 
 
 any_texts: Final = hostile_texts(max_size=100_000)

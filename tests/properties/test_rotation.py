@@ -275,7 +275,9 @@ def test_the_states_say_who_signs(plan: list[Step], propagation: int, moments: l
     """At any time at most one key is active, it is the one that signs, and each state is what the key's dates say."""
     past = history(plan, propagation)
     for _, ring in past.versions:
-        for now in {*moments, *(moment + near for moment in past.moments() for near in (-1, 0))}:
+        # A state changes only at a date of the ring's own.
+        own = History(0, [(past.versions[0][0], ring)]).moments()
+        for now in {*moments, *(moment + near for moment in own for near in (-1, 0))}:
             states = {key.kid: ring.state(key.kid, now=aware(now)) for key in ring.keys}
             active = [kid for kid, state in states.items() if state is KeyState.ACTIVE]
             assert active == [kid for kid in [signer(ring, now)] if kid is not None]

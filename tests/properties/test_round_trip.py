@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ghasi_handoff import (
@@ -23,6 +25,7 @@ from ghasi_handoff.testing.strategies import payloads
 
 from . import oracle
 from .strategies import (
+    NOW,
     SITE,
     STAY,
     Site,
@@ -118,6 +121,8 @@ def test_payload_of_2048_bytes_is_the_largest(fill: str, extra: int) -> None:
 
 @share(2)
 @given(site=sites)
+@example(site=replace(SITE, reading=math.nextafter(2**33, 0)))  # times a thousand, it rounds up into the next second
+@example(site=replace(SITE, reading=NOW + 0.9995))
 def test_id_tells_the_issue_time(site: Site) -> None:
     """The id's milliseconds, floored to seconds, are issued-at, and are the clock's own to a millisecond."""
     minted = site.minter().mint(STAY, tenant=site.tenant)

@@ -400,7 +400,7 @@ class OverSQLite(SingleUse):
 )
 def test_memory_store_gives_each_handoff_to_one_browser(machine: type[SingleUse]) -> None:
     """Whatever the clock does, whoever calls, and however often it is purged: one holder each, by the design's rule exactly."""
-    run_state_machine_as_test(machine, settings=share(1.5))
+    run_state_machine_as_test(machine, settings=share(1))
 
 
 def test_sqlite_store_gives_each_handoff_to_one_browser() -> None:
