@@ -26,7 +26,7 @@ _ALIKE = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("quick", _ALIKE, max_examples=100, stateful_step_count=30)
+settings.register_profile("quick", _ALIKE, max_examples=40, stateful_step_count=30)
 settings.register_profile("thorough", _ALIKE, max_examples=200, stateful_step_count=50)
 # For mypy and pyright, never for Python: pytest would import it to look for doctests.
 collect_ignore = ["typing/api.py"]

@@ -25,11 +25,12 @@ from ghasi_handoff import (
     Verifier,
 )
 from ghasi_handoff.stores.memory import MemoryReplayStore
+from ghasi_handoff.testing.strategies import payloads
 
 from . import oracle
 from .booking_texts import booking_texts
 from .hostile import any_texts, bodies, near_tokens
-from .strategies import NOW, SITE, STAY, aware, bookings, secret_of, share
+from .strategies import NOW, SITE, STAY, aware, secret_of, share
 from .test_agreement import PLAIN, Config, configs, keyed, plain_bodies
 from .test_mint_refuses import forged
 
@@ -224,7 +225,7 @@ def test_no_refusal_of_a_store_tells_a_secret(first: int, times: int) -> None:
 
 
 @share(2)
-@given(payload=forged(bookings()))
+@given(payload=forged(payloads()))
 def test_no_refusal_of_mint_tells_a_secret_or_the_input(payload: HandoffPayload) -> None:
     """A refusal of mint shows no secret, and no other error with the input in it stands behind it."""
     refused: list[BaseException] = []
