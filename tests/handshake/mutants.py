@@ -12,9 +12,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-from _pytest.runner import runtestprotocol
-
 import pytest
+from _pytest.runner import runtestprotocol
 
 from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
 from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
