@@ -19,7 +19,7 @@ from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, PostgresHandoff
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .services import Clock, Consumer, consumer, patient_client
+from .services import Clock, Consumer, consumer, patient_client, quick_folder
 
 if TYPE_CHECKING:
     from ..servers import ExistingServer, PostgresServer
@@ -82,15 +82,22 @@ def pool(product: str, request: pytest.FixtureRequest) -> ConnectionPool[Any] | 
 
 
 @pytest.fixture
-def url(pool: ConnectionPool[Any] | None, tmp_path: Path) -> str:
-    """Where a process finds the database: a folder, or a server's URL."""
-    return str(tmp_path) if pool is None else pool.conninfo
+def folder() -> Iterator[Path]:
+    """Where the files of SQLite are."""
+    with quick_folder() as made:
+        yield made
 
 
 @pytest.fixture
-def log(tmp_path: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
+def url(pool: ConnectionPool[Any] | None, folder: Path) -> str:
+    """Where a process finds the database: a folder, or a server's URL."""
+    return str(folder) if pool is None else pool.conninfo
+
+
+@pytest.fixture
+def log(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
     """bff-consumer's handoff log."""
-    made = SQLiteHandoffLog(tmp_path / "log.db", clock=clock) if pool is None else PostgresHandoffLog(pool, clock=clock)
+    made = SQLiteHandoffLog(folder / "log.db", clock=clock) if pool is None else PostgresHandoffLog(pool, clock=clock)
     with made as log:
         if pool is None:
             log.create_schema()
@@ -98,12 +105,12 @@ def log(tmp_path: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Itera
 
 
 @pytest.fixture
-def store(tmp_path: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
+def store(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
     """The booking side's replay store, with its outbox."""
     with ExitStack() as stack:
         store: Any
         if pool is None:
-            store = stack.enter_context(SQLiteReplayStore(tmp_path / "replay.db", outbox=True, clock=clock))
+            store = stack.enter_context(SQLiteReplayStore(folder / "replay.db", outbox=True, clock=clock))
         else:
             store = stack.enter_context(PostgresReplayStore(pool, outbox=True, clock=clock))
         if pool is None:

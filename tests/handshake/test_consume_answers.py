@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -32,7 +30,7 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.handshake._consume_call import sign_call
 
-from .services import AUDIENCE, ISSUER, TENANT, handoff_id
+from .services import AUDIENCE, ISSUER, TENANT, handoff_id, quick_folder
 
 NOW = 1795426260
 KEYS = KeyRing.generate(now=at(NOW - 86400))
@@ -52,7 +50,7 @@ def record_of(name: str) -> HandoffRecord:
 @contextmanager
 def a_log() -> Generator[tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]]:
     """A log with a row in each state; "ended" is issued, but long over."""
-    with tempfile.TemporaryDirectory() as folder, SQLiteHandoffLog(Path(folder) / "log.db", clock=lambda: NOW) as log:
+    with quick_folder() as folder, SQLiteHandoffLog(folder / "log.db", clock=lambda: NOW) as log:
         yield log, new_rows(log)
 
 

@@ -29,7 +29,7 @@ def test_draining_stops_when_nobody_answers(option: str, product: str, url: str,
             handoff_id(at), scope=SCOPE, redemption_id=secrets.token_hex(32), consumed_at=at, retain_until=at + 500
         )
     keyfile.save(tmp_path / "keys.json", keys)
-    where = url if product == "postgresql" else f"sqlite:///{tmp_path}/replay.db"
+    where = url if product == "postgresql" else f"sqlite:///{url}/replay.db"
     arguments = ["--keys", str(tmp_path / "keys.json"), "--store-url", where, "--consumer-url", NOBODY, option]
     variables = {name: None for name in os.environ if name.startswith("GHASI_HANDOFF")}
     done = CliRunner().invoke(main, ["outbox", "drain", *arguments, "--json"], env=variables)
