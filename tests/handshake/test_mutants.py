@@ -34,7 +34,8 @@ def test_a_planted_mistake_is_caught(name: str, outcomes: dict[str, str]) -> Non
     assert outcomes[name] == "failed"
 
 
-@pytest.mark.parametrize("test", TESTS)
+# xdist takes what stands before the last "::" for a unit of its own, which would run all of this again.
+@pytest.mark.parametrize("test", TESTS, ids=lambda test: test.replace("::", " "))
 def test_without_a_mistake_it_passes(test: str, outcomes: dict[str, str]) -> None:
     """The same test, as it is: one that always fails would catch everything."""
     assert outcomes[test] == "passed"
