@@ -19,7 +19,7 @@ from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, PostgresHandoff
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .services import Clock, Consumer, consumer, patient_client, quick_folder
+from .services import UNHURRIED, Clock, Consumer, consumer, patient_client, quick_folder
 
 if TYPE_CHECKING:
     from ..servers import ExistingServer, PostgresServer
@@ -91,13 +91,17 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def url(pool: ConnectionPool[Any] | None, folder: Path) -> str:
     """Where a process finds the database: a folder, or a server's URL."""
-    return str(folder) if pool is None else pool.conninfo
+    return str(folder if pool is None else pool.conninfo)
 
 
 @pytest.fixture
 def log(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
     """bff-consumer's handoff log."""
-    made = SQLiteHandoffLog(folder / "log.db", clock=clock) if pool is None else PostgresHandoffLog(pool, clock=clock)
+    made = (
+        SQLiteHandoffLog(folder / "log.db", clock=clock, timeout=UNHURRIED)
+        if pool is None
+        else PostgresHandoffLog(pool, clock=clock, timeout=UNHURRIED)
+    )
     with made as log:
         if pool is None:
             log.create_schema()
@@ -110,9 +114,11 @@ def store(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Itera
     with ExitStack() as stack:
         store: Any
         if pool is None:
-            store = stack.enter_context(SQLiteReplayStore(folder / "replay.db", outbox=True, clock=clock))
+            store = stack.enter_context(
+                SQLiteReplayStore(folder / "replay.db", outbox=True, clock=clock, timeout=UNHURRIED)
+            )
         else:
-            store = stack.enter_context(PostgresReplayStore(pool, outbox=True, clock=clock))
+            store = stack.enter_context(PostgresReplayStore(pool, outbox=True, clock=clock, timeout=UNHURRIED))
         if pool is None:
             store.create_schema()
         yield store

@@ -31,11 +31,13 @@ def databases(url: str, stack: ExitStack) -> Generator[tuple[Any, Any]]:
     """The handoff log and the replay store at `url`: a folder, or a PostgreSQL server."""
     log: Any
     store: Any
+    limit = services.UNHURRIED
     if url.startswith("postgresql://"):
         pool = stack.enter_context(ConnectionPool(url, min_size=1, max_size=4, open=True))
-        log, store = PostgresHandoffLog(pool), PostgresReplayStore(pool, outbox=True)
+        log, store = PostgresHandoffLog(pool, timeout=limit), PostgresReplayStore(pool, outbox=True, timeout=limit)
     else:
-        log, store = SQLiteHandoffLog(f"{url}/log.db"), SQLiteReplayStore(f"{url}/replay.db", outbox=True)
+        log = SQLiteHandoffLog(f"{url}/log.db", timeout=limit)
+        store = SQLiteReplayStore(f"{url}/replay.db", outbox=True, timeout=limit)
     with log, store:
         yield log, store
 

@@ -25,6 +25,8 @@ from ghasi_handoff.handshake import ConsumeClient, ConsumeRequest, HandoffIssuer
 
 # How long an answer that is held back is held at most. It is longer than any client waits, so it is let go only in vain.
 HELD_SECONDS: Final = 60
+# The seconds that a log or store may take, where it does not matter how many.
+UNHURRIED: Final = 30.0
 # Of a client: limits that a busy machine does not reach; and no certificates, which cost 20 ms to load and serve no http.
 PATIENT: Final[dict[str, Any]] = {
     "connect_timeout": 10.0, "timeout": 10.0, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,16 +30,16 @@ from ghasi_handoff import (
 from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog, _client
 from ghasi_handoff.handshake._client import FAILURES_TO_OPEN
 
-from .services import AUDIENCE, ISSUER, PATIENT, Clock, Consumer, consumer, issue, let_pass, loop_of
+from .services import AUDIENCE, ISSUER, PATIENT, UNHURRIED, Clock, Consumer, consumer, issue, let_pass, loop_of
 
 WHO, OTHER = "a" * 64, "b" * 64
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
 @pytest.fixture
-def handoffs(tmp_path: Any, clock: Clock) -> Iterator[SQLiteHandoffLog]:
+def handoffs(folder: Path, clock: Clock) -> Iterator[SQLiteHandoffLog]:
     """bff-consumer's log."""
-    with SQLiteHandoffLog(tmp_path / "log.db", clock=clock) as opened:
+    with SQLiteHandoffLog(folder / "log.db", clock=clock, timeout=UNHURRIED) as opened:
         yield opened
 
 

@@ -30,7 +30,7 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.handshake._consume_call import sign_call
 
-from .services import AUDIENCE, ISSUER, TENANT, handoff_id, quick_folder
+from .services import AUDIENCE, ISSUER, TENANT, UNHURRIED, handoff_id, quick_folder
 
 NOW = 1795426260
 KEYS = KeyRing.generate(now=at(NOW - 86400))
@@ -50,7 +50,7 @@ def record_of(name: str) -> HandoffRecord:
 @contextmanager
 def a_log() -> Generator[tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]]:
     """A log with a row in each state; "ended" is issued, but long over."""
-    with quick_folder() as folder, SQLiteHandoffLog(folder / "log.db", clock=lambda: NOW) as log:
+    with quick_folder() as folder, SQLiteHandoffLog(folder / "log.db", clock=lambda: NOW, timeout=UNHURRIED) as log:
         yield log, new_rows(log)
 
 
@@ -276,7 +276,7 @@ def test_awaited_it_answers_the_same() -> None:
 
     async def answers(path: str, calls: list[tuple[str, str, bytes]]) -> list[tuple[int, str | None]]:
         found = []
-        async with AsyncSQLiteHandoffLog(path, clock=lambda: NOW) as log:
+        async with AsyncSQLiteHandoffLog(path, clock=lambda: NOW, timeout=UNHURRIED) as log:
             for path_id, header, body in calls:
                 request = ConsumeRequest(path_id=path_id, authorization=[header], body=body)
                 answer = await answer_consume_async(request, log=log, keys=KEYS, clock=lambda: NOW)

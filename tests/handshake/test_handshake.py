@@ -57,6 +57,7 @@ from .services import (
     STAY,
     STRANGER,
     TENANT,
+    UNHURRIED,
     Clock,
     Consumer,
     issue,
@@ -490,13 +491,13 @@ def test_awaited_it_does_the_same(product: str, url: str, keys: KeyRing, log: An
         assert log.find(three.handoff_id).state is HandoffState.CONSUMED
 
     async def on_sqlite() -> None:
-        async with AsyncSQLiteReplayStore(f"{url}/async.db", outbox=True, clock=clock) as store:
+        async with AsyncSQLiteReplayStore(f"{url}/async.db", outbox=True, clock=clock, timeout=UNHURRIED) as store:
             await story(store)
 
     async def on_postgresql() -> None:
         async with (
             AsyncConnectionPool(url, min_size=1, open=False) as pool,
-            AsyncPostgresReplayStore(pool, outbox=True, clock=clock) as store,
+            AsyncPostgresReplayStore(pool, outbox=True, clock=clock, timeout=UNHURRIED) as store,
         ):
             await story(store)
 
@@ -510,7 +511,7 @@ def test_a_cancelled_redemption_stays_the_guests(keys: KeyRing, log: Any, servic
 
     async def story() -> None:
         async with (
-            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock) as store,
+            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock, timeout=UNHURRIED) as store,
             AsyncConsumeClient(service.url, keys=keys, clock=clock, **PATIENT) as client,
         ):
             made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)

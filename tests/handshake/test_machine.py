@@ -25,7 +25,7 @@ from ghasi_handoff.handshake._client import _understood
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .services import TENANT, Clock, issue, quick_folder, redeemer
+from .services import TENANT, UNHURRIED, Clock, issue, quick_folder, redeemer
 
 START = 1795426200
 BROWSERS = [bytes([n]) * 32 for n in (1, 2, 3)]
@@ -68,8 +68,8 @@ class Story(RuleBasedStateMachine):
         self.folder = self.files.enter_context(quick_folder())
         self.clock = Clock(START)
         self.keys = KeyRing.generate(now=at(START - 60))
-        self.log = SQLiteHandoffLog(self.folder / "log.db", clock=self.clock)
-        self.store = SQLiteReplayStore(self.folder / "replay.db", outbox=True, clock=self.clock)
+        self.log = SQLiteHandoffLog(self.folder / "log.db", clock=self.clock, timeout=UNHURRIED)
+        self.store = SQLiteReplayStore(self.folder / "replay.db", outbox=True, clock=self.clock, timeout=UNHURRIED)
         wire: Any = Wire(self.log, self.keys, self.clock)
         self.wire = wire
         self.strict = strict

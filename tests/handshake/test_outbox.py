@@ -41,6 +41,7 @@ from .services import (
     PATIENT,
     STRANGER,
     TENANT,
+    UNHURRIED,
     Clock,
     Consumer,
     handoff_id,
@@ -307,7 +308,7 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
 
     async def story() -> None:
         async with (
-            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock) as store,
+            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock, timeout=UNHURRIED) as store,
             AsyncConsumeClient(service.url, keys=keys, clock=clock, **PATIENT) as client,
         ):
             made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
