@@ -41,7 +41,7 @@ def postgres_server() -> Iterator[PostgresServer | ExistingServer]:
     """A PostgreSQL server for all tests of a process. A test that stops or changes one starts its own."""
     from . import servers
 
-    with servers.postgres() as server:
+    with servers.postgres(in_memory=True) as server:
         yield server
 
 
@@ -50,18 +50,20 @@ def redis_server() -> Iterator[RedisServer | ExistingServer]:
     """A Redis server for all tests of a process. A test that stops or changes one starts its own."""
     from . import servers
 
-    with servers.redis_one() as server:
+    with servers.redis_one(in_memory=True) as server:
         yield server
 
 
 @pytest.fixture
 def postgres_url(postgres_server: PostgresServer | ExistingServer) -> Iterator[str]:
-    """The URL of a new database."""
+    """The URL of a new, empty database."""
     import psycopg
 
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        # By copying the template's files: through the log, which is the default since 15, it takes three times as long.
+        how = "STRATEGY FILE_COPY" if connection.info.server_version >= 150_000 else ""
+        connection.execute(f"CREATE DATABASE {name} {how}".encode())
         try:
             yield urlsplit(postgres_server.url)._replace(path=f"/{name}").geturl()
         finally:
