@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import pytest
@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from ghasi_handoff import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores import postgres
+from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _array
 from tests.servers import PostgresServer
 
@@ -225,6 +226,33 @@ def test_any_scope_is_kept_as_it_is(store: PostgresReplayStore, postgres_url: st
     run_async(postgres_url, main)
     assert {scope for (scope,) in ask(postgres_url, "SELECT scope FROM handoff_replay_log")} == set(scopes)
     assert not store.consume(handoff_id(NOW), **entry(2, scope=scopes[0])).first
+
+
+def test_entry_that_is_neither_written_nor_found_is_refused(postgres_url: str) -> None:
+    """An entry that the table swallows is not taken for consumed; the others of its batch, and later ones, are."""
+    swallowed, *others = handoff_ids(5)
+
+    async def main(store: AsyncPostgresReplayStore) -> list[Consumption | BaseException]:
+        ask(
+            postgres_url,
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "CREATE TRIGGER swallow BEFORE INSERT ON handoff_replay_log FOR EACH ROW"
+            f" WHEN (NEW.handoff_id = '{swallowed}') EXECUTE FUNCTION swallow()",
+        )
+        batch = [Entry(handoff, SCOPE, redemption_id(1), NOW) for handoff in [swallowed, *others]]
+        whole = await store._run(batch, asyncio.get_running_loop().time() + 60)
+        assert isinstance(whole, ReplayStoreError) and "GH003" in str(whole)
+        asking = (store.consume(handoff, **entry(1)) for handoff in [swallowed, *others])
+        told = await asyncio.gather(*asking, return_exceptions=True)
+        ask(postgres_url, "DROP TRIGGER swallow ON handoff_replay_log")
+        assert (await store.consume(swallowed, **entry(2))).first
+        return told
+
+    refused, *answers = run_async(postgres_url, main, timeout=20)
+    assert isinstance(refused, ReplayStoreError)
+    assert all(isinstance(answer, Consumption) and answer.first for answer in answers)
+    held = ask(postgres_url, "SELECT handoff_id::text, redemption_id FROM handoff_replay_log ORDER BY handoff_id")
+    assert held == [(swallowed, redemption_id(2)), *((handoff, redemption_id(1)) for handoff in others)]
 
 
 # ---- purge
@@ -437,8 +465,16 @@ def test_other_isolation_is_refused_and_reported(pool: ConnectionPool[Any], post
         assert [hazard.code for hazard in store.check().hazards] == ["isolation"]
 
 
+@pytest.mark.parametrize(
+    "consume",
+    [
+        "SELECT * FROM handoff_replay_consume_v1(%s, 's', 'r', 1, 1, false)",
+        "SELECT * FROM handoff_replay_consume_many_v1(ARRAY[%s]::uuid[], '{s}', '{r}', '{1}', 1, false)",
+    ],
+    ids=["alone", "in a batch"],
+)
 def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
-    pool: ConnectionPool[Any], postgres_url: str
+    pool: ConnectionPool[Any], postgres_url: str, consume: LiteralString
 ) -> None:
     """Where sessions commit asynchronously a consume still waits for the disk, and check reports the setting."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -446,9 +482,7 @@ def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off".encode())
         connection.execute("SET synchronous_commit = off")
         connection.execute("BEGIN")
-        connection.execute(
-            "SELECT * FROM handoff_replay_consume_v1(%s, 's', 'r', 1, 1, false)", (handoff_id(int(time.time()), 7),)
-        )
+        connection.execute(consume, (handoff_id(int(time.time()), 7),))
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
         connection.execute("COMMIT")
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
@@ -460,7 +494,7 @@ def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
 def test_server_that_does_not_wait_for_the_disk_is_reported() -> None:
     """Fsync and full_page_writes off are settings of a server; check reports both."""
     with (
-        PostgresServer({"fsync": "off", "full_page_writes": "off"}) as server,
+        PostgresServer({"fsync": "off", "full_page_writes": "off"}, in_memory=True) as server,
         ConnectionPool(server.url, min_size=1, max_size=2, open=True) as pool,
         PostgresReplayStore(pool) as store,
     ):
@@ -470,7 +504,7 @@ def test_server_that_does_not_wait_for_the_disk_is_reported() -> None:
 
 def test_replica_refuses_and_is_reported() -> None:
     """A hot standby accepts no consume, and check names it."""
-    with PostgresServer() as primary:
+    with PostgresServer(in_memory=True) as primary:
         with ConnectionPool(primary.url, min_size=1, max_size=2, open=True) as pool, PostgresReplayStore(pool) as store:
             store.create_schema()
         primary.stop()

@@ -5,6 +5,7 @@ Locks, full disks, permissions, crashes and forks are real. Each test ends with 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sqlite3
@@ -16,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from ghasi_handoff import ReplayStoreError
-from ghasi_handoff.stores.sqlite import SQLiteReplayStore
+from ghasi_handoff import Consumption, ReplayStoreError
+from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
 from .entries import (
     HORIZON,
@@ -239,6 +240,30 @@ def test_file_replaced_after_an_error_is_refused(path: str) -> None:
             another.purge(NOW)
             assert_refused(store, handoff_id(NOW), entry(2))
             assert_refused(store, handoff_id(NOW), entry(2))
+
+
+def test_entry_that_is_neither_written_nor_found_is_refused(path: str) -> None:
+    """An entry that the file swallows is not taken for consumed; the others of its batch, and later ones, are."""
+    store = AsyncSQLiteReplayStore(path, timeout=20)
+    swallowed, *others = handoff_ids(5)
+
+    async def main() -> list[Consumption | BaseException]:
+        async with store:
+            await store.create_schema()
+            swallow = f"BEFORE INSERT ON handoff_replay_log WHEN NEW.handoff_id = '{swallowed}'"
+            run(path, f"CREATE TRIGGER swallow {swallow} BEGIN SELECT RAISE(IGNORE); END")
+            asking = (store.consume(handoff, **entry(1)) for handoff in [swallowed, *others])
+            told = await asyncio.gather(*asking, return_exceptions=True)
+            run(path, "DROP TRIGGER swallow")
+            assert (await store.consume(swallowed, **entry(2))).first
+            return told
+
+    refused, *answers = asyncio.run(main())
+    assert isinstance(refused, ReplayStoreError) and "vanished" in str(refused)
+    assert all(isinstance(answer, Consumption) and answer.first for answer in answers)
+    with SQLiteReplayStore(path) as sync_store:
+        assert_held(sync_store, [swallowed], 2)
+        assert_held(sync_store, others, 1)
 
 
 # A full disk
