@@ -390,7 +390,7 @@ class RedisCluster:
     """Three primaries of the same executable, with all slots among them. As a context it is started, and removed in the end."""
 
     def __init__(self, settings: Mapping[str, Setting] | None = None, *, in_memory: bool = False) -> None:
-        together: dict[str, Setting] = {"cluster-enabled": "yes", "cluster-node-timeout": 2000}
+        together: dict[str, Setting] = {"cluster-enabled": "yes", "cluster-node-timeout": 5000}
         self.nodes = [RedisServer(together | dict(settings or {}), in_memory=in_memory) for _ in range(3)]
 
     @property

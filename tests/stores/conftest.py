@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +19,11 @@ from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStor
 
 from .entries import OpenStore, Store
 from .processes import StartProcess, StoreProcess
+
+if TYPE_CHECKING:
+    from tests.servers import RedisServer
+
+    from .redis_stores import OneStore, OpenOne
 
 
 class Awaiting:
@@ -111,3 +117,47 @@ def shared_folder() -> Iterator[Path]:
     yield folder
     folder.chmod(0o777)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[RedisServer]:
+    """A Redis for the tests of a module that leave it as it was."""
+    from tests.servers import RedisServer
+
+    with RedisServer({"appendonly": "yes"}, in_memory=True) as server:
+        yield server
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis that a test may hang, kill and set otherwise."""
+    from tests.servers import RedisServer
+
+    with RedisServer(in_memory=True) as server:
+        yield server
+
+
+@pytest.fixture
+def admin(shared_server: RedisServer) -> Iterator[Any]:
+    """A client of the shared Redis, which it empties."""
+    from .redis_stores import connect
+
+    with connect(shared_server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(params=["sync", "async"])
+def open_one(request: pytest.FixtureRequest) -> Iterator[OpenOne]:
+    """Opens stores in Redis, of each kind in turn."""
+    from .redis_stores import OneStore
+
+    opened: list[OneStore] = []
+
+    def open_store(url: str, **settings: Any) -> OneStore:
+        opened.append(OneStore(url, awaited=request.param == "async", **settings))
+        return opened[-1]
+
+    yield open_store
+    for one in opened:
+        one.close()
