@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -15,14 +16,17 @@ from typing_extensions import override
 
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
-from tests.servers import RedisServer
+
+from .kit_tiers import PROCESSES, PURGE_RACE, only, without
 
 # Where other processes of a test find the server.
+# Its entries have an end by the clock: that is waited for in the fast tier, too.
+SLOW = PROCESSES | PURGE_RACE
 SERVER_URL = "GHASI_TEST_CONFORMANCE_REDIS_URL"
 
 
-@pytest.fixture
-def conformance_server(shared_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def conformance_server(shared_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One server for all tests of the kit; their places are prefixes."""
     monkeypatch.setenv(SERVER_URL, shared_server.url)
 
@@ -49,8 +53,7 @@ class AsyncWithItsClient(AsyncRedisReplayStore):
         await self._single.aclose()
 
 
-@pytest.mark.usefixtures("conformance_server")
-class TestRedis(ReplayStoreConformance):
+class RedisKit(ReplayStoreConformance):
     @override
     def make_store(self, place: Path) -> RedisReplayStore:
         return self._make(os.environ[SERVER_URL], place, 10)
@@ -66,8 +69,7 @@ class TestRedis(ReplayStoreConformance):
         return WithItsClient(client, timeout=timeout, prefix=_prefix(place))
 
 
-@pytest.mark.usefixtures("conformance_server")
-class TestAsyncRedis(AsyncReplayStoreConformance):
+class AsyncRedisKit(AsyncReplayStoreConformance):
     @override
     def make_store(self, place: Path) -> AsyncRedisReplayStore:
         return AsyncWithItsClient(
@@ -77,3 +79,25 @@ class TestAsyncRedis(AsyncReplayStoreConformance):
     @override
     def make_failing_store(self, place: Path) -> AsyncRedisReplayStore:
         return AsyncWithItsClient(redis.asyncio.Redis.from_url("redis://127.0.0.1:1"), timeout=1, prefix=_prefix(place))
+
+
+@without(SLOW)
+class TestRedis(RedisKit):
+    pass
+
+
+@without(SLOW)
+class TestAsyncRedis(AsyncRedisKit):
+    pass
+
+
+@pytest.mark.thorough
+@only(SLOW)
+class TestRedisForLong(RedisKit):
+    pass
+
+
+@pytest.mark.thorough
+@only(SLOW)
+class TestAsyncRedisForLong(AsyncRedisKit):
+    pass
