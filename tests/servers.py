@@ -11,8 +11,7 @@ control over a server; see `ExistingServer`.
 
 Whatever is started ends with the process that started it, however that ends: server_watcher.py sees to it.
 
-A server may keep its files in memory, where a write to disk costs nothing. It does all that a server on a disk does, and
-survives every kill; only a failure of the machine, which no test makes, would show the difference.
+A server may keep its files in memory; see in_memory.py.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from typing_extensions import override
 
-from . import server_watcher
+from . import in_memory, server_watcher
 from .missing import NoServerError
 
 PATIENCE_SECONDS: Final = 30
@@ -53,8 +52,7 @@ SLOTS: Final = 16384  # of a Redis cluster
 # Below Linux's ephemeral ports: no outgoing connection takes the port while its server is down. A Redis cluster also
 # uses the port 10000 above, and that is below them as well.
 PORTS: Final = range(12_000, 22_000)
-MEMORY: Final = Path("/dev/shm")
-# What has to be free there: two processes of tests, each with a few servers.
+# What has to be free in memory: two processes of tests, each with a few servers.
 MEMORY_BYTES: Final = 2**30
 
 Setting = str | int
@@ -537,7 +535,7 @@ def _workplaces() -> tuple[str, str]:
     """A folder on a disk, and one in memory where there is such a thing."""
     folders = (
         tempfile.mkdtemp(prefix="ghasi-servers-"),
-        tempfile.mkdtemp(prefix="ghasi-servers-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None),
+        tempfile.mkdtemp(prefix="ghasi-servers-", dir=in_memory.place()),
     )
     for folder in folders:
         os.chmod(folder, 0o711)

@@ -23,25 +23,27 @@ from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores import postgres
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _array
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, wait_until
 
-from .entries import NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
+from .entries import NOW, SCOPE, SLACK, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
 
 T = TypeVar("T")
+# For calls whose time is not what is tested: far more than they take on the busiest machine.
+PATIENCE = 20
 HORIZON = 3840
 
 
 @pytest.fixture
 def pool(postgres_url: str) -> Iterator[ConnectionPool[Any]]:
     """A pool as an application has it, on a database of this test's own."""
-    with ConnectionPool(postgres_url, min_size=1, max_size=8, timeout=5, open=True) as opened:
+    with ConnectionPool(postgres_url, min_size=1, max_size=8, timeout=PATIENCE, open=True) as opened:
         yield opened
 
 
 @pytest.fixture
 def store(pool: ConnectionPool[Any]) -> Iterator[PostgresReplayStore]:
     """A store with its schema made."""
-    with PostgresReplayStore(pool, timeout=5) as made:
+    with PostgresReplayStore(pool, timeout=PATIENCE) as made:
         made.create_schema()
         yield made
 
@@ -53,13 +55,19 @@ def ask(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def waits_for_a_lock(url: str) -> bool:
+    """Whether a session of this database waits for another's transaction."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return ask(url, waits) != [(0,)]
+
+
 def run_async(url: str, main: Callable[[AsyncPostgresReplayStore], Awaitable[T]], **options: Any) -> T:
     """Run `main` with an asynchronous store whose schema is made."""
 
     async def whole() -> T:
         async with (
-            AsyncConnectionPool(url, min_size=1, max_size=8, timeout=5, open=False) as pool,
-            AsyncPostgresReplayStore(pool, **options) as store,
+            AsyncConnectionPool(url, min_size=1, max_size=8, timeout=PATIENCE, open=False) as pool,
+            AsyncPostgresReplayStore(pool, **{"timeout": PATIENCE, **options}) as store,
         ):
             await store.create_schema()
             return await main(store)
@@ -72,7 +80,7 @@ def run_async(url: str, main: Callable[[AsyncPostgresReplayStore], Awaitable[T]]
 
 def test_schema_is_made_once_however_often_it_is_asked_for(pool: ConnectionPool[Any], postgres_url: str) -> None:
     """Many processes may make the schema at once, and again later: nothing fails and nothing is lost."""
-    store = PostgresReplayStore(pool, timeout=10)
+    store = PostgresReplayStore(pool, timeout=PATIENCE)
     with ThreadPoolExecutor(6) as threads:
         for made in [threads.submit(store.create_schema) for _ in range(6)]:
             made.result()
@@ -119,7 +127,7 @@ def test_first_holder_stays(store: PostgresReplayStore) -> None:
 def test_one_holder_among_machines(pool: ConnectionPool[Any], postgres_url: str) -> None:
     """Stores with pools of their own, as on several machines, agree on one holder for every handoff."""
     with ConnectionPool(postgres_url, min_size=2, max_size=4, open=True) as other_pool:
-        stores = [PostgresReplayStore(pool, timeout=10), PostgresReplayStore(other_pool, timeout=10)]
+        stores = [PostgresReplayStore(pool, timeout=PATIENCE), PostgresReplayStore(other_pool, timeout=PATIENCE)]
         stores[0].create_schema()
         ids = handoff_ids(60)
         barrier = threading.Barrier(8)
@@ -248,7 +256,7 @@ def test_entry_that_is_neither_written_nor_found_is_refused(postgres_url: str) -
         assert (await store.consume(swallowed, **entry(2))).first
         return told
 
-    refused, *answers = run_async(postgres_url, main, timeout=20)
+    refused, *answers = run_async(postgres_url, main)
     assert isinstance(refused, ReplayStoreError)
     assert all(isinstance(answer, Consumption) and answer.first for answer in answers)
     held = ask(postgres_url, "SELECT handoff_id::text, redemption_id FROM handoff_replay_log ORDER BY handoff_id")
@@ -332,7 +340,7 @@ def test_consume_waits_for_a_purge_in_progress_and_then_sees_its_mark(
         purging.execute("UPDATE handoff_replay_mark SET purged_before = %s", (NOW - HORIZON,))
         purging.execute("DELETE FROM handoff_replay_log WHERE handoff_id = %s", (old,))
         stranger = thread.submit(store.consume, old, **entry(2))
-        time.sleep(0.3)
+        wait_until(lambda: waits_for_a_lock(postgres_url), "for the consume to wait")
         assert not stranger.done()
         purging.commit()
         with pytest.raises(ReplayStoreError):
@@ -385,7 +393,7 @@ def test_a_full_pool_ends_in_an_error_in_time(postgres_url: str) -> None:
         with pool.connection():
             began = time.monotonic()
             assert_refused(store, handoff_id(NOW), entry(1))
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 0.5 + SLACK
         assert store.consume(handoff_id(NOW), **entry(2)).first
 
 
@@ -412,8 +420,8 @@ def test_a_waiting_insert_ends_in_time_and_the_truth_is_found_later(
         )
         began = time.monotonic()
         assert_refused(impatient, handoff_id(NOW), entry(1))
-        assert time.monotonic() - began < 2
-        assert impatient.consume(handoff_id(NOW, 1), **entry(1)).first
+        assert time.monotonic() - began < 0.5 + SLACK
+        assert store.consume(handoff_id(NOW, 1), **entry(1)).first
         stalled.commit()
     assert store.consume(handoff_id(NOW), **entry(1)).holder == redemption_id(9)
 
@@ -556,10 +564,10 @@ def test_cancelled_callers_leave_the_truth_to_a_retry(postgres_url: str) -> None
     """Consumes cancelled at any moment: a retry by the same redemption id is answered, by another it is a replay or a win."""
 
     async def main(store: AsyncPostgresReplayStore) -> None:
-        for round_number in range(40):
-            ids = handoff_ids(10, start=round_number * 10)
+        for round_number in range(20):
+            ids = handoff_ids(5, start=round_number * 5)
             calls = [asyncio.create_task(store.consume(handoff, **entry(1))) for handoff in ids]
-            await asyncio.sleep(round_number * 0.0002)
+            await asyncio.sleep(round_number * 0.0004)
             for call in calls:
                 call.cancel()
             told = await asyncio.gather(*calls, return_exceptions=True)
@@ -592,7 +600,7 @@ def test_two_event_loops_at_once_are_both_answered(postgres_url: str) -> None:
         async def main(store: AsyncPostgresReplayStore) -> list[Consumption]:
             return await asyncio.gather(*(store.consume(handoff, **entry(number)) for handoff in handoff_ids(50)))
 
-        return run_async(postgres_url, main, timeout=10)
+        return run_async(postgres_url, main, timeout=PATIENCE)
 
     with ThreadPoolExecutor(2) as threads:
         told = [answers.result() for answers in [threads.submit(in_a_loop, number) for number in (1, 2)]]
