@@ -6,6 +6,7 @@ import asyncio
 import base64
 import copy
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -82,6 +83,9 @@ from tests.handshake.services import (
     handoff_id,
     issue,
 )
+
+# No answer is late on a busy machine, and nobody reads the authorities that https would need.
+PATIENT: Any = {"connect_timeout": 10, "timeout": 10, "verify": ssl.create_default_context()}
 
 
 class Observatory:
@@ -163,16 +167,16 @@ class Booking:
             return OutboxWorker(store, client, mode="deferred", clock=self.clock).deliver()
 
     def _store(self) -> SQLiteReplayStore:
-        return self.telemetry.store(SQLiteReplayStore(self.path, outbox=True, clock=self.clock))
+        return self.telemetry.store(SQLiteReplayStore(self.path, outbox=True, timeout=60, clock=self.clock))
 
     def _async_store(self) -> AsyncSQLiteReplayStore:
-        return self.telemetry.store(AsyncSQLiteReplayStore(self.path, outbox=True, clock=self.clock))
+        return self.telemetry.store(AsyncSQLiteReplayStore(self.path, outbox=True, timeout=60, clock=self.clock))
 
     def _client(self) -> ConsumeClient:
-        return self.telemetry.client(ConsumeClient(self.url, keys=self.keys, clock=self.clock))
+        return self.telemetry.client(ConsumeClient(self.url, keys=self.keys, clock=self.clock, **PATIENT))
 
     def _async_client(self) -> AsyncConsumeClient:
-        return self.telemetry.client(AsyncConsumeClient(self.url, keys=self.keys, clock=self.clock))
+        return self.telemetry.client(AsyncConsumeClient(self.url, keys=self.keys, clock=self.clock, **PATIENT))
 
 
 @pytest.fixture

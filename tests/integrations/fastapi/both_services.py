@@ -308,24 +308,34 @@ class Pool:
 
 
 @contextmanager
-def both_services(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Generator[BothServices]:
-    """The two services, until the block ends."""
+def both_services(
+    kind: str,
+    folder: Path,
+    mode: str = "strict",
+    keys: Any = None,
+    *,
+    store_seconds: float = 60,
+    call_seconds: float = 10,
+) -> Generator[BothServices]:
+    """The two services, until the block ends. Their time-outs are the longest there are: a busy machine may take its time."""
     clock = Clock()
     ring = KeyRing.generate(now=datetime.fromtimestamp(clock.now - 60, UTC))
     verifier = Verifier(keys or (lambda: built.verifying), issuer=ISSUER, audience=AUDIENCE, clock=clock)
     with (
         asyncio.Runner() as runner,
-        SQLiteHandoffLog(folder / "log.db", clock=clock) as log,
+        SQLiteHandoffLog(folder / "log.db", timeout=60, clock=clock) as log,
         consumer(log, ring, clock) as running,
     ):
         log.create_schema()
         built = BothServices(kind, folder, clock, ring, log, running, runner, ring)
         path = folder / "replay.db"
-        options: dict[str, Any] = {"outbox": True, "timeout": 0.5, "clock": clock}
+        options: dict[str, Any] = {"outbox": True, "timeout": store_seconds, "clock": clock}
+        calls: dict[str, Any] = {"keys": ring, "verify": TRUSTED, "clock": clock}
+        calls |= {"connect_timeout": call_seconds, "timeout": call_seconds}
         if kind == "sync":
             with (
                 SQLiteReplayStore(path, **options) as store,
-                ConsumeClient(running.url, keys=ring, verify=TRUSTED, clock=clock) as client,
+                ConsumeClient(running.url, **calls) as client,
             ):
                 store.create_schema()
                 built.handshake = Handshake(Redeemer(verifier, store), client, mode, on_event=built.events.append)  # type: ignore[arg-type]
@@ -334,7 +344,7 @@ def both_services(kind: str, folder: Path, mode: str = "strict", keys: Any = Non
                 yield built
             return
         async_store = AsyncSQLiteReplayStore(path, **options)
-        async_client = AsyncConsumeClient(running.url, keys=ring, verify=TRUSTED, clock=clock)
+        async_client = AsyncConsumeClient(running.url, **calls)
         runner.run(async_store.create_schema())
         built.handshake = AsyncHandshake(
             AsyncRedeemer(verifier, async_store),
@@ -373,6 +383,14 @@ def served(app: Any, **options: Any) -> Generator[int]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def sent_on(browser: Browser, token: str) -> bool:
+    """Whether a guest comes through at last, whose page tries again as long as it is told to wait."""
+    until = time.monotonic() + 60
+    while (status := browser.post(token).status) == 503 and time.monotonic() < until:
+        time.sleep(0.05)
+    return status == 303
 
 
 @contextmanager
