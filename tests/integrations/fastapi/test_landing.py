@@ -45,6 +45,12 @@ PAGE_HEADERS = {
     "x-frame-options": "DENY",
 }
 SECRET = b64u_encode(b"B" * 32)
+# What these say when it is no site that has sent a person here, as a whole page.
+OTHERWISE = {
+    "Sec-Fetch-Site": ("same-origin", "none", "Cross-Site", ""),
+    "Sec-Fetch-Mode": ("cors", "no-cors", "same-origin", "websocket", ""),
+    "Sec-Fetch-Dest": ("empty", "image", "script", "worker", "Document", ""),
+}
 
 
 def form_of(answer: Answer) -> dict[str, str]:
@@ -138,6 +144,13 @@ class TestTheForm:
             (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")),
             (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")),
             (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")),
+            # One of the three is missing, or another.
+            *(tuple(field for field in ARRIVES if field != each) for each in ARRIVES),
+            *(
+                tuple((name, value if field == name else usual) for name, usual in ARRIVES)
+                for field, values in OTHERWISE.items()
+                for value in values
+            ),
         ],
     )
     def test_who_was_not_sent_by_a_site_presses_the_button(
