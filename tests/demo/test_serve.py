@@ -128,6 +128,7 @@ def test_up_until_ctrl_c(tmp_path: Path) -> None:
         assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("index", "name"), [(0, "bff-consumer"), (1, "bff-tenant-booking")])
 def test_a_service_that_dies(tmp_path: Path, index: int, name: str) -> None:
     """It says which one, stops the other and exits with 1."""
@@ -138,6 +139,7 @@ def test_a_service_that_dies(tmp_path: Path, index: int, name: str) -> None:
         assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_kill_9_leaves_no_service(tmp_path: Path) -> None:
     """The services end by themselves when the command can stop nothing any more."""
     with serving(tmp_path) as demo:
@@ -146,6 +148,7 @@ def test_kill_9_leaves_no_service(tmp_path: Path) -> None:
         assert demo.ends() == -signal.SIGKILL
 
 
+@pytest.mark.thorough
 def test_sigterm(tmp_path: Path) -> None:
     """A supervisor's SIGTERM stops both, and removes the folder."""
     with serving(tmp_path) as demo:
@@ -154,6 +157,7 @@ def test_sigterm(tmp_path: Path) -> None:
         assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_port_in_use(tmp_path: Path) -> None:
     """A port that somebody uses is refused at once: also when that is another demo."""
     with serving(tmp_path) as demo:
