@@ -51,7 +51,7 @@ def steps(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
 def operator_in_process(**defaults: Any) -> Generator[None]:
     """While it lasts, the operator's commands of a story run in this process: half of a story is their interpreters.
 
-    That they do the same in processes of their own is shown by test_story.py.
+    That they do the same in processes of their own is shown by `test_on_redis`.
 
     Args:
         defaults: Of options, by command: ``handoff={"init": {"timeout": 1}}``.

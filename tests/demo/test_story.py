@@ -31,7 +31,8 @@ def told() -> str:
         "HTTP_PROXY": "http://127.0.0.1:1",
         "ALL_PROXY": "http://127.0.0.1:1",
     }
-    result = run(env=astray)
+    with operator_in_process():
+        result = run(env=astray)
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 

@@ -23,12 +23,13 @@ from ghasi_handoff.handshake import _outbox
 _outbox.POLL_SECONDS = 0.05"""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _quickly() -> Iterator[None]:
     with operator_in_process():
         yield
 
 
+@pytest.mark.usefixtures("_quickly")
 def test_json_has_the_facts(tmp_path: Path) -> None:
     """As data, each step has its words, its status, and the code behind it.
 
@@ -57,6 +58,7 @@ def test_json_has_the_facts(tmp_path: Path) -> None:
     assert {"handoff-log.db", "replay.db", "bookings.db", "bff-consumer.log", "bff-tenant-booking.log"} <= names
 
 
+@pytest.mark.usefixtures("_quickly")
 def test_deferred(tmp_path: Path) -> None:
     """In deferred mode the guest goes on at once; bff-consumer hears of it when it is back."""
     told = steps("--mode", "deferred", env=planted(tmp_path, HASTE))
@@ -65,6 +67,7 @@ def test_deferred(tmp_path: Path) -> None:
     assert told["bff-consumer is back"]["verdict"] == "redeemed"
 
 
+@pytest.mark.usefixtures("_quickly")
 def test_on_postgresql_and_data_is_found_again(postgres_url: str, tmp_path: Path) -> None:
     """On PostgreSQL, whose tables it makes first; a story in a folder where one was told before goes on with its keys."""
     keyfile.save(tmp_path / "keys.json", KeyRing.generate(kid="kept"))
@@ -75,6 +78,7 @@ def test_on_postgresql_and_data_is_found_again(postgres_url: str, tmp_path: Path
     assert f"everything is kept in {tmp_path}" in result.stdout.replace("\n", " ")
 
 
+@pytest.mark.usefixtures("_quickly")
 def test_deferred_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
     """On PostgreSQL, deferred."""
     urls = ("--log-url", postgres_url, "--store-url", postgres_url)
@@ -84,7 +88,7 @@ def test_deferred_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
 
 
 def test_on_redis(redis_url: str) -> None:
-    """The replay store on Redis, which has no outbox."""
+    """The replay store on Redis, which has no outbox. Here the operator's commands are processes of their own, as told."""
     told = steps("--store-url", redis_url)
     assert told["What became of it"]["verdict"] == "redeemed"
     result = run("--store-url", redis_url, "--mode", "deferred")
