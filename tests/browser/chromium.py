@@ -13,14 +13,15 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import Browser, Playwright
-
 from ..missing import NoServerError
 from .processes import Process
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, LocatorAssertions, Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 VARIABLE = "GHASI_TEST_CHROMIUM"
@@ -102,6 +103,13 @@ def chromium(playwright: Playwright, folder: Path, **options: Any) -> Generator[
     """Both: see `launched`."""
     with launched(folder, **options) as address, connected(playwright, address) as browser:
         yield browser
+
+
+def expect(locator: Locator) -> LocatorAssertions:
+    """Playwright's own, which is imported only when a browser is used."""
+    from playwright.sync_api import expect as expected
+
+    return expected(locator)
 
 
 def open_tab(address: str, url: str) -> None:

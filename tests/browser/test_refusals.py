@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, expect
 
 from ghasi_handoff import KeyRing
 from ghasi_handoff.handshake import HandoffState
 
 from .. import servers
+from .chromium import expect
 from .sites import Arrival, Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.thorough
 
 Arrivals = Callable[..., list[Arrival]]
 BOOKING = "**/aurora/booking/*"
@@ -132,6 +137,8 @@ def test_confirming_goes_on_by_itself(sites: Sites, page: Page, arrivals: Arriva
     assert [arrival.status for arrival in tries] == [503] * (len(tries) - 1) + [303]
     assert len(sites.bookings(minted)) == 1
     # Back leads to a page that was the answer to a form: the browser asks, and sends nothing by itself.
+    from playwright.sync_api import Error as PlaywrightError
+
     with pytest.raises(PlaywrightError, match="ERR_CACHE_MISS"):
         page.go_back()
     assert len(arrivals("booking", "POST")) == len(tries)

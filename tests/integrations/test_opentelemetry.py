@@ -6,6 +6,7 @@ import asyncio
 import base64
 import copy
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import Histogram, HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -82,6 +83,9 @@ from tests.handshake.services import (
     handoff_id,
     issue,
 )
+
+# No answer is late on a busy machine, and nobody reads the authorities that https would need.
+PATIENT: Any = {"connect_timeout": 10, "timeout": 10, "verify": ssl.create_default_context()}
 
 
 class Observatory:
@@ -163,16 +167,16 @@ class Booking:
             return OutboxWorker(store, client, mode="deferred", clock=self.clock).deliver()
 
     def _store(self) -> SQLiteReplayStore:
-        return self.telemetry.store(SQLiteReplayStore(self.path, outbox=True, clock=self.clock))
+        return self.telemetry.store(SQLiteReplayStore(self.path, outbox=True, timeout=60, clock=self.clock))
 
     def _async_store(self) -> AsyncSQLiteReplayStore:
-        return self.telemetry.store(AsyncSQLiteReplayStore(self.path, outbox=True, clock=self.clock))
+        return self.telemetry.store(AsyncSQLiteReplayStore(self.path, outbox=True, timeout=60, clock=self.clock))
 
     def _client(self) -> ConsumeClient:
-        return self.telemetry.client(ConsumeClient(self.url, keys=self.keys, clock=self.clock))
+        return self.telemetry.client(ConsumeClient(self.url, keys=self.keys, clock=self.clock, **PATIENT))
 
     def _async_client(self) -> AsyncConsumeClient:
-        return self.telemetry.client(AsyncConsumeClient(self.url, keys=self.keys, clock=self.clock))
+        return self.telemetry.client(AsyncConsumeClient(self.url, keys=self.keys, clock=self.clock, **PATIENT))
 
 
 @pytest.fixture
@@ -320,6 +324,24 @@ def test_another_browsers_attempt_is_a_gap(booking: Booking, minted: MintedHando
     (point,) = observatory.points("ghasi_handoff.replay.gap")
     assert (point.count, point.sum, dict(point.attributes)) == (1, 40, {})
     assert point.bucket_counts[point.explicit_bounds.index(60)] == 1
+
+
+def test_buckets(booking: Booking, minted: MintedHandoff, observatory: Observatory) -> None:
+    """A dashboard counts on the buckets' boundaries: each duration and gap has these, in seconds, and no others."""
+    booking.redeem(minted.token)
+    refused(ReplayedTokenError, booking.redeem, minted.token, STRANGER)
+    calls = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 5, 10)
+    metrics = observatory.metrics()
+    found = {
+        name: {(metric.unit, tuple(point.explicit_bounds)) for point in metric.data.data_points}
+        for name, metric in metrics.items()
+        if isinstance(metric.data, Histogram)
+    }
+    assert found == {
+        "ghasi_handoff.store.duration": {("s", calls)},
+        "ghasi_handoff.confirmation.duration": {("s", calls)},
+        "ghasi_handoff.replay.gap": {("s", (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600))},
+    }
 
 
 def test_a_gap_below_zero_counts_as_none(telemetry: HandoffTelemetry, observatory: Observatory) -> None:
