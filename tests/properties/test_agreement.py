@@ -185,21 +185,21 @@ def with_payload(payload: bytes) -> str:
     return signed("\n".join(lines).encode() + b"\n" + payload)
 
 
-@share(6)
+@share(5)
 @given(body=bodies(st.just(STAY_TEXT)) | addressed_bodies())
 def test_bodies(body: bytes) -> None:
     """Whatever stands in the six lines, the verdicts agree."""
     compare(signed(body), PLAIN)
 
 
-@share(5)
+@share(4)
 @given(payload=booking_texts)
 def test_payloads(payload: bytes) -> None:
     """Whatever stands in the payload, the verdicts agree."""
     compare(with_payload(payload), PLAIN)
 
 
-@share(6)
+@share(5)
 @given(token=keyed(plain_bodies()), config=configs())
 def test_configurations(token: str, config: Config) -> None:
     """Whatever the clock, leeway, max lifetime, tenant and states of the keys, the verdicts agree."""

@@ -326,6 +326,10 @@ def test_a_key_of_the_ring_can_always_be_revoked(plan: list[Step], now: int) -> 
 
 @share(3)
 @given(plan=steps(ahead=st.just(0)), propagation=st.integers(0, 5000), pause=_gaps)
+@example(plan=[], propagation=0, pause=0)
+@example(
+    plan=[Step(0, 0, "rotate", 0, 0), Step(0, 1, "rotate", 0, 0), Step(0, 1, "revoke", 1, 0)], propagation=900, pause=0
+)
 def test_revoking_a_pending_key_undoes_the_rotation(plan: list[Step], propagation: int, pause: int) -> None:
     """A key that is revoked before it could sign changes nothing for the others: who signs, and what verifies, stays."""
     made, ring = history(plan, propagation).versions[-1]
@@ -344,6 +348,7 @@ def test_revoking_a_pending_key_undoes_the_rotation(plan: list[Step], propagatio
 
 @share(2)
 @given(plan=steps(ahead=st.just(0)), propagation=st.sampled_from([0, 900]) | st.integers(0, 5000), pause=_gaps)
+@example(plan=[Step(0, 0, "rotate", 0, 0), Step(0, 60, "revoke", 1, 0)], propagation=900, pause=0)
 def test_pruning_never_changes_who_signs(plan: list[Step], propagation: int, pause: int) -> None:
     """From the time of a prune on, the pruned ring signs with the same keys at the same times."""
     past = history(plan, propagation)
@@ -431,6 +436,7 @@ def test_pruning_lets_no_old_key_sign_even_if_the_clock_goes_back(ring: KeyRing,
 
 
 @given(plan=steps(ahead=st.just(0)), propagation=st.sampled_from([0, 900]) | st.integers(0, 5000))
+@example(plan=[Step(0, 0, "rotate", 0, 0), Step(0, 1, "rotate", 0, 0), Step(0, 1, "revoke", 1, 0)], propagation=900)
 def test_pruning_keeps_no_key_for_ever(plan: list[Step], propagation: int) -> None:
     """Long after a rotation a prune leaves the newest key alone, and a second prune has nothing to do."""
     made, ring = history(plan, propagation).versions[-1]

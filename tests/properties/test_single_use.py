@@ -405,7 +405,7 @@ def test_memory_store_gives_each_handoff_to_one_browser(machine: type[SingleUse]
 
 def test_sqlite_store_gives_each_handoff_to_one_browser() -> None:
     """The same over SQLite, with two stores on one file and restarts."""
-    run_state_machine_as_test(OverSQLite, settings=share(1))
+    run_state_machine_as_test(OverSQLite, settings=share(0.5))
 
 
 # What each run must try, whatever Hypothesis draws: handoff, browser, moment, steps of the clock between the three readings

@@ -396,6 +396,7 @@ def test_hostile_texts_are_of_every_kind() -> None:
         *(lambda text, alike=alike: text == alike for alike in (TENANT.upper(), TENANT + "\n", TENANT[:-1], "")),
         lambda text: len(text) == len(TENANT) and text.isascii(),
     )
+    assert "" not in drawn(hostile_texts(near=""))
     # Not by `find`, which would print what it finds.
     assert {len(text) for text in drawn(hostile_texts())} >= {64, 4096, 4097, 5000}
     assert 100_000 in {len(text) for text in drawn(hostile_texts(max_size=100_000))}

@@ -155,7 +155,7 @@ def _made_by(make: Callable[..., str]) -> _Way:
 
 
 def _other_character(draw: DrawFn, text: str, last: int) -> str:
-    place = draw(st.integers(0, last))
+    place = draw(st.sampled_from([0, last]) | st.integers(0, last))
     other = draw(st.sampled_from([character for character in B64U if character != text[place]]))
     return text[:place] + other + text[place + 1 :]
 
