@@ -81,6 +81,13 @@ def eventually(done: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+async def eventually_async(done: Callable[[], bool]) -> None:
+    """As `eventually`, while the event loop goes on."""
+    async with asyncio.timeout(60):
+        while not done():
+            await asyncio.sleep(0)
+
+
 def read_three_times(keys: WatchedKeyRing) -> None:
     """Wait until the source has been read again so often, and well."""
     for _ in range(3):
@@ -472,8 +479,7 @@ def test_single_flight_under_asyncio(source: Source, ring: KeyRing) -> None:
             waiting = [
                 asyncio.ensure_future(keys.refresh_async("k2", timeout=timedelta(seconds=60))) for _ in range(1000)
             ]
-            while len(keys.waiting) < 1000:
-                await asyncio.sleep(0)  # were the loop blocked, this would not come back
+            await eventually_async(lambda: len(keys.waiting) == 1000)  # were the loop blocked, it would not come back
             assert not any(task.done() for task in waiting)
             source.free.set()
             assert all(await asyncio.gather(*waiting))
@@ -506,8 +512,7 @@ def test_a_guest_who_goes_does_not_end_the_others_wait(source: Source, ring: Key
             one, other = (
                 asyncio.ensure_future(keys.refresh_async("k2", timeout=timedelta(seconds=60))) for _ in range(2)
             )
-            while len(keys.waiting) < 2:
-                await asyncio.sleep(0)
+            await eventually_async(lambda: len(keys.waiting) == 2)
             one.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await one
