@@ -21,7 +21,16 @@ from ..missing import NoServerError
 from .processes import Process
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, LocatorAssertions, Playwright
+    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import expect as expect
+else:
+
+    def expect(locator: Any) -> Any:
+        """Playwright's own, which is imported only when a browser is used."""
+        from playwright.sync_api import expect as expected
+
+        return expected(locator)
+
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 VARIABLE = "GHASI_TEST_CHROMIUM"
@@ -103,13 +112,6 @@ def chromium(playwright: Playwright, folder: Path, **options: Any) -> Generator[
     """Both: see `launched`."""
     with launched(folder, **options) as address, connected(playwright, address) as browser:
         yield browser
-
-
-def expect(locator: Locator) -> LocatorAssertions:
-    """Playwright's own, which is imported only when a browser is used."""
-    from playwright.sync_api import expect as expected
-
-    return expected(locator)
 
 
 def open_tab(address: str, url: str) -> None:

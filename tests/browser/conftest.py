@@ -17,7 +17,7 @@ from .sites import Arrival, Sites
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request
 
-PATIENCE_MILLISECONDS = 15_000
+PATIENCE_MILLISECONDS = 60_000
 
 
 # Of the session: in random order a process of the run comes here again and again.

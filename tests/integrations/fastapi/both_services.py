@@ -318,6 +318,7 @@ def both_services(
     call_seconds: float = 10,
 ) -> Generator[BothServices]:
     """The two services, until the block ends. Their time-outs are the longest there are: a busy machine may take its time."""
+    built: BothServices
     clock = Clock()
     ring = KeyRing.generate(now=datetime.fromtimestamp(clock.now - 60, UTC))
     verifier = Verifier(keys or (lambda: built.verifying), issuer=ISSUER, audience=AUDIENCE, clock=clock)
