@@ -306,7 +306,7 @@ def test_awaited_it_does_the_same(service: Consumer, keys: KeyRing, clock: Clock
         assert caught.value.reason == "timeout"
         service.held_back = lambda: loop.call_soon_threadsafe(asked.set)
         task = asyncio.create_task(report(client, minted))
-        await asked.wait()
+        await asyncio.wait_for(asked.wait(), 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -519,7 +519,7 @@ def test_a_cancelled_redemption_stays_the_guests(keys: KeyRing, log: Any, servic
             loop, asked = asyncio.get_running_loop(), asyncio.Event()
             service.held_back = lambda: loop.call_soon_threadsafe(asked.set)
             task = asyncio.create_task(handshake.redeem(minted.token, tenant=TENANT, browser_secret=GUEST))
-            await asked.wait()
+            await asyncio.wait_for(asked.wait(), 60)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
