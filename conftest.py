@@ -269,22 +269,25 @@ def _has(tool: str, version: str) -> bool:
 
 
 def enter_directory(namespace: dict[str, Any]) -> None:
-    """Give the page a directory of its own."""
+    """Give the page a directory and an environment of its own."""
     from ghasi_handoff.keyfile._watch import _watched
 
     namespace["__name__"] = "page"
     namespace["_watched"] = list(_watched)
+    namespace["_environment"] = dict(os.environ)
     namespace["_left"] = Path.cwd()
     namespace["_entered"] = tempfile.TemporaryDirectory(prefix="page-")
     os.chdir(namespace["_entered"].name)
 
 
 def leave_directory(namespace: dict[str, Any]) -> None:
-    """Go back, and remove what the page left behind. A watched ring would go on to log beside other tests."""
+    """Go back, and remove what the page left behind: variables, files, and watched rings, which would go on to log."""
     from ghasi_handoff.keyfile._watch import _watched
 
     for ring in [ring for ring in _watched if ring not in namespace["_watched"]]:
         ring.close()
+    os.environ.clear()
+    os.environ.update(namespace["_environment"])
     os.chdir(namespace["_left"])
     namespace["_entered"].cleanup()
     namespace.clear()

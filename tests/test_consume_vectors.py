@@ -21,7 +21,7 @@ from ghasi_handoff.handshake import (
     answer_consume,
     consume_signing_string,
 )
-from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, named_kid, verify_call
 from ghasi_handoff.handshake._log import HandoffRecord
 from tests.docs.test_grammar import expression, rules_of
 from tests.test_vectors import PROGRAMS, ROOT, check, flip, load, ring_of
@@ -52,6 +52,7 @@ def test_the_library_agrees_with_the_vector(path: Path, log: SQLiteHandoffLog) -
     assert isinstance(call, RefusedCall) is (vector["expect"]["status"] == 401)
     if isinstance(call, ConsumeCall):
         kid = vector["authorization"][0].split("kid=")[1].split(",")[0]
+        assert named_kid(vector["authorization"]) == kid
         assert consume_signing_string(kid=kid, **call._asdict()).decode() == vector["signing_string"]
     with log._file.session() as connection:
         connection.execute("DELETE FROM handoff_log")
@@ -61,6 +62,14 @@ def test_the_library_agrees_with_the_vector(path: Path, log: SQLiteHandoffLog) -
     answer = answer_consume(request, log=log, keys=keys, clock=lambda: now)
     assert {"status": answer.status, "code": answer.code} == vector["expect"]
     assert taken(log.find(handoff)) == vector["row_after"]
+
+
+@pytest.mark.parametrize(
+    "authorization", [(), ("GHASI-CONSUME kid=k, mac=x", "GHASI-CONSUME kid=k, mac=x"), ("kid=k",)]
+)
+def test_a_call_names_a_key_in_one_header_of_its_own_shape(authorization: tuple[str, ...]) -> None:
+    """A missing header, two headers and a header of another shape name no key to read the key file again for."""
+    assert named_kid(authorization) is None
 
 
 def put(log: SQLiteHandoffLog, handoff: str, row: dict[str, Any] | None) -> None:

@@ -280,6 +280,23 @@ def test_a_token_that_fails_verify_calls_nobody(strict: Handshake, token: str, s
     assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["invalid_mac"]
 
 
+def test_looking_at_a_token_consumes_nothing(
+    strict: Handshake, token: str, store: Any, service: Consumer, events: list[HandoffEvent], clock: Clock
+) -> None:
+    """The page before the form verifies, and changes nothing. A browser that was here has a minute more than others."""
+    assert strict._look(token, TENANT, browser_known=False).tenant == TENANT
+    assert holder(store, handoff_of(strict, token)) is None
+    assert (service.requests, events) == ([], [])
+    clock.now += 310
+    strict._look(token, TENANT, browser_known=True)
+    with pytest.raises(ExpiredTokenError):
+        strict._look(token, TENANT, browser_known=False)
+    clock.now += 60
+    with pytest.raises(ExpiredTokenError):
+        strict._look(token, TENANT, browser_known=True)
+    assert [type(event) for event in events] == [HandoffRefused, HandoffRefused]
+
+
 def test_its_own_redeemer_is_let_in_for_a_minute(strict: Handshake, token: str, clock: Clock) -> None:
     """After the token's end its own redeemer gets the same success, until 60 s past the leeway; another is told it is over."""
     redeem(strict, token)
