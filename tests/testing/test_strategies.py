@@ -23,6 +23,7 @@ from ghasi_handoff import (
     ConfigurationError,
     HandoffPayload,
     InvalidHandoffInputError,
+    InvalidMACError,
     InvalidTokenError,
     KeyRing,
     KeyRingError,
@@ -32,6 +33,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.testing import FrozenClock
 from ghasi_handoff.testing.strategies import bad_tokens, handoffs, hostile_texts, key_rings, payloads
+from ghasi_handoff.testing.strategies._handoffs import _changed_body, _Good
 from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, at
 
 CLOCK: Final = FrozenClock(at(NOW))
@@ -354,6 +356,20 @@ def test_every_bad_token_is_refused_with_its_code(
             verifier.verify(bad.token, tenant=TENANT)
         assert (caught.value.code, bad.why) == (bad.code, bad.why)
         bad.token.encode("utf-8")
+
+
+@st.composite
+def changed_bodies(draw: st.DrawFn) -> str:
+    """Good tokens with one character of the body changed."""
+    return _changed_body(draw, _Good(MINTER, draw(payloads(Room)), TENANT))
+
+
+def test_a_changed_body_is_still_well_shaped() -> None:
+    """Wherever a character of the body is changed, first or last, the MAC is what refuses it."""
+    verifier = Verifier(KEYS, issuer=ISSUER, audience=AUDIENCE, payload_type=Room, clock=CLOCK)
+    for token in drawn(changed_bodies()):
+        with pytest.raises(InvalidMACError):
+            verifier.verify(token, tenant=TENANT)
 
 
 def test_every_code_that_is_promised_comes_up() -> None:
