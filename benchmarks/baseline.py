@@ -1,9 +1,8 @@
 """The suites, in fresh processes -> one file of pytest-benchmark's, with each benchmark's ratio to its yardstick.
 
 Run with ``make bench-save`` or ``make bench-compare``. A process can be unlucky: with its memory's layout, or with what
-else the machine does just then. So the suites run in several, one after the other, and each gives a ratio of medians:
-that of a benchmark to that of its group's yardstick in the same process. `benchmarks.compare` looks at the median of
-these ratios.
+else the machine does just then. So the suites run in several, one after the other, and each gives a ratio: the median
+of a benchmark to that of the yardstick that took turns with it. `benchmarks.compare` looks at the median of these.
 
 The file has, for each benchmark, what pytest-benchmark said in the process whose ratio is the middle one, and under
 ``extra_info`` the ratios of all.
@@ -19,12 +18,9 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, TypedDict
 
 from benchmarks import surroundings
-
-# In every group the one benchmark whose name begins so is what the others are divided by.
-YARDSTICK: Final = "test_yardstick"
 
 
 class Stats(TypedDict):
@@ -33,12 +29,19 @@ class Stats(TypedDict):
     median: float
 
 
+class Extra(TypedDict):
+    """What is added to it: by a suite (see `benchmarks.measured`), and the ratios of all processes, here."""
+
+    yardstick: float
+    ratios: list[float]
+
+
 class Entry(TypedDict):
     """What is read of one benchmark."""
 
     group: str
     name: str
-    extra_info: dict[str, list[float]]
+    extra_info: Extra
     stats: Stats
 
 
@@ -84,8 +87,8 @@ def _one_process(servers: Mapping[str, str]) -> Saved:
 def merged(runs: Sequence[Saved]) -> Saved:
     """The first run, with each benchmark's entry from the run whose ratio is the middle one, and the ratios of all."""
     entries = []
-    for same in zip(*(run["benchmarks"] for run in runs), strict=True):
-        ratios = [_ratio(entry, run) for entry, run in zip(same, runs, strict=True)]
+    for same in zip(*(run["benchmarks"] for run in runs), strict=True):  # one benchmark, in each process
+        ratios = [entry["stats"]["median"] / entry["extra_info"]["yardstick"] for entry in same]
         middle = same[sorted(range(len(ratios)), key=ratios.__getitem__)[len(ratios) // 2]]
         stats: Any = middle["stats"]
         stats.pop("data", None)  # every round: a hundred times the size of all else
@@ -94,18 +97,11 @@ def merged(runs: Sequence[Saved]) -> Saved:
     return {**runs[0], "benchmarks": entries}
 
 
-def _ratio(entry: Entry, run: Saved) -> float:
-    (yardstick,) = (
-        other for other in run["benchmarks"] if other["group"] == entry["group"] and other["name"].startswith(YARDSTICK)
-    )
-    return entry["stats"]["median"] / yardstick["stats"]["median"]
-
-
 def main() -> None:
     """Run, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="where the run is written to")
-    parser.add_argument("--processes", type=int, default=9, help="how many fresh processes")
+    parser.add_argument("--processes", type=int, default=7, help="how many fresh processes")
     options = parser.parse_args()
     found = run(options.processes)
     options.file.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from benchmarks.baseline import YARDSTICK, Saved
+from benchmarks.baseline import Saved
 
 # Wide: two runs of the same code are to agree, on a machine that does other things, too.
 BOUND_PERCENT: Final = 25.0
@@ -44,7 +44,6 @@ def _ratios(saved: Saved) -> dict[tuple[str, str], float]:
     return {
         (entry["group"], entry["name"]): statistics.median(entry["extra_info"]["ratios"])
         for entry in saved["benchmarks"]
-        if not entry["name"].startswith(YARDSTICK)
     }
 
 

@@ -1,18 +1,26 @@
-"""Work, the same number of times in each run -> pytest-benchmark. What every suite is measured by.
+"""Work and its yardstick, in turns -> pytest-benchmark, and the yardstick's own median. What every suite measures with.
 
-Counts are fixed, so that tables and queues are as full in one run as in the next. The garbage collector is off, and
-what is measured has been tried before: the suites check it outside the timed part.
+A yardstick is the least that could stand in for the work, and no part of the library. The two take turns in one
+process, round by round, so that whatever else the machine does meets both; what is compared later is their ratio. A
+round is one call, or as many as it takes to make the clock's own cost nothing: then its time is that of all of them.
+
+The number of rounds is fixed, so that tables are as full in one run as in the next. The garbage collector is off, and
+the suites have tried both sides before.
 """
 
 from __future__ import annotations
 
+import gc
+import statistics
+import time
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, TypeVar
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
 
 _T = TypeVar("_T")
 
-# Calls before the first that counts: caches fill, connections open.
-WARM_UP: Final = 20
+# Rounds before the first that counts: caches fill, connections open.
+WARM_UP_ROUNDS: Final = 10
 
 
 class Benchmark(Protocol):
@@ -20,31 +28,57 @@ class Benchmark(Protocol):
 
     group: str | None
     enabled: bool
+    extra_info: dict[str, Any]
 
     def pedantic(
-        self, target: Callable[[], object], *, rounds: int, iterations: int = 1, warmup_rounds: int = 0
+        self, target: Callable[..., object], *, setup: Callable[[], object], rounds: int, warmup_rounds: int
     ) -> object:
-        """Time `rounds` times `iterations` calls; where benchmarks are disabled, call once."""
+        """Time `target` with the arguments that `setup` gives, so often; once where benchmarks are disabled."""
         ...
 
 
-def measure(benchmark: Benchmark, work: Callable[[], object], *, rounds: int, iterations: int = 1) -> None:
-    """The same work again and again. What is short needs many iterations a round, so that the clock costs nothing."""
-    warm_up = max(1, WARM_UP // iterations)
-    benchmark.pedantic(work, rounds=rounds, iterations=iterations, warmup_rounds=warm_up)
+def measure(
+    benchmark: Benchmark,
+    work: Callable[[], object],
+    yardstick: Callable[[], object],
+    *,
+    rounds: int,
+    calls: int = 1,
+) -> None:
+    """The same work again and again."""
+    measure_each(
+        benchmark, lambda _: work(), lambda _: yardstick(), lambda count: [None] * count, rounds=rounds, calls=calls
+    )
 
 
 def measure_each(
     benchmark: Benchmark,
     work: Callable[[_T], object],
+    yardstick: Callable[[_T], object],
     things: Callable[[int], Iterable[_T]],
     *,
     rounds: int,
-    iterations: int = 1,
+    calls: int = 1,
 ) -> None:
-    """Work on another thing in each call. `things` makes that many, before the clock is started."""
-    warm_up = max(1, WARM_UP // iterations)
-    # One more: after rounds of several iterations pytest-benchmark calls once for the result.
-    needed = (warm_up + rounds) * iterations + 1 if benchmark.enabled else 1
+    """Another thing in each call, of those that `things` makes beforehand; the yardstick gets the same."""
+    needed = calls * (WARM_UP_ROUNDS + rounds if benchmark.enabled else 1)
     left = iter(list(things(needed)))
-    benchmark.pedantic(lambda: work(next(left)), rounds=rounds, iterations=iterations, warmup_rounds=warm_up)
+    took: list[float] = []
+
+    def measure_yardstick() -> tuple[tuple[list[_T]], dict[str, Any]]:
+        batch = list(islice(left, calls))
+        gc.disable()
+        start = time.perf_counter()
+        for thing in batch:
+            yardstick(thing)
+        took.append(time.perf_counter() - start)
+        gc.enable()
+        return (batch,), {}
+
+    def round_of_work(batch: list[_T]) -> None:
+        for thing in batch:
+            work(thing)
+
+    benchmark.pedantic(round_of_work, setup=measure_yardstick, rounds=rounds, warmup_rounds=WARM_UP_ROUNDS)
+    benchmark.extra_info["calls"] = calls
+    benchmark.extra_info["yardstick"] = statistics.median(took[-rounds:])

@@ -4,8 +4,8 @@ The yardstick of a store is what `benchmarks.stores` has as its peer: a bare INS
 each row under the same pragmas, a bare SET NX PX; in memory a dict behind a lock. It is given a row that is new for the
 first consume and one that is there for the replay, so that both sides of a ratio wait for the disk, or neither does.
 
-With asyncio one event loop is kept open, and each call is one ``run_until_complete``. What that costs by itself is
-`test_bare_loop`; the yardstick has it, too.
+With asyncio one event loop is kept open, and each call is one ``run_until_complete``: of the store and of its yardstick
+alike. What that costs by itself is the yardstick of the store in memory, a coroutine that does nothing.
 """
 
 from __future__ import annotations
@@ -90,11 +90,10 @@ def memory(loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
 
 @contextlib.contextmanager
 def memory_asyncio(loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
-    """As `memory`."""
-    entries = dict[tuple[str, str], tuple[str, int]]()
+    """A coroutine that does nothing is the yardstick: what one ``run_until_complete`` costs."""
 
     async def bare(item: Item) -> None:
-        entries.setdefault((item.handoff_id, item.told["scope"]), (item.told["redemption_id"], 0))
+        return None
 
     yield contenders_of_loop(loop, AsyncMemoryReplayStore(), bare)
 
@@ -225,13 +224,13 @@ class Store(NamedTuple):
     """How one store is measured."""
 
     contenders: Callable[[asyncio.AbstractEventLoop], contextlib.AbstractContextManager[Contenders]]
-    rounds: int = 300
-    iterations: int = 1
+    rounds: int = 400
+    calls: int = 1
 
 
 STORES: Final = {
-    "memory": Store(memory, iterations=50),
-    "memory-asyncio": Store(memory_asyncio, iterations=20),
+    "memory": Store(memory, rounds=150, calls=100),
+    "memory-asyncio": Store(memory_asyncio, rounds=150, calls=20),
     "sqlite": Store(sqlite),
     "sqlite-asyncio": Store(sqlite_asyncio),
     "postgres": Store(postgres),
@@ -260,46 +259,26 @@ def both(store: str, loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
         yield made
 
 
-@pytest.fixture
-def size(store: str) -> dict[str, int]:
-    """Rounds, and calls in each."""
-    return {"rounds": STORES[store].rounds, "iterations": STORES[store].iterations}
-
-
 @pytest.mark.benchmark(disable_gc=True)
 class TestConsume:
     """One caller, nothing else under way."""
 
-    def test_yardstick_first(self, benchmark: Benchmark, store: str, both: Contenders, size: dict[str, int]) -> None:
-        """The bare write of a new row."""
-        benchmark.group = f"first consume, {store}"
-        measure_each(benchmark, both.bare, items, **size)
+    def test_first(self, benchmark: Benchmark, store: str, both: Contenders) -> None:
+        """A consume that is the first of its handoff, and a yardstick whose row is new."""
+        _, rounds, calls = STORES[store]
+        benchmark.group = f"consume, {store}{calls_of(calls)}"
+        measure_each(benchmark, both.consume, both.bare, items, rounds=rounds, calls=calls)
 
-    def test_first(self, benchmark: Benchmark, store: str, both: Contenders, size: dict[str, int]) -> None:
-        """A consume that is the first of its handoff."""
-        benchmark.group = f"first consume, {store}"
-        measure_each(benchmark, both.consume, items, **size)
-
-    def test_yardstick_replay(self, benchmark: Benchmark, store: str, both: Contenders, size: dict[str, int]) -> None:
-        """The bare write of a row that is there."""
-        benchmark.group = f"replay, {store}"
-        (item,) = items(1)
-        both.bare(item)
-        measure(benchmark, lambda: both.bare(item), **size)
-
-    def test_replay(self, benchmark: Benchmark, store: str, both: Contenders, size: dict[str, int]) -> None:
-        """A consume of a handoff that is recorded."""
-        benchmark.group = f"replay, {store}"
+    def test_replay(self, benchmark: Benchmark, store: str, both: Contenders) -> None:
+        """A consume of a handoff that is recorded, and a yardstick whose row is there."""
+        _, rounds, calls = STORES[store]
+        benchmark.group = f"consume, {store}{calls_of(calls)}"
         (item,) = items(1)
         assert both.consume(item).first
-        measure(benchmark, lambda: both.consume(item), **size)
+        both.bare(item)
+        measure(benchmark, lambda: both.consume(item), lambda: both.bare(item), rounds=rounds, calls=calls)
 
 
-@pytest.mark.benchmark(group="replay, memory-asyncio", disable_gc=True)
-def test_bare_loop(benchmark: Benchmark, loop: asyncio.AbstractEventLoop) -> None:
-    """What one ``run_until_complete`` costs, of a coroutine that does nothing."""
-
-    async def nothing() -> None:
-        return None
-
-    measure(benchmark, lambda: loop.run_until_complete(nothing()), rounds=300, iterations=20)
+def calls_of(calls: int) -> str:
+    """What a round is, where it is not one call."""
+    return "" if calls == 1 else f", {calls} calls"
