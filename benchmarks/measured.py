@@ -2,7 +2,8 @@
 
 A yardstick is the least that could stand in for the work, and no part of the library. The two take turns in one
 process, round by round, so that whatever else the machine does meets both; what is compared later is their ratio. A
-round is one call, or as many as it takes to make the clock's own cost nothing: then its time is that of all of them.
+round is one call, or as many as it takes to make the clock's own cost nothing: then its time is that of all of them. It
+is kept under half a millisecond: a longer one is interrupted for somebody else's work more often than its yardstick is.
 
 The number of rounds is fixed, so that tables are as full in one run as in the next. The garbage collector is off, and
 the suites have tried both sides before.

@@ -229,8 +229,8 @@ class Store(NamedTuple):
 
 
 STORES: Final = {
-    "memory": Store(memory, rounds=150, calls=100),
-    "memory-asyncio": Store(memory_asyncio, rounds=150, calls=20),
+    "memory": Store(memory, rounds=300, calls=50),
+    "memory-asyncio": Store(memory_asyncio, rounds=300, calls=20),
     "sqlite": Store(sqlite),
     "sqlite-asyncio": Store(sqlite_asyncio),
     "postgres": Store(postgres),
