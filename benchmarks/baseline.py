@@ -1,8 +1,9 @@
 """The suites, in fresh processes -> one file of pytest-benchmark's, with each benchmark's ratio to its yardstick.
 
 Run with ``make bench-save`` or ``make bench-compare``. A process can be unlucky: with its memory's layout, or with what
-else the machine does just then. So the suites run in several, one after the other, and each gives a ratio: the median
-of a benchmark to that of the yardstick that took turns with it. `benchmarks.compare` looks at the median of these.
+else the machine does just then. So the suites run in several, one after the other, and each gives the ratio of a
+benchmark to the yardstick that took turns with it, see `benchmarks.measured`. `benchmarks.compare` looks at the median
+of these.
 
 The file has, for each benchmark, what pytest-benchmark said in the process whose ratio is the middle one, and under
 ``extra_info`` the ratios of all.
@@ -21,12 +22,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from benchmarks import surroundings
+from benchmarks.measured import FASTEST
 
 
 class Stats(TypedDict):
-    """What is read of pytest-benchmark's figures: seconds."""
+    """What is read of pytest-benchmark's figures: the seconds of each round. They are not saved."""
 
-    median: float
+    data: list[float]
 
 
 class Extra(TypedDict):
@@ -88,10 +90,13 @@ def merged(runs: Sequence[Saved]) -> Saved:
     """The first run, with each benchmark's entry from the run whose ratio is the middle one, and the ratios of all."""
     entries = []
     for same in zip(*(run["benchmarks"] for run in runs), strict=True):  # one benchmark, in each process
-        ratios = [entry["stats"]["median"] / entry["extra_info"]["yardstick"] for entry in same]
+        ratios = [
+            surroundings.percentile(entry["stats"]["data"], FASTEST) / entry["extra_info"]["yardstick"]
+            for entry in same
+        ]
         middle = same[sorted(range(len(ratios)), key=ratios.__getitem__)[len(ratios) // 2]]
         stats: Any = middle["stats"]
-        stats.pop("data", None)  # every round: a hundred times the size of all else
+        del stats["data"]  # every round: a hundred times the size of all else
         middle["extra_info"]["ratios"] = [round(ratio, 4) for ratio in ratios]
         entries.append(middle)
     return {**runs[0], "benchmarks": entries}
@@ -101,7 +106,7 @@ def main() -> None:
     """Run, and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="where the run is written to")
-    parser.add_argument("--processes", type=int, default=7, help="how many fresh processes")
+    parser.add_argument("--processes", type=int, default=5, help="how many fresh processes")
     options = parser.parse_args()
     found = run(options.processes)
     options.file.parent.mkdir(parents=True, exist_ok=True)
