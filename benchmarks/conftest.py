@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Generator
 from datetime import date
 from typing import Any, Final
@@ -18,7 +17,8 @@ _OF_COMMIT: Final = ("id", "time", "dirty")
 
 def pytest_benchmark_generate_machine_info() -> dict[str, str]:
     """What the figures depend on. Neither the machine's name nor a path."""
-    return surroundings.machine(tempfile.gettempdir())
+    with surroundings.memory_folder() as folder:
+        return surroundings.machine(folder)
 
 
 def pytest_benchmark_update_commit_info(commit_info: dict[str, Any]) -> None:

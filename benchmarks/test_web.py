@@ -6,7 +6,7 @@ is what the library and the framework do. The yardstick is a bare route of the s
 answers alike.
 
 The answer to a consume call is measured at the function that every framework calls, over a handoff log in SQLite. Its
-yardstick makes the HMAC and the UPDATE, in a transaction of its own under the same pragmas.
+yardstick makes the HMAC and the UPDATE, in a transaction of its own under the same pragmas. Both files are in memory.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Calls(NamedTuple):
 def calls(ring: KeyRing, minter: Minter, stay: BookingHandoff) -> Generator[Calls]:
     """A handoff log with rows in state "issued", a table with the same rows, and calls for them."""
     with (
-        surroundings.disk_folder() as folder,
+        surroundings.memory_folder() as folder,
         SQLiteHandoffLog(folder / "log.db") as log,
         contextlib.closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as bare_log,
     ):
