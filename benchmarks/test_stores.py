@@ -4,8 +4,8 @@ The yardstick of a store is what `benchmarks.stores` has as its peer: a bare INS
 each row under the same pragmas, a bare SET NX PX; in memory a dict behind a lock. It is given a row that is new for the
 first consume and one that is there for the replay, so that both sides of a ratio commit, or neither does.
 
-SQLite's files are in memory, if the system has a place for that: a disk takes now twice as long, now half, and with it a
-ratio of two commits changes. What a real disk makes of it is measured by `benchmarks.stores`.
+SQLite's files are in memory, if the system has a place for that: a disk takes now twice as long, now half, and with it
+a ratio of two commits changes. What a real disk makes of it is measured by `benchmarks.stores`.
 
 With asyncio one event loop is kept open, and each call is one ``run_until_complete``: of the store and of its yardstick
 alike. What that costs by itself is the yardstick of the store in memory, a coroutine that does nothing.
