@@ -80,7 +80,7 @@ bench-stores: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
 bench-growth: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
 	$(BIN)/python -m benchmarks.growth $(BENCH_ARGS)
 
-# What has become slower: the suites' ratios to their yardsticks, against a run that was saved. One to three minutes each.
+# What has become slower: the suites' ratios to their yardsticks, against a run that was saved.
 NAME = baseline
 SAVED = benchmarks/saved/$(NAME).json
 
