@@ -7,8 +7,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Else each of a run's many processes compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-one test-others soak lint types contracts docs bench bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
+.PHONY: help demo test test-all test-one test-others soak lint types contracts docs bench bench-save bench-compare bench-check bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -79,6 +82,20 @@ bench-stores: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
 
 bench-growth: $(VENV)/$(if $(findstring --out,$(BENCH_ARGS)),.dev,.test)
 	$(BIN)/python -m benchmarks.growth $(BENCH_ARGS)
+
+# What has become slower: the suites' ratios to their yardsticks, against a run that was saved.
+NAME = baseline
+SAVED = benchmarks/saved/$(NAME).json
+
+bench-save: $(VENV)/.test  ## run the suites of pytest-benchmark and save their ratios: benchmarks/saved/baseline.json, or NAME=
+	$(BIN)/python -m benchmarks.baseline $(SAVED) $(BENCH_ARGS)
+
+bench-compare: $(VENV)/.test  ## run the suites, and fail if something is slower than in the saved run by more than a quarter
+	$(BIN)/python -m benchmarks.baseline .benchmarks/new.json $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.compare $(SAVED) .benchmarks/new.json
+
+bench-check: $(VENV)/.test  ## that the suites run: each benchmark once, nothing timed
+	$(BIN)/python -m pytest benchmarks/test_*.py
 
 load: $(VENV)/.test  ## both services under load, each killed under way, into docs/explanation/load.md
 	$(BIN)/python -m benchmarks.load --out docs $(LOAD_ARGS)

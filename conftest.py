@@ -4,9 +4,9 @@ The blocks of one page run in their order, in one namespace and in one empty tem
 block follows from its language alone, and a language that is not in the table at the end of this file fails:
 
 - ``python`` runs; a block that begins with ``>>>`` is compared as a doctest.
-- ``console`` runs with bash, the interpreter's own directory first on PATH. Lines with ``$ `` are commands, lines with
-  ``> `` continue them, the rest is the expected output: ``...`` in a line stands for anything in it, a line of its own
-  for any lines.
+- ``console`` runs with bash, this package's command and the interpreter's own directory first on PATH. Lines with
+  ``$ `` are commands, lines with ``> `` continue them, the rest is the expected output: ``...`` in a line stands for
+  anything in it, a line of its own for any lines.
 - ``json``, ``toml``, ``yaml``, ``ini`` and ``ts`` must parse.
 - ``sh`` holds commands that a test cannot run. Each has to be of a known kind that can be looked up instead.
 - ``sql`` must be a migration of the library, word by word.
@@ -17,6 +17,7 @@ block follows from its language alone, and a language that is not in the table a
 from __future__ import annotations
 
 import configparser
+import functools
 import json
 import os
 import re
@@ -27,6 +28,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Iterable
 from doctest import ELLIPSIS
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +84,8 @@ def run_console(example: Example) -> str | None:
 
     A command that fails must be followed by ``echo $?``: a page must not hide it.
     """
+    from tests.forked_commands import folder_of_commands
+
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("console blocks need bash")
@@ -95,13 +99,15 @@ def run_console(example: Example) -> str | None:
     script = "".join(f"{command}\n__=$?; printf '{mark}%d{mark}' $__; (exit $__)\n" for command, _ in session)
     # What a block exports, the next block of the page finds.
     script = f"if [ -f .exported ]; then . ./.exported; fi\n{script}export -p > .exported\n"
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    folders = (folder_of_commands(), Path(sys.executable).parent, os.environ.get("PATH", os.defpath))
+    path = os.pathsep.join(map(str, folders))
+    as_for_a_reader = {"PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"}
     done = subprocess.run(  # noqa: S603 - the commands are this repository's own documentation
         [bash, "-c", script],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PATH": path, "LC_ALL": "C", "PYTHONUTF8": "1", "COLUMNS": "80", "NO_COLOR": "1"},
+        env={**os.environ, **as_for_a_reader, "PYTEST_ADDOPTS": without_other_plugins()},
         timeout=CONSOLE_TIMEOUT_SECONDS,
         check=False,
     )
@@ -116,6 +122,12 @@ def run_console(example: Example) -> str | None:
         if status != 0 and following != "echo $?":
             return f"$ {command}\nends with {status}; show that with $ echo $?"
     return None
+
+
+@functools.cache
+def without_other_plugins() -> str:
+    """The options of a pytest that has our plugin and none besides: the others take seconds to import."""
+    return " ".join(f"-p no:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff")
 
 
 def check_lookup(example: Example) -> str | None:
@@ -246,6 +258,7 @@ def _matches(expected: str, output: str) -> bool:
     return re.fullmatch(pattern, complete) is not None
 
 
+@functools.cache
 def _has(tool: str, version: str) -> bool:
     found = shutil.which(tool)
     if found is None:
@@ -256,15 +269,25 @@ def _has(tool: str, version: str) -> bool:
 
 
 def enter_directory(namespace: dict[str, Any]) -> None:
-    """Give the page a directory of its own."""
+    """Give the page a directory and an environment of its own."""
+    from ghasi_handoff.keyfile._watch import _watched
+
     namespace["__name__"] = "page"
+    namespace["_watched"] = list(_watched)
+    namespace["_environment"] = dict(os.environ)
     namespace["_left"] = Path.cwd()
     namespace["_entered"] = tempfile.TemporaryDirectory(prefix="page-")
     os.chdir(namespace["_entered"].name)
 
 
 def leave_directory(namespace: dict[str, Any]) -> None:
-    """Go back, and remove what the page left behind."""
+    """Go back, and remove what the page left behind: variables, files, and watched rings, which would go on to log."""
+    from ghasi_handoff.keyfile._watch import _watched
+
+    for ring in [ring for ring in _watched if ring not in namespace["_watched"]]:
+        ring.close()
+    os.environ.clear()
+    os.environ.update(namespace["_environment"])
     os.chdir(namespace["_left"])
     namespace["_entered"].cleanup()
     namespace.clear()
@@ -283,19 +306,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run, as in the gate")
 
 
+# Before pytest selects by -m, which must find the mark.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Put each test in its one tier, and measure coverage only where it is asked for."""
+    tiers = {mark.name for mark in item.iter_markers() if mark.name in SLOW_TIERS}
+    if len(tiers) > 1:
+        raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
+    if not tiers:
+        item.add_marker("fast")
+    measured = any(item.path.is_relative_to(ROOT / "tests" / name) for name in MEASURED)
+    if not measured and item.path.parent != ROOT / "tests":
+        item.add_marker("no_cover")
+
+
 # After pytest-randomly, which would also shuffle the blocks of a page.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test in its one tier, and the blocks of a page in the page's order."""
-    for item in items:
-        tiers = {mark.name for mark in item.iter_markers() if mark.name in SLOW_TIERS}
-        if len(tiers) > 1:
-            raise pytest.UsageError(f"{item.nodeid} is in more than one tier: {', '.join(sorted(tiers))}")
-        if not tiers:
-            item.add_marker("fast")
-        measured = any(item.path.is_relative_to(ROOT / "tests" / name) for name in MEASURED)
-        if not measured and item.path.parent != ROOT / "tests":
-            item.add_marker("no_cover")
+    """Put the blocks of a page in the page's order."""
     pages: dict[Path, list[pytest.Item]] = {}
     for item in items:
         if item.path.suffix == ".md":
@@ -311,3 +338,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if session.config.getoption("no_skips") and skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure() -> None:
+    """End the process that the commands of this one came from."""
+    from tests.forked_commands import end_commands
+
+    end_commands()

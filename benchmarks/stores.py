@@ -54,13 +54,13 @@ AIMS: Final = {
     "Redis, asyncio: consumes/s ÷ SET NX PX": Aim("≥", 0.8),
 }
 
-_BARE_TABLE: Final = """
+BARE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS bare_log (
     handoff_id uuid NOT NULL, scope text NOT NULL, redemption_id text NOT NULL, consumed_at bigint NOT NULL,
     PRIMARY KEY (handoff_id, scope)
 )
 """
-_BARE_INSERT: Final = (
+BARE_INSERT: Final = (
     "INSERT INTO bare_log (handoff_id, scope, redemption_id, consumed_at) VALUES (%s, %s, %s, %s)"
     " ON CONFLICT DO NOTHING"
 )
@@ -249,7 +249,7 @@ async def _postgres_contenders(url: str, pool_size: int) -> AsyncGenerator[dict[
         await pool.wait()
         async with AsyncPostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store, pool.connection() as connection:
             await store.create_schema()
-            await connection.execute(_BARE_TABLE)
+            await connection.execute(BARE_TABLE)
 
         async with AsyncPostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store:
 
@@ -258,7 +258,7 @@ async def _postgres_contenders(url: str, pool_size: int) -> AsyncGenerator[dict[
 
             async def theirs(item: Item) -> None:
                 async with pool.connection() as connection:
-                    await connection.execute(_BARE_INSERT, item.row)
+                    await connection.execute(BARE_INSERT, item.row)
 
             yield {"ours": ours, "theirs": theirs}
 
@@ -274,14 +274,14 @@ def postgres_threads(url: str, size: Size) -> report.Found:
         pool.wait()
         store.create_schema()
         with pool.connection() as connection:
-            connection.execute(_BARE_TABLE)
+            connection.execute(BARE_TABLE)
 
         def ours(item: Item) -> None:
             assert store.consume(item.handoff_id, **item.told).first
 
         def theirs(item: Item) -> None:
             with pool.connection() as connection:
-                connection.execute(_BARE_INSERT, item.row)
+                connection.execute(BARE_INSERT, item.row)
 
         work: dict[str, Work] = {"ours": ours, "theirs": theirs}
         label = f"PostgreSQL, threads, pool of {pool_size}"
@@ -292,7 +292,7 @@ def postgres_threads(url: str, size: Size) -> report.Found:
 
 async def sqlite_async(folder: str, size: Size) -> report.Found:
     """`AsyncSQLiteReplayStore` against one executor thread that commits each row."""
-    with _one_transaction_each(folder) as insert, ThreadPoolExecutor(1) as executor:
+    with one_transaction_each(folder) as insert, ThreadPoolExecutor(1) as executor:
         async with AsyncSQLiteReplayStore(Path(folder, "ours.db"), timeout=TIMEOUT_SECONDS) as store:
             loop = asyncio.get_running_loop()
 
@@ -311,7 +311,7 @@ async def sqlite_async(folder: str, size: Size) -> report.Found:
 def sqlite_threads(folder: str, size: Size) -> report.Found:
     """`SQLiteReplayStore` against one connection under a lock that commits each row."""
     with (
-        _one_transaction_each(folder) as insert,
+        one_transaction_each(folder) as insert,
         SQLiteReplayStore(Path(folder, "ours.db"), timeout=TIMEOUT_SECONDS) as store,
     ):
         lock = threading.Lock()
@@ -330,7 +330,8 @@ def sqlite_threads(folder: str, size: Size) -> report.Found:
 
 
 @contextlib.contextmanager
-def _one_transaction_each(folder: str) -> Generator[Work]:
+def one_transaction_each(folder: str) -> Generator[Work]:
+    """An INSERT and its COMMIT, into a file of its own with the settings of the store's."""
     connection = sqlite3.connect(Path(folder, "theirs.db"), isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -358,7 +359,7 @@ async def redis_async(url: str, size: Size) -> report.Found:
             assert (await store.consume(item.handoff_id, **item.told)).first
 
         async def theirs(item: Item) -> None:
-            key, value = _bare_pair(item)
+            key, value = bare_pair(item)
             assert await client.set(key, value, nx=True, px=surroundings.RETAINED_SECONDS * 1000)
 
         work: dict[str, AsyncWork] = {"ours": ours, "theirs": theirs}
@@ -380,13 +381,13 @@ def redis_sync(url: str, size: Size) -> report.Found:
             assert store.consume(item.handoff_id, **item.told).first
 
         def theirs(item: Item) -> None:
-            key, value = _bare_pair(item)
+            key, value = bare_pair(item)
             assert client.set(key, value, nx=True, px=surroundings.RETAINED_SECONDS * 1000)
 
         return of_latency("Redis, alone", "SET NX PX", alone({"ours": ours, "theirs": theirs}, size))
 
 
-def _bare_pair(item: Item) -> tuple[str, str]:
+def bare_pair(item: Item) -> tuple[str, str]:
     """A key and a value as long as ours."""
     handoff_id, scope, redemption_id, consumed_at = item.row
     return f"bare:{scope}:{handoff_id}", f"{redemption_id} {consumed_at}"

@@ -136,6 +136,14 @@ def disk_folder() -> Generator[Path]:
     raise RuntimeError("there is no folder on a disk; set TMPDIR to one")
 
 
+@contextlib.contextmanager
+def memory_folder() -> Generator[Path]:
+    """A new folder in memory, where the system has a place for that: no commit waits for a disk."""
+    place = "/dev/shm"  # noqa: S108 - only its file system matters
+    with tempfile.TemporaryDirectory(prefix="ghasi-bench-", dir=place if os.path.isdir(place) else None) as folder:
+        yield Path(folder)
+
+
 def file_system(place: str | os.PathLike[str]) -> str:
     """The kind of file system that holds `place`, such as ext4."""
     path = os.path.realpath(place)

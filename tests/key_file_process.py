@@ -1,24 +1,27 @@
-"""A process that saves key files, for test_keyfile.py: to be killed, without rights, or with a disk that is full."""
+"""A process that saves key files, for test_keyfile.py: to be killed, without rights, or with a disk that is full.
+
+Each function runs as an `OwnProcess`.
+"""
 
 from __future__ import annotations
 
 import os
 import resource
-import sys
+from multiprocessing.connection import Connection
 
 from ghasi_handoff import KeyRingError, keyfile
 
 
-def save_again_and_again(target: str, one: str, other: str) -> None:
+def save_again_and_again(pipe: Connection, target: str, one: str, other: str) -> None:
     """Save the ring of the file `one` and that of `other` to `target` in turn, without end."""
     rings = keyfile.load(one), keyfile.load(other)
-    say("saving")
+    pipe.send("saving")
     while True:
         for ring in rings:
             keyfile.save(target, ring)
 
 
-def save_as_nobody(target: str, source: str) -> None:
+def save_as_nobody(pipe: Connection, target: str, source: str) -> None:
     """Save the ring of the file `source` to `target` without the rights of root."""
     ring = keyfile.load(source)
     if os.geteuid() == 0:
@@ -28,12 +31,12 @@ def save_as_nobody(target: str, source: str) -> None:
     try:
         keyfile.save(target, ring)
     except KeyRingError as exc:
-        say(f"refused: {exc}")
+        pipe.send(f"refused: {exc}")
     else:
-        say("saved")
+        pipe.send("saved")
 
 
-def load_as_nobody(path: str) -> None:
+def load_as_nobody(pipe: Connection, path: str) -> None:
     """Load the ring of the file `path` without the rights of root, in the group `nobody`."""
     if os.geteuid() == 0:
         os.setgroups([])
@@ -42,29 +45,19 @@ def load_as_nobody(path: str) -> None:
     try:
         keyfile.load(path)
     except KeyRingError as exc:
-        say(f"refused: {exc}")
+        pipe.send(f"refused: {exc}")
     else:
-        say("loaded")
+        pipe.send("loaded")
 
 
-def save_to_a_full_disk(target: str, source: str, size: str) -> None:
+def save_to_a_full_disk(pipe: Connection, target: str, source: str, size: int) -> None:
     """Save the ring of the file `source` to `target` where no file can grow beyond `size` bytes."""
     ring = keyfile.load(source)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         keyfile.save(target, ring)
     except KeyRingError as exc:
-        say(f"refused: {exc}")
+        pipe.send(f"refused: {exc}")
     else:
-        say("saved")
-
-
-def say(line: str) -> None:
-    """Write one line, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
+        pipe.send("saved")

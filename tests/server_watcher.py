@@ -65,7 +65,7 @@ def is_running(pid: int) -> bool:
     return _processes().get(pid, ("X", 0))[0] not in _GONE
 
 
-def watch(folder: str) -> None:
+def watch(*folders: str) -> None:
     """Read "+pid" and "-pid", line by line; at the end of input, or without a parent, kill those left and tidy up."""
     pids: set[int] = set()
     parent, rest = os.getppid(), b""
@@ -82,7 +82,8 @@ def watch(folder: str) -> None:
     for pid in pids:
         with contextlib.suppress(TimeoutError):
             kill(pid)
-    shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _processes() -> dict[int, tuple[str, int]]:
@@ -104,4 +105,4 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    watch(sys.argv[1])
+    watch(*sys.argv[1:])

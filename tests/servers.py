@@ -10,6 +10,8 @@ The executables are looked for in this order:
 control over a server; see `ExistingServer`.
 
 Whatever is started ends with the process that started it, however that ends: server_watcher.py sees to it.
+
+A server may keep its files in memory; see in_memory.py.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,8 +42,9 @@ import psycopg
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from typing_extensions import override
 
-from . import server_watcher
+from . import in_memory, server_watcher
 from .missing import NoServerError
 
 PATIENCE_SECONDS: Final = 30
@@ -49,6 +52,8 @@ SLOTS: Final = 16384  # of a Redis cluster
 # Below Linux's ephemeral ports: no outgoing connection takes the port while its server is down. A Redis cluster also
 # uses the port 10000 above, and that is below them as well.
 PORTS: Final = range(12_000, 22_000)
+# What has to be free in memory: two processes of tests, each with a few servers.
+MEMORY_BYTES: Final = 2**30
 
 Setting = str | int
 
@@ -142,6 +147,7 @@ class OwnServer(ABC):
 
     Args:
         settings: Lines of the server's configuration file, by name. They go before the defaults of this module.
+        in_memory: Keep its folder in memory, if this machine has room for it there.
 
     Raises:
         NoServerError: There is no such server on this machine.
@@ -154,11 +160,12 @@ class OwnServer(ABC):
     # What _ask_version raises while the server starts.
     _not_yet: ClassVar[tuple[type[Exception], ...]]
 
-    def __init__(self, settings: Mapping[str, Setting] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, Setting] | None = None, *, in_memory: bool = False) -> None:
         self.executable = executable(self.kind)
         self.settings: dict[str, Setting] = dict(settings or {})
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.kind.executable}-", dir=_workplace()))
+        place = _workplaces()[1 if in_memory and _memory_has_room() else 0]
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.kind.executable}-", dir=place))
         self.log = self.folder / "log"
         self.version = ""
         self._process: subprocess.Popen[Any] | None = None
@@ -268,8 +275,8 @@ class OwnServer(ABC):
 
     def _end(self, seconds: float) -> None:
         if self._process is not None:
-            unwatch(self._process.pid)
             self._process.wait(seconds)
+            unwatch(self._process.pid)
             self._process = None
 
 
@@ -285,23 +292,30 @@ class PostgresServer(OwnServer):
         """As a URL, of the database postgres."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
+    @override
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Killed, it would leave its shared memory to the machine for good. This end is as quick, and frees it.
+        if self._process is not None and self.alive:
+            server_watcher.thaw(self.pid)
+            os.kill(self.pid, signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._end(PATIENCE_SECONDS)
+        super().__exit__(kind, value, traceback)
+
     def _prepare(self) -> list[str]:
         data = self.folder / "data"
         if not data.exists():
             _give(self.folder)
-            initdb = [str(self.executable.with_name("initdb")), "-D", str(data), "-U", "postgres", "--auth=trust"]
-            subprocess.run(
-                [*initdb, "--no-sync", "--encoding=UTF8", "--locale=C"],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                **_surroundings(self.kind),
-            )
+            subprocess.run(["cp", "-a", str(_new_data(self.executable)), str(data)], check=True)
         (data / "postmaster.pid").unlink(missing_ok=True)  # after a kill; the process is gone, its number may not be
         mine = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": "",
             "max_connections": 200,
+            "max_wal_size": "128MB",  # default: 1 GB, of memory perhaps
         }
         settings = [f"--{name}={value}" for name, value in (mine | self.settings).items()]
         return [str(self.executable), "-D", str(data), *settings]
@@ -310,6 +324,21 @@ class PostgresServer(OwnServer):
         with psycopg.connect(self.url, connect_timeout=2, autocommit=True) as connection:
             row = connection.execute("SHOW server_version").fetchone()
         return "" if row is None else str(row[0])
+
+
+@functools.cache
+def _new_data(server: Path) -> Path:
+    """A data folder that no server has used yet, to be copied. Making one takes ten times as long."""
+    folder = Path(tempfile.mkdtemp(prefix="initdb-", dir=_workplaces()[0]))
+    _give(folder)
+    initdb = [str(server.with_name("initdb")), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust"]
+    subprocess.run(
+        [*initdb, "--no-sync", "--encoding=UTF8", "--locale=C"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        **_surroundings(POSTGRES),
+    )
+    return folder / "data"
 
 
 class RedisServer(OwnServer):
@@ -358,9 +387,9 @@ class RedisServer(OwnServer):
 class RedisCluster:
     """Three primaries of the same executable, with all slots among them. As a context it is started, and removed in the end."""
 
-    def __init__(self, settings: Mapping[str, Setting] | None = None) -> None:
-        together: dict[str, Setting] = {"cluster-enabled": "yes", "cluster-node-timeout": 2000}
-        self.nodes = [RedisServer(together | dict(settings or {})) for _ in range(3)]
+    def __init__(self, settings: Mapping[str, Setting] | None = None, *, in_memory: bool = False) -> None:
+        together: dict[str, Setting] = {"cluster-enabled": "yes", "cluster-node-timeout": 5000}
+        self.nodes = [RedisServer(together | dict(settings or {}), in_memory=in_memory) for _ in range(3)]
 
     @property
     def url(self) -> str:
@@ -397,15 +426,18 @@ def _sees_all(server: RedisServer) -> bool:
     return facts["cluster_state"] == "ok" and int(facts["cluster_known_nodes"]) == 3
 
 
-def postgres() -> PostgresServer | ExistingServer:
+def postgres(*, in_memory: bool = False) -> PostgresServer | ExistingServer:
     """A server to use, running.
+
+    Args:
+        in_memory: As for `OwnServer`, if it is ours.
 
     Raises:
         NoServerError: There is none.
     """
     url = os.environ.get(f"{POSTGRES.variable}_URL")
     if url is None:
-        server = PostgresServer()
+        server = PostgresServer(in_memory=in_memory)
         server.start()
         return server
     with psycopg.connect(url, connect_timeout=PATIENCE_SECONDS) as connection:
@@ -413,15 +445,18 @@ def postgres() -> PostgresServer | ExistingServer:
     return ExistingServer(url, "" if row is None else str(row[0]))
 
 
-def redis_one() -> RedisServer | ExistingServer:
+def redis_one(*, in_memory: bool = False) -> RedisServer | ExistingServer:
     """A server to use, running.
+
+    Args:
+        in_memory: As for `OwnServer`, if it is ours.
 
     Raises:
         NoServerError: There is none.
     """
     url = os.environ.get(f"{REDIS.variable}_URL")
     if url is None:
-        server = RedisServer()
+        server = RedisServer(in_memory=in_memory)
         server.start()
         return server
     with redis.Redis.from_url(url) as client:
@@ -469,9 +504,9 @@ def unwatch(pid: int) -> None:
 class _Watcher:
     """The process that outlives this one by a moment, to kill the servers that it has left."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folders: Iterable[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, server_watcher.__file__, folder], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, server_watcher.__file__, *folders], stdin=subprocess.PIPE, start_new_session=True
         )
 
     def tell(self, line: str) -> None:
@@ -489,17 +524,26 @@ class _Watcher:
 
 @functools.cache
 def _watcher() -> _Watcher:
-    watcher, owner = _Watcher(_workplace()), os.getpid()
+    watcher, owner = _Watcher(_workplaces()), os.getpid()
     # A forked child of the tests runs this, too, and must not.
     atexit.register(lambda: watcher.close() if os.getpid() == owner else None)
     return watcher
 
 
 @functools.cache
-def _workplace() -> str:
-    folder = tempfile.mkdtemp(prefix="ghasi-servers-")
-    os.chmod(folder, 0o711)
-    return folder
+def _workplaces() -> tuple[str, str]:
+    """A folder on a disk, and one in memory where there is such a thing."""
+    folders = (
+        tempfile.mkdtemp(prefix="ghasi-servers-"),
+        tempfile.mkdtemp(prefix="ghasi-servers-", dir=in_memory.place()),
+    )
+    for folder in folders:
+        os.chmod(folder, 0o711)
+    return folders
+
+
+def _memory_has_room() -> bool:
+    return shutil.disk_usage(_workplaces()[1]).free > MEMORY_BYTES
 
 
 def _unprivileged() -> dict[str, Any]:
@@ -564,7 +608,7 @@ def _runs(path: Path, kind: Kind) -> Path | None:
 
 def _copied(path: Path) -> Path:
     """A copy of an installation, for a user who may not go through the folders above it."""
-    copy = Path(tempfile.mkdtemp(prefix="copy-", dir=_workplace()))
+    copy = Path(tempfile.mkdtemp(prefix="copy-", dir=_workplaces()[0]))
     copy.chmod(0o755)
     shutil.copytree(path.parent.parent, copy / "installation", symlinks=True)
     return copy / "installation" / path.parent.name / path.name

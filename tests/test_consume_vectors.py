@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ghasi_handoff.handshake import (
     answer_consume,
     consume_signing_string,
 )
-from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, named_kid, verify_call
 from ghasi_handoff.handshake._log import HandoffRecord
 from tests.docs.test_grammar import expression, rules_of
 from tests.test_vectors import PROGRAMS, ROOT, check, flip, load, ring_of
@@ -34,8 +34,16 @@ RULES = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SQLiteHandoffLog]:
+    """A log for all vectors: a new file for each would cost more than all that is tested."""
+    with SQLiteHandoffLog(tmp_path_factory.mktemp("log") / "log.db") as opened:
+        opened.create_schema()
+        yield opened
+
+
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
-def test_the_library_agrees_with_the_vector(path: Path, tmp_path: Path) -> None:
+def test_the_library_agrees_with_the_vector(path: Path, log: SQLiteHandoffLog) -> None:
     """Status, code, the row afterwards and the signing string are what the vector says."""
     vector = load(path)
     keys, now = ring_of(vector), vector["now"]
@@ -44,16 +52,24 @@ def test_the_library_agrees_with_the_vector(path: Path, tmp_path: Path) -> None:
     assert isinstance(call, RefusedCall) is (vector["expect"]["status"] == 401)
     if isinstance(call, ConsumeCall):
         kid = vector["authorization"][0].split("kid=")[1].split(",")[0]
+        assert named_kid(vector["authorization"]) == kid
         assert consume_signing_string(kid=kid, **call._asdict()).decode() == vector["signing_string"]
-    with SQLiteHandoffLog(tmp_path / "log.db", clock=lambda: now) as log:
-        handoff = call.handoff_id if isinstance(call, ConsumeCall) else "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71"
-        log.create_schema()
-        put(log, handoff, vector["row"])
-        request = ConsumeRequest(path_id=vector["path_id"], authorization=vector["authorization"], body=body)
-        answer = answer_consume(request, log=log, keys=keys, clock=lambda: now)
-        assert {"status": answer.status, "code": answer.code} == vector["expect"]
-        found = log.find(handoff)
-    assert taken(found) == vector["row_after"]
+    with log._file.session() as connection:
+        connection.execute("DELETE FROM handoff_log")
+    handoff = call.handoff_id if isinstance(call, ConsumeCall) else "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71"
+    put(log, handoff, vector["row"])
+    request = ConsumeRequest(path_id=vector["path_id"], authorization=vector["authorization"], body=body)
+    answer = answer_consume(request, log=log, keys=keys, clock=lambda: now)
+    assert {"status": answer.status, "code": answer.code} == vector["expect"]
+    assert taken(log.find(handoff)) == vector["row_after"]
+
+
+@pytest.mark.parametrize(
+    "authorization", [(), ("GHASI-CONSUME kid=k, mac=x", "GHASI-CONSUME kid=k, mac=x"), ("kid=k",)]
+)
+def test_a_call_names_a_key_in_one_header_of_its_own_shape(authorization: tuple[str, ...]) -> None:
+    """A missing header, two headers and a header of another shape name no key to read the key file again for."""
+    assert named_kid(authorization) is None
 
 
 def put(log: SQLiteHandoffLog, handoff: str, row: dict[str, Any] | None) -> None:

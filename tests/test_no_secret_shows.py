@@ -25,14 +25,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from ghasi_handoff import HandoffError, KeyRing, KeyRingError, Minter, Redeemer, SigningKey, Verifier, keyfile
 from ghasi_handoff._encoding import b64u_encode
-from ghasi_handoff.handshake import ConsumeClient, Handshake, LastUse, OutboxWorker, SQLiteHandoffLog
+from ghasi_handoff.handshake import Handshake, LastUse, OutboxWorker, SQLiteHandoffLog
 from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey, WatchedKeyRing, _seal
 from ghasi_handoff.rotation import Fingerprint, compare, fingerprint, state_changes, waits
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
 from .cli.command_runner import STAY_OPTIONS, CommandRunner
-from .handshake.services import GUEST, STRANGER, TENANT, Clock, consumer, issue
+from .handshake.services import GUEST, STRANGER, TENANT, Clock, consumer, issue, patient_client
 from .minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, at, key, secret
 
 HERE: Final = str(Path(__file__).parent)
@@ -411,7 +411,7 @@ def handoffs(run: Run, folder: Path, ring: KeyRing) -> None:
         token = minted.token
         head, _, mac = token.rpartition(".")
         altered = f"{head}.{'A' if mac[0] != 'A' else 'B'}{mac[1:]}"
-        with consumer(log, ring, clock) as service, ConsumeClient(service.url, keys=ring, clock=clock) as http:
+        with consumer(log, ring, clock) as service, patient_client(service, ring, clock) as http:
             client, store = telemetry.client(http), telemetry.store(plain)
             redeemer = Redeemer(verifier, store)
             handshake = Handshake(redeemer, client, on_event=on_event)

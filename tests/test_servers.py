@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from .servers import PostgresServer, RedisCluster, RedisServer
 
 def test_postgres_keeps_what_was_committed_when_it_is_killed() -> None:
     """A killed PostgreSQL is gone at once, and after a restart at the same URL has what was committed."""
-    with PostgresServer() as server:
+    with PostgresServer(in_memory=True) as server:
         members = server_watcher.family(server.pid)
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("CREATE TABLE kept (n integer)")
@@ -35,9 +36,28 @@ def test_postgres_keeps_what_was_committed_when_it_is_killed() -> None:
             assert connection.execute("SHOW fsync").fetchone() == ("on",)
 
 
+def test_postgres_leaves_no_shared_memory() -> None:
+    """A PostgreSQL that is ended, even a paused one, gives its shared memory back: nobody else would."""
+    with PostgresServer(in_memory=True) as server:
+        pid = server.pid
+        shared = {Path(found) for found in re.findall(r"/dev/shm/PostgreSQL\S+", Path(f"/proc/{pid}/maps").read_text())}
+        assert shared
+        assert pid in owners_of_shared_memory()
+        server.pause()
+    assert not any(segment.exists() for segment in shared)
+    assert pid not in owners_of_shared_memory()
+
+
+def owners_of_shared_memory() -> set[int]:
+    """The processes that made the System V segments of this machine."""
+    heading, *segments = Path("/proc/sysvipc/shm").read_text().splitlines()
+    column = heading.split().index("cpid")
+    return {int(segment.split()[column]) for segment in segments}
+
+
 def test_redis_keeps_what_was_written_when_it_is_killed() -> None:
     """A killed Redis, restarted, has what its append-only file has: with appendfsync always, all that was answered."""
-    with RedisServer({"appendfsync": "always"}) as server:
+    with RedisServer({"appendfsync": "always"}, in_memory=True) as server:
         with server.client() as client:
             client.set("kept", 7)
         server.kill()
@@ -49,7 +69,7 @@ def test_redis_keeps_what_was_written_when_it_is_killed() -> None:
 
 def test_paused_server_hangs_and_goes_on() -> None:
     """A paused server takes connections and answers nothing, until it is resumed."""
-    with RedisServer() as server:
+    with RedisServer(in_memory=True) as server:
         server.pause()
         hurried = redis.Redis(port=server.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
         with hurried, pytest.raises(redis.TimeoutError):
@@ -61,7 +81,7 @@ def test_paused_server_hangs_and_goes_on() -> None:
 
 def test_settings_reach_the_server() -> None:
     """What a test sets is what the server runs with, also after a restart with more."""
-    with RedisServer({"maxmemory-policy": "allkeys-lru"}) as server:
+    with RedisServer({"maxmemory-policy": "allkeys-lru"}, in_memory=True) as server:
         server.restart(appendonly="no")
         with server.client() as client:
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
@@ -70,7 +90,7 @@ def test_settings_reach_the_server() -> None:
 
 def test_cluster_has_all_slots() -> None:
     """Three nodes share all slots: each of many keys is taken by exactly one of them."""
-    with RedisCluster() as cluster:
+    with RedisCluster(in_memory=True) as cluster:
         taken = []
         for node in cluster.nodes:
             with node.client() as client:
@@ -89,7 +109,7 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
     program = (
         "import os, time\n"
         "from tests.servers import RedisServer\n"
-        "server = RedisServer(); server.start()\n"
+        "server = RedisServer(in_memory=True); server.start()\n"
         "print(server.pid, server.folder, flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -113,18 +133,31 @@ def test_missing_server_is_named_and_its_tests_are_left_out(tmp_path: Path) -> N
     hide = (
         "import sys, pytest\nfrom tests import servers\n"
         "def none(kind):\n    raise servers.NoServerError(f'no {kind.name} server: hidden')\n"
-        "servers.executable = none\nsys.exit(pytest.main(sys.argv[1:]))\n"
+        "servers.executable = none\n"
+        "for options in ([], ['--no-skips']):\n    print(f'ended with {pytest.main([*sys.argv[1:], *options]):d}')\n"
     )
     root = Path(__file__).parent.parent
-    arguments = ["-c", str(root / "pyproject.toml"), "--rootdir", str(root), "-q", "-p", "tests.conftest"]
-    for options, status in (([], 0), (["--no-skips"], 1)):
-        done = subprocess.run(
-            [sys.executable, "-c", hide, *arguments, *options, "-p", "conftest", str(tmp_path / "test_it.py")],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "left out for want of a server" in done.stdout, done.stdout + done.stderr
-        assert "::test_redis" in done.stdout
-        assert done.returncode == status, done.stdout
+    arguments = [
+        "-c",
+        str(root / "pyproject.toml"),
+        "--rootdir",
+        str(root),
+        "-q",
+        "-p",
+        "tests.conftest",
+        "-p",
+        "conftest",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", hide, *arguments, str(tmp_path / "test_it.py")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left_out, failed, rest = re.split(r"^ended with (?:0|1)\n", done.stdout, flags=re.MULTILINE)
+    assert re.findall(r"^ended with (.*)$", done.stdout, re.MULTILINE) == ["0", "1"], done.stdout
+    for run in (left_out, failed):
+        assert "left out for want of a server" in run, done.stdout + done.stderr
+        assert "::test_redis" in run
+    assert rest == ""

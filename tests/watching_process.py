@@ -1,36 +1,37 @@
-"""A process that watches key files, for test_watched_keyring.py: forked, or reading while a mounted secret is swapped."""
+"""A process that watches key files, for test_watched_keyring.py: forked, or reading while a mounted secret is swapped.
+
+Each function runs as an `OwnProcess`.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import threading
 import time
 import warnings
 from datetime import timedelta
+from multiprocessing.connection import Connection
 
 from ghasi_handoff.keyfile import KeyRingEvent, KeyRingReloadFailed, WatchedKeyRing
 
 
-def fork_and_follow(path: str) -> None:
+def fork_and_follow(pipe: Connection, path: str) -> None:
     """Watch, fork, and tell from the child which keys it has, once they are others than at the fork."""
     warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside a thread: it is what is tested here
     watched = WatchedKeyRing(path, interval=timedelta(milliseconds=50))
     child = os.fork()
     if child == 0:
         before = watched()
-        say("forked")
-        until = time.monotonic() + 20
+        pipe.send("forked")
+        until = time.monotonic() + 60
         while watched() is before and time.monotonic() < until:
             time.sleep(0.01)
-        say(",".join(key.kid for key in watched().keys))
+        pipe.send(",".join(key.kid for key in watched().keys))
         os._exit(0)
     os.waitpid(child, 0)
 
 
-def read_while_swapped(path: str) -> None:
-    """Watch a mounted secret until standard input ends; tell what was seen and what failed."""
+def read_while_swapped(pipe: Connection, path: str) -> None:
+    """Watch a mounted secret until the test says something. Tell each new list of kids, and then what has failed."""
     failures: list[str] = []
 
     def count(event: KeyRingEvent) -> None:
@@ -39,25 +40,10 @@ def read_while_swapped(path: str) -> None:
 
     seen: set[str] = set()
     with WatchedKeyRing(path, interval=timedelta(milliseconds=10), on_event=count) as watched:
-        ended = threading.Event()
-
-        def wait_for_the_end() -> None:
-            sys.stdin.read()
-            ended.set()
-
-        threading.Thread(target=wait_for_the_end, daemon=True).start()
-        say("watching")
-        while not ended.is_set():
-            seen.add(",".join(key.kid for key in watched().keys))
-            time.sleep(0.0005)
-    say(json.dumps({"seen": sorted(seen), "failures": failures}))
-
-
-def say(line: str) -> None:
-    """Write one line, at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    globals()[sys.argv[1]](*sys.argv[2:])
+        pipe.send("watching")
+        while not pipe.poll(0.0005):
+            kids = ",".join(key.kid for key in watched().keys)
+            if kids not in seen:
+                seen.add(kids)
+                pipe.send(kids)
+    pipe.send(failures)

@@ -13,14 +13,24 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import Browser, Playwright
-
 from ..missing import NoServerError
 from .processes import Process
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import expect as expect
+else:
+
+    def expect(locator: Any) -> Any:
+        """Playwright's own, which is imported only when a browser is used."""
+        from playwright.sync_api import expect as expected
+
+        return expected(locator)
+
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 VARIABLE = "GHASI_TEST_CHROMIUM"

@@ -6,20 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
 from .chromium import chromium, executable
 from .sites import Arrival, Sites
 
-PATIENCE_MILLISECONDS = 15_000
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request
+
+PATIENCE_MILLISECONDS = 60_000
 
 
-# Of the package, not of the session: while Playwright's synchronous interface is open, no test can call asyncio.run.
-@pytest.fixture(scope="package")
+# Of the session: in random order a process of the run comes here again and again.
+@pytest.fixture(scope="session")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     """The services and the strangers. A test that stops one starts it again."""
     executable()  # without a browser, nothing needs to be started
@@ -27,9 +29,12 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
         yield running
 
 
+# Of the package, not of the session: while Playwright's synchronous interface is open, no test can call asyncio.run.
 @pytest.fixture(scope="package")
 def playwright(sites: Sites) -> Iterator[Playwright]:
-    """Playwright, open."""
+    """Playwright, open. It is imported here: whoever runs no browser must not wait for it."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as opened:
         yield opened
 

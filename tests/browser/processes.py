@@ -51,6 +51,11 @@ class Process:
             servers.unwatch(self._process.pid)
             self._process = None
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def wait_until(self, done: Callable[[], bool], what: str) -> None:
         """Wait for a sign of it.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sqlite3
 import sys
@@ -115,6 +116,15 @@ class Sites:
     def stop(self, name: str) -> None:
         """Kill a process."""
         self.processes[name].kill()
+
+    @contextmanager
+    def halted(self, name: str) -> Generator[None]:
+        """While it lasts, a process does nothing: it is called, and does not answer."""
+        self.processes[name].signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.processes[name].signal(signal.SIGCONT)
 
     def mint(self, *, keys: KeyRing | None = None, age: int = 0, recorded: bool = True) -> MintedHandoff:
         """A handoff for Hotel Aurora, `age` seconds old, issued as bff-consumer does it."""

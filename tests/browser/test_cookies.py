@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
 from ghasi_handoff.handshake import HandoffState
 
-from .chromium import chromium
+from .chromium import chromium, expect
 from .conftest import Trace
 from .sites import Arrival, Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page, Playwright
+
+pytestmark = pytest.mark.thorough
 
 Arrivals = Callable[..., list[Arrival]]
 BOOKING = "**/aurora/booking/*"

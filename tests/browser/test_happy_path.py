@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import BrowserContext, Page, expect
+import pytest
 
 from ghasi_handoff.handshake import HandoffState
 
+from .chromium import expect
 from .sites import Arrival, Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+pytestmark = pytest.mark.thorough
 
 Arrivals = Callable[..., list[Arrival]]
 BOOKING = "**/aurora/booking/*"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
 
 from ghasi_handoff.handshake import HandoffState
 
 from .. import servers
+from .chromium import expect
 from .conftest import Trace
 from .sites import Arrival, Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+pytestmark = pytest.mark.thorough
 
 Arrivals = Callable[..., list[Arrival]]
 A_MOMENT = "new Promise(done => setTimeout(done, 300))"

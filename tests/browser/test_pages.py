@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, expect
 
+from .chromium import expect
 from .sites import Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.thorough
 
 # Text whose contrast with its ground is below 4.5 : 1 (WCAG 2.2, 1.4.3), with the contrast.
 LOW_CONTRAST = """() => {

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
 from ghasi_handoff.handshake import HandoffState
 
 from .. import servers
 from .apps import LOST_PURPOSE
-from .chromium import connected, evaluate, launched, open_tab, tabs
+from .chromium import connected, evaluate, expect, launched, open_tab, tabs
 from .sites import Arrival, Sites
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page, Playwright
+
+pytestmark = pytest.mark.thorough
 
 Arrivals = Callable[..., list[Arrival]]
 

@@ -1,21 +1,24 @@
-"""Runs commands, in this process or as the real executable, beside a key file and a clock that is set by hand."""
+"""Runs commands: in this process, in one of its own, or as the real executable; a key file, a clock that is set by hand."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from click.testing import CliRunner, Result
 
 from ghasi_handoff import KeyRing
 from ghasi_handoff.cli import main
+from tests.forked_commands import folder_of_commands
 from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, TENANT, Clock, key
 
 # What the command line reads, and what would make its output behave otherwise than a user's.
@@ -57,6 +60,11 @@ def executable() -> str:
     return found
 
 
+def forked_executable() -> str:
+    """`ghasi-handoff` in a process of its own, for a fifth of the executable's price; see tests/forked_commands.py."""
+    return str(folder_of_commands() / "ghasi-handoff")
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without anything that the command line reads, and `extra`."""
     return {name: value for name, value in os.environ.items() if name not in VARIABLES} | dict(extra or {})
@@ -66,9 +74,56 @@ def run_executable(
     *arguments: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the installed executable to its end."""
+    return _run(executable(), arguments, stdin, env)
+
+
+def run_forked(
+    *arguments: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a process of its own to its end."""
+    return _run(forked_executable(), arguments, stdin, env)
+
+
+def _run(
+    program: str, arguments: Sequence[str | bytes], stdin: bytes, env: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [executable(), *arguments], input=stdin, capture_output=True, env=environment(env), timeout=60, check=False
+        [program, *arguments], input=stdin, capture_output=True, env=environment(env), timeout=60, check=False
     )
+
+
+def run_in_terminal(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """Run a command in a process of its own, with a terminal for standard output and standard error."""
+    outer, inner = pty.openpty()
+    process = subprocess.Popen(
+        [forked_executable(), *arguments], stdin=subprocess.DEVNULL, stdout=inner, stderr=inner, env=environment(env)
+    )
+    os.close(inner)
+    shown = b""
+    try:
+        while piece := os.read(outer, 4096):
+            shown += piece
+    except OSError as exc:  # how Linux says that nobody holds the other end any more
+        if exc.errno != errno.EIO:
+            raise
+    finally:
+        os.close(outer)
+    return process.wait(timeout=60), shown
+
+
+class Done(NamedTuple):
+    """What came of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_here(*arguments: str, stdin: str = "", **variables: str) -> Done:
+    """Run a command in this process, by the clock of the machine, with no other of its variables than these."""
+    env = {name: None for name in os.environ if name.startswith("GHASI_HANDOFF")} | variables
+    result = CliRunner().invoke(main, arguments, input=stdin, env=env, catch_exceptions=False)
+    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 @dataclass
@@ -165,9 +220,14 @@ __all__ = [
     "STAY_OPTIONS",
     "TENANT",
     "CommandRunner",
+    "Done",
     "environment",
     "executable",
+    "forked_executable",
     "only_object",
     "run_executable",
+    "run_forked",
+    "run_here",
+    "run_in_terminal",
     "vectors",
 ]

@@ -9,37 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff import ExpiredTokenError, KeyRing, MintedHandoff, ReplayedTokenError, keyfile
-from ghasi_handoff.cli import main
 from ghasi_handoff.handshake import ConsumeCall, ConsumeClient, Handshake, PostgresHandoffLog, SQLiteHandoffLog
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.redis import RedisReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
 from ..handshake.services import GUEST, STRANGER, TENANT, Clock, consumer, issue, redeemer
+from .command_runner import run_here
 
 NOBODY = "http://127.0.0.1:9"
-
-
-class Done(NamedTuple):
-    """What came of a command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: str, stdin: str = "", **environment: str) -> Done:
-    """The command, in this process, with no other of its variables than these."""
-    variables = {name: None for name in os.environ if name.startswith("GHASI_HANDOFF")} | environment
-    result = CliRunner().invoke(main, arguments, input=stdin, env=variables)
-    return Done(result.exit_code, result.stdout, result.stderr)
 
 
 class Night:
@@ -66,7 +50,7 @@ class Night:
             handshake.redeem((minted or self.minted).token, tenant=TENANT, browser_secret=browser)
 
     def ask(self, *arguments: str, status: int = 0, stdin: str = "") -> dict[str, Any]:
-        done = run(*arguments, "--json", stdin=stdin, **self.variables)
+        done = run_here(*arguments, "--json", stdin=stdin, **self.variables)
         assert done.returncode == status, done.stdout + done.stderr
         facts: dict[str, Any] = json.loads(done.stdout)
         return facts
@@ -89,7 +73,7 @@ def night(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Night]:
             pool = stack.enter_context(ConnectionPool(log_url, min_size=1, max_size=4, open=True))
             log, store = PostgresHandoffLog(pool), PostgresReplayStore(pool, outbox=True)
         with log, store:
-            assert run("handoff", "init", "--log-url", log_url).stdout == "ready\n"
+            assert run_here("handoff", "init", "--log-url", log_url).stdout == "ready\n"
             store.create_schema()
             yield Night(log_url, store_url, log, store, tmp_path)
 
@@ -112,7 +96,7 @@ def test_the_link_was_already_used(night: Night) -> None:
         "refused: browser B",
         "the token ends",
     ]
-    shown = run("handoff", "trace", night.minted.handoff_id, **night.variables).stdout
+    shown = run_here("handoff", "trace", night.minted.handoff_id, **night.variables).stdout
     assert found["text"] in shown
     assert "booking side  refused: browser B" in shown
 
@@ -127,7 +111,7 @@ def test_a_token_and_a_url_are_as_good_as_an_id(night: Night) -> None:
     assert night.trace(url) == expected
     assert night.ask("handoff", "trace", "-", stdin=url + "\n") == expected
     assert night.trace(night.minted.handoff_id.upper()) == expected
-    shown = run("handoff", "trace", url, **night.variables)
+    shown = run_here("handoff", "trace", url, **night.variables)
     assert token not in shown.stdout + shown.stderr
     assert token.rsplit(".", 1)[1] not in json.dumps(expected)
 
@@ -184,11 +168,11 @@ def test_one_log_alone_says_what_it_knows(night: Night) -> None:
     """Support of one service has no access to the other's database."""
     night.redeem()
     id_ = night.minted.handoff_id
-    log_only = json.loads(run("handoff", "trace", id_, "--log-url", night.log_url, "--json").stdout)
+    log_only = json.loads(run_here("handoff", "trace", id_, "--log-url", night.log_url, "--json").stdout)
     assert (log_only["verdict"], log_only["store"]) == ("redeemed", None)
-    store_only = json.loads(run("handoff", "trace", id_, "--store-url", night.store_url, "--json").stdout)
+    store_only = json.loads(run_here("handoff", "trace", id_, "--store-url", night.store_url, "--json").stdout)
     assert (store_only["verdict"], store_only["log"]) == ("redeemed", None)
-    neither = run("handoff", "trace", id_)
+    neither = run_here("handoff", "trace", id_)
     assert neither.returncode == 2
     assert "--log-url" in neither.stderr
 
@@ -208,11 +192,11 @@ def test_a_redis_store_is_asked_too(night: Night, redis_url: str) -> None:
 
 def test_redis_alone_is_not_asked_by_an_id_alone(night: Night, redis_url: str) -> None:
     """Its keys hold the issuer and audience: without them nobody was asked, which is not the same as not found."""
-    done = run("handoff", "trace", night.minted.handoff_id, "--store-url", redis_url, "--json")
+    done = run_here("handoff", "trace", night.minted.handoff_id, "--store-url", redis_url, "--json")
     facts = json.loads(done.stdout)
     assert (done.returncode, facts["code"]) == (1, "invalid_input")
     assert "--log-url" in facts["message"]
-    asked = json.loads(run("handoff", "trace", night.minted.token, "--store-url", redis_url, "--json").stdout)
+    asked = json.loads(run_here("handoff", "trace", night.minted.token, "--store-url", redis_url, "--json").stdout)
     assert asked["verdict"] == "unknown"
 
 
@@ -230,10 +214,10 @@ def test_finding_handoffs(night: Night) -> None:
     assert night.ask("handoff", "find", "--until", "2026-01-01")["handoffs"] == []
     assert [row["handoff_id"] for row in night.ask("handoff", "find", "--state", "consumed")["handoffs"]] == ids[:1]
     assert night.ask("handoff", "find", "--limit", "1")["limited"] is True
-    shown = run("handoff", "find", "--limit", "1", **night.variables).stdout
+    shown = run_here("handoff", "find", "--limit", "1", **night.variables).stdout
     assert ids[0] in shown
     assert "only the newest 1" in shown
-    assert run("handoff", "find", "--tenant", "another", **night.variables).stdout == "none\n"
+    assert run_here("handoff", "find", "--tenant", "another", **night.variables).stdout == "none\n"
     for wrong in (["--since", "yesterday"], ["--tenant", "a b"]):
         assert night.ask("handoff", "find", *wrong, status=1)["code"] == "invalid_input"
 
@@ -246,7 +230,7 @@ def test_revoking_a_handoff(night: Night) -> None:
     second = issue(night.keys, night.log, night.clock)
     night.redeem(minted=second)
     assert night.ask("handoff", "revoke", second.token, status=1)["state"] == "consumed"
-    assert "not revoked" in run("handoff", "revoke", second.handoff_id, **night.variables).stdout
+    assert "not revoked" in run_here("handoff", "revoke", second.handoff_id, **night.variables).stdout
     unknown = night.ask("handoff", "revoke", "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", status=1)
     assert unknown["code"] == "unknown_handoff"
 
@@ -258,7 +242,7 @@ def test_maintaining_the_log(night: Night) -> None:
     )
     assert night.ask("handoff", "maintain") == {"ok": True, "removed": 1}
     assert night.ask("handoff", "maintain") == {"ok": True, "removed": 0}
-    done = run("handoff", "maintain", "--quiet", **night.variables)
+    done = run_here("handoff", "maintain", "--quiet", **night.variables)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
@@ -268,16 +252,16 @@ def test_listing_and_draining_the_outbox(night: Night) -> None:
     listed = night.ask("outbox", "list")
     assert (listed["pending"], listed["dead"]) == (1, 0)
     assert listed["entries"][0]["handoff_id"] == night.minted.handoff_id
-    assert "not tried yet" in run("outbox", "list", **night.variables).stdout
+    assert "not tried yet" in run_here("outbox", "list", **night.variables).stdout
     options = ["--keys", str(night.folder / "keys.json"), "--now"]
     with consumer(night.log, night.keys) as service:
         down = night.ask("outbox", "drain", *options, "--consumer-url", NOBODY, status=1)
         assert (down["delivered"], down["postponed"], down["pending"]) == (0, 1, 1)
-        assert "the last: unreachable" in run("outbox", "list", **night.variables).stdout
+        assert "the last: unreachable" in run_here("outbox", "list", **night.variables).stdout
         done = night.ask("outbox", "drain", *options, "--consumer-url", service.url)
     assert (done["delivered"], done["pending"]) == (1, 0)
     assert night.log.find(night.minted.handoff_id).state.value == "consumed"
-    assert run("outbox", "list", **night.variables).stdout == "0 waiting; 0 given up\n"
+    assert run_here("outbox", "list", **night.variables).stdout == "0 waiting; 0 given up\n"
 
 
 def test_draining_says_which_were_refused(night: Night) -> None:
@@ -290,7 +274,7 @@ def test_draining_says_which_were_refused(night: Night) -> None:
     night.log.consume(ConsumeCall("bff-consumer", "bff-tenant-booking", lost.handoff_id, "f" * 64, at, at), at)
     with consumer(night.log, night.keys) as service:
         options = ["--keys", str(night.folder / "keys.json"), "--now", "--consumer-url", service.url]
-        done = run("outbox", "drain", *options, **night.variables)
+        done = run_here("outbox", "drain", *options, **night.variables)
     assert f"{night.minted.handoff_id}  refused: revoked_handoff\n" in done.stdout
     assert f"{lost.handoff_id}  refused: replayed\n" in done.stdout
     assert (done.stdout.splitlines()[2].partition(",")[0], done.stderr) == ("0 delivered", "")
@@ -311,7 +295,7 @@ def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> 
     (entry,) = night.store.outbox.entries(limit=9)
     night.store.outbox.bury(entry, dead_at=int(night.clock.now), outcome="status_401")
     assert night.ask("outbox", "list", status=1)["dead"] == 1
-    assert "given up" in run("outbox", "list", **night.variables).stdout
+    assert "given up" in run_here("outbox", "list", **night.variables).stdout
     options = ["--keys", str(night.folder / "keys.json"), "--now"]
     with consumer(night.log, night.keys) as service:
         assert night.ask("outbox", "drain", *options, "--consumer-url", service.url)["delivered"] == 0
@@ -345,7 +329,7 @@ def test_mistakes_have_a_code(arguments: list[str], code: str, tmp_path: Path) -
     before = Path.cwd()
     os.chdir(tmp_path)
     try:
-        done = run(*arguments, "--json")
+        done = run_here(*arguments, "--json")
     finally:
         os.chdir(before)
     assert json.loads(done.stdout)["code"] == code
@@ -356,4 +340,4 @@ def test_the_logs_migration_is_printed_as_sql() -> None:
     """For a migration tool; it is what `init` runs."""
     from ghasi_handoff.handshake._postgres_log import LOG_SCHEMA
 
-    assert run("handoff", "init", "--sql").stdout == LOG_SCHEMA
+    assert run_here("handoff", "init", "--sql").stdout == LOG_SCHEMA

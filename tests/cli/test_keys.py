@@ -12,7 +12,7 @@ import pytest
 from ghasi_handoff import KeyRingError, KeyState, keyfile
 from tests.minter_and_verifier import NOW, at
 
-from .command_runner import CommandRunner, environment, executable
+from .command_runner import CommandRunner, environment, forked_executable, run_forked
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_failed_save_leaves_no_empty_file(runner: CommandRunner, new: str, mon
 
 def test_of_many_at_once_one_makes_the_file(new: str) -> None:
     """Two processes that make one file at once do not overwrite each other."""
-    command = [executable(), "keys", "init", "--keys", new, "--kid"]
+    command = [forked_executable(), "keys", "init", "--keys", new, "--kid"]
     started = [
         subprocess.Popen([*command, f"k{number}"], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for number in range(4)
@@ -120,13 +120,9 @@ def test_of_many_at_once_one_makes_the_file(new: str) -> None:
 def test_a_path_that_is_not_text_is_shown_with_escapes(tmp_path: Path) -> None:
     """A path outside UTF-8 does its work, and does not end in a traceback."""
     path = os.fsencode(tmp_path) + b"/k\xff\x1b[31m.json"
-    made = subprocess.run(
-        [executable(), "keys", "init", "--keys", path], env=environment(), capture_output=True, timeout=60, check=False
-    )
+    made = run_forked("keys", "init", "--keys", path)
     assert (made.returncode, made.stderr) == (0, b"")
     assert rb"k\udcff\x1b[31m.json" in made.stdout
-    again = subprocess.run(
-        [executable(), "keys", "init", "--keys", path], env=environment(), capture_output=True, timeout=60, check=False
-    )
+    again = run_forked("keys", "init", "--keys", path)
     assert again.returncode == 2
     assert rb"k\udcff\x1b[31m.json: it exists already" in again.stderr

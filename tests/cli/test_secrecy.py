@@ -35,9 +35,16 @@ def spellings(data: bytes) -> Iterator[bytes]:
         yield inner.translate(bytes.maketrans(b"+/", b"-_"))
 
 
-@pytest.fixture
-def outputs(runner: CommandRunner) -> dict[str, bytes]:
+@pytest.fixture(scope="module")
+def runner_of_all(tmp_path_factory: pytest.TempPathFactory) -> CommandRunner:
+    """The runner behind `outputs`."""
+    return CommandRunner(tmp_path_factory.mktemp("outputs"))
+
+
+@pytest.fixture(scope="module")
+def outputs(runner_of_all: CommandRunner) -> dict[str, bytes]:
     """All that each command prints, done and refused, in text and in JSON, on both streams."""
+    runner = runner_of_all
     browser, other = runner.file("browser", BROWSER), runner.file("other", OTHER)
     broken = runner.file("broken", BROWSER + OTHER)
     token = runner.mint()
@@ -96,9 +103,9 @@ def outputs(runner: CommandRunner) -> dict[str, bytes]:
     return printed
 
 
-def test_no_secret_is_in_any_output(runner: CommandRunner, outputs: dict[str, bytes]) -> None:
+def test_no_secret_is_in_any_output(runner_of_all: CommandRunner, outputs: dict[str, bytes]) -> None:
     """Neither a key's secret nor a browser's, in no spelling, whether the command was done or refused."""
-    secrets = [*(key.secret for key in runner.ring.keys), BROWSER, OTHER]
+    secrets = [*(key.secret for key in runner_of_all.ring.keys), BROWSER, OTHER]
     for name, printed in outputs.items():
         assert printed, name
         for value in secrets:
@@ -114,15 +121,15 @@ def test_the_search_would_find_one(runner: CommandRunner) -> None:
         assert any(spelling in base64.b64encode(value) for spelling in spellings(BROWSER))
 
 
-def test_the_token_and_its_mac_are_in_no_output(runner: CommandRunner, outputs: dict[str, bytes]) -> None:
+def test_the_token_and_its_mac_are_in_no_output(runner_of_all: CommandRunner, outputs: dict[str, bytes]) -> None:
     """Who gives a token to a command does not find it, or its MAC, in a terminal's scroll-back."""
-    token = (runner.folder / "token").read_bytes()
+    token = (runner_of_all.folder / "token").read_bytes()
     mac = token.split(b".")[3]
     for name, printed in outputs.items():
         assert mac[1:] not in printed, name
 
 
-def test_the_signing_string_is_in_one_output_only(runner: CommandRunner, outputs: dict[str, bytes]) -> None:
+def test_the_signing_string_is_in_one_output_only(outputs: dict[str, bytes]) -> None:
     """Only the command of that name prints it."""
     for name, printed in outputs.items():
         found = b"ghasi-handoff/v1" in printed or b64u_encode(b"ghasi-handoff/v1").encode()[:20] in printed

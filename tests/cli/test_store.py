@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,14 @@ import pytest
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
 from ..stores.entries import entry, handoff_id, handoff_ids
+from .command_runner import Done, run_here
 
 HORIZON = 3840
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The installed command, as a cron job starts it."""
-    command = [str(Path(sys.executable).with_name("ghasi-handoff")), "store", *arguments]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF")}
-    return subprocess.run(command, capture_output=True, text=True, env=kept | environment, check=False, timeout=60)
+def run(*arguments: str, **environment: str) -> Done:
+    """A command of the group."""
+    return run_here("store", *arguments, **environment)
 
 
 def answer(*arguments: str, status: int = 0, **environment: str) -> dict[str, Any]:
@@ -119,7 +116,7 @@ def test_no_password_shows_and_no_server_is_an_error_in_time(url: str) -> None:
     """A server that is not there, or a URL that is none, ends soon, in one line, without the password."""
     began = time.monotonic()
     for arguments in ((), ("--json",)):
-        done = run("check", url, "--timeout", "1", *arguments)
+        done = run("check", url, "--timeout", "0.2", *arguments)
         assert done.returncode in (1, 2)
         assert "sesame" not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
@@ -134,13 +131,12 @@ def test_looking_makes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_driver_is_named(tmp_path: Path) -> None:
+def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, the command says what to install."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name in ('redis', 'psycopg_pool') else find(name, *a)\n",
-        "utf-8",
+    monkeypatch.setattr(
+        "ghasi_handoff.handshake._urls.find_spec",
+        lambda name: None if name in ("redis", "psycopg_pool") else find_spec(name),
     )
     for url, extra in (("redis://127.0.0.1/0", "redis"), ("postgresql://127.0.0.1/db", "postgres")):
-        refused = answer("check", url, status=2, PYTHONPATH=str(tmp_path))
+        refused = answer("check", url, status=2)
         assert f"ghasi-handoff[{extra}]" in refused["message"]

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from datetime import date
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,7 +17,14 @@ from ghasi_handoff.testing import FakeConsumer, HandoffBrowser
 
 ORIGIN = "https://booking.example"
 SESSION = "__Host-session"
-STAY = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
+STAY = BookingHandoff(
+    property_id="htl_0042",
+    check_in=date(2026, 12, 24),
+    check_out=date(2026, 12, 27),
+    adults=2,
+    currency="EUR",
+    quoted_total_minor=45900,
+)
 
 
 class Site:
@@ -35,10 +43,13 @@ class Site:
             )
         )
 
+    def link(self) -> str:
+        """Where bff-consumer sends a guest with a new handoff."""
+        return self._minter.mint(STAY, tenant="tn_aurora").url(f"{ORIGIN}/aurora/handoff")
+
     def booked(self, browser: HandoffBrowser) -> str:
         """The path of the booking that a browser got for a handoff of its own."""
-        minted = self._minter.mint(STAY, tenant="tn_aurora")
-        answer = browser.open_handoff(minted.url(f"{ORIGIN}/aurora/handoff"))
+        answer = browser.open_handoff(self.link())
         assert answer.status_code == 303
         location: str = answer.headers["Location"]
         return location
@@ -81,3 +92,18 @@ def test_an_earlier_booking_stays_readable(site: Site) -> None:
         first, second = site.booked(guest), site.booked(guest)
         assert first != second
         assert [guest.navigate(booking).status_code for booking in (first, second)] == [200, 200]
+
+
+def test_the_price_is_the_handoffs(site: Site) -> None:
+    """What a guest adds to the landing page's form changes nothing: the booking is what was handed over."""
+    wishes = {"quoted_total_minor": "1", "price": "1", "currency": "JPY", "adults": "9"}
+    inputs = "".join(f'<input name="{name}" value="{value}">' for name, value in wishes.items())
+    with HandoffBrowser(site.app, ORIGIN) as guest:
+        landing = guest.navigate(site.link())
+        changed = landing.text.replace("</form>", f"{inputs}</form>")
+        answer = guest.submit(httpx2.Response(200, headers=landing.headers, text=changed, request=landing.request))
+        assert answer.status_code == 303
+        assert b"price=1" in answer.request.content
+        page = guest.navigate(answer.headers["Location"]).text
+    assert "<dt>Price</dt><dd>459.00 EUR</dd>" in page
+    assert "<dt>Adults</dt><dd>2</dd>" in page

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from benchmarks import load
 
-from .test_story import FAULTS, STORE, planted
+from .planting import EVERYBODY_HOLDS, STORE, planted
+from .story_command import operator_in_process
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("mode", load.MODES)
-def test_no_double_and_no_lost_session(mode: str) -> None:
-    """With a kill -9 of each service: no handoff opens two sessions, every guest has a booking or a named answer."""
-    figures = load.trial(mode, handoffs=48, clients=8)
-    assert (figures.double, figures.lost, figures.surprises) == (0, 0, [])
-    assert figures.kills == 2
-    assert figures.opened_by_guest + figures.opened_by_other == 48
-    assert (figures.replays_tried, figures.replays_refused) == (96, 96)
-    assert figures.unanswered > 0  # else the kills have hit nothing
+@pytest.fixture(autouse=True)
+def _quickly() -> Iterator[None]:
+    with operator_in_process():
+        yield
+
+
+@pytest.mark.thorough
+class TestTrials:
+    @pytest.mark.parametrize("mode", load.MODES)
+    def test_no_double_and_no_lost_session(self, mode: str) -> None:
+        """With a kill -9 of each service: no handoff opens two sessions, every guest has a booking or a named answer."""
+        figures = load.trial(mode, handoffs=30, clients=6)
+        assert (figures.double, figures.lost, figures.surprises) == (0, 0, [])
+        assert figures.kills == 2
+        assert figures.opened_by_guest + figures.opened_by_other == 30
+        assert (figures.replays_tried, figures.replays_refused) == (60, 60)
+        assert figures.unanswered > 0  # else the kills have hit nothing
 
 
 MUTANTS = {
-    "everybody holds": ("deferred", FAULTS[13, "everybody holds"], "double"),
+    "everybody holds": ("deferred", EVERYBODY_HOLDS, "double"),
     "the store forgets when it is killed": (
         "strict",
         """
@@ -65,15 +75,17 @@ booking.Bookings.book = fault""",
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
-def test_a_fault_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """With a fault planted in the services, the load finds double or lost sessions."""
-    mode, program, kind = MUTANTS[name]
-    for variable, value in planted(tmp_path, program).items():
-        monkeypatch.setenv(variable, value)
-    figures = load.trial(mode, handoffs=24, clients=8)
-    assert getattr(figures, kind) > 0
-    assert any(surprise.startswith(f"{kind}: ") for surprise in figures.surprises)
+@pytest.mark.thorough
+class TestFaults:
+    @pytest.mark.parametrize("name", MUTANTS)
+    def test_a_fault_is_seen(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """With a fault planted in the services, the load finds double or lost sessions."""
+        mode, program, kind = MUTANTS[name]
+        for variable, value in planted(tmp_path, program).items():
+            monkeypatch.setenv(variable, value)
+        figures = load.trial(mode, handoffs=12, clients=4, kill="killed" in name)
+        assert getattr(figures, kind) > 0
+        assert any(surprise.startswith(f"{kind}: ") for surprise in figures.surprises)
 
 
 def test_the_page_has_the_figures() -> None:

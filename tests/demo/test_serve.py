@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.cli.command_runner import environment, executable, run_executable
+from tests.cli.command_runner import environment, executable
+from tests.servers import free_port
+
+from .story_command import run
 
 PATIENCE_SECONDS = 60.0
 # A shell that starts this in the background ignores SIGINT, and that would be inherited.
@@ -97,14 +99,6 @@ def serving(tmp_path: Path, *arguments: str) -> Generator[Demo]:
         process.wait()
 
 
-def free_port() -> int:
-    """A port that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_up_until_ctrl_c(tmp_path: Path) -> None:
     """It prints where to go, serves there, shows what both log without a token, and leaves nothing behind."""
     consumer, booking = free_port(), free_port()
@@ -128,6 +122,7 @@ def test_up_until_ctrl_c(tmp_path: Path) -> None:
         assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("index", "name"), [(0, "bff-consumer"), (1, "bff-tenant-booking")])
 def test_a_service_that_dies(tmp_path: Path, index: int, name: str) -> None:
     """It says which one, stops the other and exits with 1."""
@@ -138,6 +133,7 @@ def test_a_service_that_dies(tmp_path: Path, index: int, name: str) -> None:
         assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_kill_9_leaves_no_service(tmp_path: Path) -> None:
     """The services end by themselves when the command can stop nothing any more."""
     with serving(tmp_path) as demo:
@@ -146,6 +142,7 @@ def test_kill_9_leaves_no_service(tmp_path: Path) -> None:
         assert demo.ends() == -signal.SIGKILL
 
 
+@pytest.mark.thorough
 def test_sigterm(tmp_path: Path) -> None:
     """A supervisor's SIGTERM stops both, and removes the folder."""
     with serving(tmp_path) as demo:
@@ -154,19 +151,20 @@ def test_sigterm(tmp_path: Path) -> None:
         assert list((tmp_path / "temporary").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_port_in_use(tmp_path: Path) -> None:
     """A port that somebody uses is refused at once: also when that is another demo."""
     with serving(tmp_path) as demo:
         port = demo.url.rsplit(":", 1)[1].rstrip("/")
         for arguments in (("--consumer-port", port), ("--booking-port", port)):
-            done = run_executable("demo", "--serve", *arguments)
-            assert (done.returncode, done.stdout) == (2, b"")
-            assert done.stderr.decode().startswith(f"error: configuration: {arguments[0]} {port} cannot be used: ")
+            done = run("--serve", *arguments)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert done.stderr.startswith(f"error: configuration: {arguments[0]} {port} cannot be used: ")
 
 
 def test_the_same_port_for_both() -> None:
     """Two services cannot share a port."""
     port = str(free_port())
-    done = run_executable("demo", "--serve", "--consumer-port", port, "--booking-port", port)
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == b"error: configuration: the two services need a port each\n"
+    done = run("--serve", "--consumer-port", port, "--booking-port", port)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "error: configuration: the two services need a port each\n"

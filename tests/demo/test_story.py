@@ -1,52 +1,22 @@
-"""`demo`: the story between two real services is told, true, and readable; where they do something else, it says so."""
+"""`demo`: the story between two real services is told, true, and readable; what cannot be told is said at once.
+
+Other stores and modes are in test_story_elsewhere.py, planted faults in test_story_faults.py.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from ghasi_handoff import KeyRing, keyfile
-from ghasi_handoff.cli import _demo, main
+from ghasi_handoff.cli import _demo
 from ghasi_handoff.demo import story
 
-TITLES = [
-    "Two services",
-    "Book",
-    "The landing page",
-    "Redeemed",
-    "The booking",
-    "A refresh and a double click",
-    "Another browser",
-    "Somebody else's booking",
-    "A tampered token",
-    "A token for another hotel",
-    "A form on another site",
-    "A cancelled handoff",
-    "bff-consumer dies",
-    "bff-consumer is back",
-    "What became of it",
-    "What the logs do not say",
-]
-
-
-def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
-    """Run the command in this process; its services are processes in any case."""
-    return CliRunner().invoke(main, ["demo", *arguments], env=env or {}, catch_exceptions=False)
-
-
-def steps(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
-    """The story as data, by title."""
-    result = run("--json", *arguments, env=env)
-    assert (result.exit_code, result.stderr) == (0, ""), result.output
-    facts = json.loads(result.stdout)
-    assert facts["ok"] is True
-    return {step["title"]: step for step in facts["steps"]}
+from .planting import planted
+from .story_command import TITLES, operator_in_process, run
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +31,8 @@ def told() -> str:
         "HTTP_PROXY": "http://127.0.0.1:1",
         "ALL_PROXY": "http://127.0.0.1:1",
     }
-    result = run(env=astray)
+    with operator_in_process():
+        result = run(env=astray)
     assert (result.exit_code, result.stderr) == (0, "")
     return result.stdout
 
@@ -107,119 +78,6 @@ def test_both_services_are_heard(told: str) -> None:
     assert "bff-tenant-booking | redeemed " in redeemed
 
 
-def test_json_has_the_facts() -> None:
-    """As data, each step has its words, its status, and the code behind it."""
-    told = steps()
-    assert list(told) == TITLES
-    assert all(step[name] for step in told.values() for name in ("number", "why", "call", "happened"))
-    found = {title: (step["status"], step["code"]) for title, step in told.items() if "code" in step}
-    assert found == {
-        "Another browser": (409, "replayed"),
-        "A tampered token": (400, "invalid_mac"),
-        "A token for another hotel": (400, "wrong_tenant"),
-        "A form on another site": (403, "cross_origin"),
-        "A cancelled handoff": (410, "revoked_handoff"),
-    }
-    assert (told["bff-consumer dies"]["status"], told["bff-consumer is back"]["status"]) == (503, 303)
-    assert told["Somebody else's booking"]["status"] == 404
-    assert told["What became of it"]["verdict"] == "redeemed"
-    assert len(told["Another browser"]["reference"]) == 8
-
-
-def test_deferred() -> None:
-    """In deferred mode the guest goes on at once; bff-consumer hears of it when it is back."""
-    told = steps("--mode", "deferred")
-    assert told["bff-consumer dies"]["status"] == 303
-    assert told["A cancelled handoff"]["verdict"] == "redeemed_and_revoked"
-    assert told["bff-consumer is back"]["verdict"] == "redeemed"
-
-
-@pytest.mark.parametrize("mode", ["strict", "deferred"])
-def test_on_postgresql(postgres_url: str, mode: str) -> None:
-    """On PostgreSQL, whose tables it makes first."""
-    told = steps("--log-url", postgres_url, "--store-url", postgres_url, "--mode", mode)
-    assert told["What became of it"]["verdict"] == "redeemed"
-
-
-def test_on_redis(redis_url: str) -> None:
-    """The replay store on Redis, which has no outbox."""
-    told = steps("--store-url", redis_url)
-    assert told["What became of it"]["verdict"] == "redeemed"
-    result = run("--store-url", redis_url, "--mode", "deferred")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "Redis has no outbox" in result.stderr
-
-
-# One line each, run in each service before it starts.
-STORE = "from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore as Store; consume = Store.consume\n"
-FAULTS = {
-    (1, "no room"): "from ghasi_handoff.demo import hotels; hotels.HOTELS['aurora'].rooms.pop('aurora-double')",
-    (2, "not logged"): """
-from ghasi_handoff.handshake import AsyncSQLiteHandoffLog
-async def record(self, *arguments, **options): pass
-AsyncSQLiteHandoffLog.record = record""",
-    (3, "no cookie"): """
-from ghasi_handoff.integrations.fastapi import _landing
-_landing.set_cookie = lambda secret: 'a=b'""",
-    (6, "second booking"): """
-from ghasi_handoff.demo import booking
-book = booking.Bookings.book
-def fault(self, redemption, session):
-    import dataclasses, secrets
-    return book(self, dataclasses.replace(redemption, redemption_id=secrets.token_hex(32)), session)
-booking.Bookings.book = fault""",
-    # In strict mode the other browser is still refused, by bff-consumer: until that is down.
-    (13, "everybody holds"): STORE
-    + """
-async def fault(self, handoff_id, *, redemption_id, **entry):
-    from ghasi_handoff import Consumption
-    answer = await consume(self, handoff_id, redemption_id=redemption_id, **entry)
-    return Consumption(redemption_id, answer.first, answer.consumed_at)
-Store.consume = fault""",
-    (8, "anybody's booking"): """
-from ghasi_handoff.demo import booking
-booking._digest = lambda session: 'one'""",
-    (9, "any MAC"): "from ghasi_handoff import _verify; _verify.is_mac = lambda *arguments: True",
-    (10, "any tenant"): """
-from ghasi_handoff import Verifier
-verify_at = Verifier._verify_at
-Verifier._verify_at = lambda self, token, tenant, *rest: verify_at(self, token, 'tn_aurora', *rest)""",
-    (11, "any origin"): """
-from ghasi_handoff.integrations.fastapi import _landing
-_landing.is_same_origin = lambda *arguments: True""",
-    (16, "access log"): """
-from ghasi_handoff.integrations.fastapi import AccessLogFilter
-AccessLogFilter.filter = lambda *arguments: True""",
-}
-
-
-def planted(folder: Path, program: str) -> dict[str, str]:
-    """An environment in which every Python process first runs `program`."""
-    (folder / "sitecustomize.py").write_text(program, encoding="utf-8")
-    return {"PYTHONPATH": str(folder)}
-
-
-@pytest.mark.parametrize(("number", "name"), FAULTS)
-def test_a_fault_is_caught_where_it_is(tmp_path: Path, number: int, name: str) -> None:
-    """With a fault planted in the services, the demo exits with 1 and names the step."""
-    result = run(env=planted(tmp_path, FAULTS[number, name]))
-    assert result.exit_code == 1, result.stdout
-    assert result.stderr.startswith(f'failed: step {number} ("{TITLES[number - 1]}") did not behave as told: ')
-    assert result.stderr.count("\n") == 1
-    assert "behaved as told." not in result.stdout
-
-
-def test_strictness_is_checked(tmp_path: Path) -> None:
-    """A booking side that does not wait for bff-consumer is not taken for a strict one; as JSON, the same is said."""
-    lenient = "from ghasi_handoff.handshake import AsyncHandshake as H; H._confirm = lambda *arguments: iter(())"
-    result = run("--json", env=planted(tmp_path, lenient))
-    assert (result.exit_code, result.stderr) == (1, "")
-    facts = json.loads(result.stdout)
-    assert (facts["ok"], facts["code"]) == (False, "demo_failed")
-    assert facts["step"] in (4, 12)  # told late by the outbox, or not in time to be cancelled
-    assert [step["title"] for step in facts["steps"]] == TITLES[: facts["step"] - 1]
-
-
 def test_a_service_that_does_not_start(tmp_path: Path) -> None:
     """It says which one, and what that said last."""
     broken = "import uvicorn; uvicorn.Server.run = lambda *a, **b: 1/0"
@@ -231,21 +89,11 @@ def test_a_service_that_does_not_start(tmp_path: Path) -> None:
 def test_a_password_is_not_shown() -> None:
     """A database that cannot be reached is named without its password."""
     url = "postgresql://demo:hunter2hunter2@127.0.0.1:1/demo?connect_timeout=2"
-    result = run("--log-url", url)
+    with operator_in_process(handoff={"init": {"timeout": 0.3}}):
+        result = run("--log-url", url)
     assert result.exit_code == 1
     assert "ghasi-handoff handoff init" in result.stderr
     assert "hunter2" not in result.output
-
-
-def test_given_keys_and_data(tmp_path: Path) -> None:
-    """With --keys both services have that ring, whose active key signs; with --data the files stay."""
-    ring = KeyRing.generate(kid="given").rotate(kid="next", propagation=timedelta(minutes=15))
-    keyfile.save(tmp_path / "keys.json", ring)
-    folder = tmp_path / "new" / "data"
-    told = steps("--keys", str(tmp_path / "keys.json"), "--data", str(folder))
-    assert "handoff=ghasi1.given." in told["Book"]["location"]
-    names = {path.name for path in folder.iterdir()}
-    assert {"handoff-log.db", "replay.db", "bookings.db", "bff-consumer.log", "bff-tenant-booking.log"} <= names
 
 
 def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
@@ -256,14 +104,6 @@ def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
         result = run("--keys", str(tmp_path / name))
         assert (result.exit_code, result.stdout) == (2, "")
         assert reason in result.stderr
-
-
-def test_data_is_found_again(tmp_path: Path) -> None:
-    """A second story goes on with the folder's keys."""
-    keyfile.save(tmp_path / "keys.json", KeyRing.generate(kid="kept"))
-    result = run("--data", str(tmp_path))
-    assert "handoff=ghasi1.kept." in result.stdout
-    assert f"everything is kept in {tmp_path}" in result.stdout.replace("\n", " ")
 
 
 @pytest.mark.parametrize(

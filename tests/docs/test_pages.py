@@ -35,6 +35,7 @@ from ghasi_handoff.integrations import fastapi as web
 from ghasi_handoff.integrations import opentelemetry
 from ghasi_handoff.stores import _deadline, memory, postgres, redis, sqlite
 from ghasi_handoff.sync_contract import __all__ as sync_contract_names
+from ghasi_handoff.testing import strategies
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -159,6 +160,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     public |= {f"integrations.fastapi.{name}" for name in web.__all__ if name != "TEXTS"}
     public |= {f"integrations.opentelemetry.{name}" for name in opentelemetry.__all__}
     public |= {f"testing.{name}" for name in testing.__all__}
+    public |= {f"testing.strategies.{name}" for name in strategies.__all__}
     public |= {f"sync_contract.{name}" for name in sync_contract_names}
     public |= {f"replay.{name}" for name in replay.__all__ if name not in ghasi_handoff.__all__} - {
         "replay.HORIZON_SECONDS", "replay.check_entry",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.forked_commands import folder_of_commands
 
 from ghasi_handoff.demo.browser import Browser
 
@@ -45,26 +46,29 @@ class Reader:
             code = match[1].replace("http://127.0.0.1:8001", self.consumer)
             code = code.replace("http://127.0.0.1:8002", self.booking)
             (folder / f"{match['name']}.py").write_text(code, "utf-8")
-        command = str(Path(sys.executable).parent / "ghasi-handoff")
+        command = folder_of_commands() / "ghasi-handoff"
         subprocess.run([command, "keys", "init", "--keys", "keys.json"], cwd=folder, check=True, capture_output=True)
 
-    def start(self, name: str) -> None:
-        """Run one of the files with uvicorn, until it answers."""
-        with (self._folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", f"{name}:app", "--port", str(self._ports[name])],
-                cwd=self._folder,
-                stdout=log,
-                stderr=log,
-            )
+    def start(self, *names: str) -> None:
+        """Run files with uvicorn, beside each other, until each answers."""
+        for name in names:
+            with (self._folder / f"{name}.log").open("ab") as log:
+                self._processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "uvicorn", f"{name}:app", "--port", str(self._ports[name])],
+                    cwd=self._folder,
+                    stdout=log,
+                    stderr=log,
+                )
         until = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            with closing(socket.socket()) as caller:
-                if caller.connect_ex(("127.0.0.1", self._ports[name])) == 0:
-                    return
-            assert self._processes[name].poll() is None, self.logged(name)
-            assert time.monotonic() < until, self.logged(name)
-            time.sleep(0.05)
+        for name in names:
+            while not self._answers(name):
+                assert self._processes[name].poll() is None, self.logged(name)
+                assert time.monotonic() < until, self.logged(name)
+                time.sleep(0.05)
+
+    def _answers(self, name: str) -> bool:
+        with closing(socket.socket()) as caller:
+            return caller.connect_ex(("127.0.0.1", self._ports[name])) == 0
 
     def stop(self, name: str) -> None:
         """As with Ctrl-C."""
@@ -85,8 +89,7 @@ class Reader:
 def reader(tmp_path: Path) -> Generator[Reader]:
     found = Reader(tmp_path)
     try:
-        found.start("consumer")
-        found.start("booking")
+        found.start("consumer", "booking")
         yield found
     finally:
         found.stop_all()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..servers import PostgresServer, RedisServer
 from .judge import Tally
-from .trials import LOSSY, everything
+from .trials import FAULTS, LOSSY, servers
 
 BEGIN, END = "<!-- trials -->", "<!-- end -->"
 
@@ -33,11 +33,11 @@ def main() -> int:
         "|---|---|--:|--:|--:|--:|--:|",
     ]
     bad = False
-    with everything() as faults:
-        for (fault, store), make in faults.items():
+    with servers() as on:
+        for (fault, store), make in FAULTS.items():
             tally = Tally()
             for number in range(options.trials):
-                tally += make()
+                tally += make(on)
                 print(f"\r{fault}, {store}: {number + 1} of {options.trials}", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
             bad |= fault != LOSSY and (tally.two_holders, tally.forgotten) != (0, 0)

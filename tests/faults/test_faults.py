@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from ghasi_handoff.stores.memory import MemoryReplayStore
 from ghasi_handoff.stores.redis import RedisReplayStore
 
 from .judge import Ledger, Tally
-from .trials import LOSSY, call, everything
+from .trials import FAULTS, LOSSY, Servers, call, servers
 
 
-def test_no_fault_makes_two_holders_or_forgets() -> None:
+@pytest.fixture(scope="module")
+def on() -> Iterator[Servers]:
+    """Servers to make faults on."""
+    with servers(in_memory=True) as made:
+        yield made
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("fault", "store"), FAULTS)
+def test_no_fault_makes_two_holders_or_forgets(fault: str, store: str, on: Servers) -> None:
     """After each fault every handoff has one holder, and what was acknowledged is still held, as guaranteed."""
-    with everything() as faults:
-        for (fault, store), make in faults.items():
-            tally = make()
-            assert tally.acknowledged > 0, (fault, store, tally)
-            if fault == LOSSY:
-                # What a failover loses was never promised: it shows here, and in the guarantees.
-                assert tally.forgotten == 50
-                assert not RedisReplayStore.guarantees.survives_failover
-            else:
-                assert (tally.two_holders, tally.forgotten) == (0, 0), (fault, store, tally)
+    tally = FAULTS[fault, store](on)
+    assert tally.acknowledged > 0
+    if fault == LOSSY:
+        # What a failover loses was never promised: it shows here, and in the guarantees.
+        assert tally.forgotten == 50
+        assert not RedisReplayStore.guarantees.survives_failover
+    else:
+        assert (tally.two_holders, tally.forgotten) == (0, 0), tally
 
 
 @pytest.mark.parametrize("forget", [True, False])

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff import KeyRing
-from ghasi_handoff.handshake import PostgresHandoffLog, SQLiteHandoffLog
+from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, PostgresHandoffLog, SQLiteHandoffLog
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .services import Clock
+from .services import UNHURRIED, Clock, Consumer, consumer, patient_client, quick_folder
+
+if TYPE_CHECKING:
+    from ..servers import ExistingServer, PostgresServer
+
+# What a new database has after both schemas were made. A new database for each test would cost half a second.
+EMPTY: Final = """
+DELETE FROM handoff_log;
+DELETE FROM handoff_replay_log;
+DELETE FROM handoff_replay_refused;
+DELETE FROM handoff_outbox;
+UPDATE handoff_replay_mark SET purged_before = 0;
+UPDATE handoff_log_schema SET schema_version = 1;
+"""
 
 
 @pytest.fixture
@@ -38,39 +54,91 @@ def product(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture
-def url(product: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """Where a process finds the database: a folder, or a server's URL."""
-    return str(tmp_path) if product == "sqlite" else request.getfixturevalue("postgres_url")
+@pytest.fixture(scope="session")
+def shared_pool(postgres_server: PostgresServer | ExistingServer) -> Iterator[ConnectionPool[Any]]:
+    """The application's pool of a database with both schemas, for all tests of this folder that leave the schemas alone."""
+    name = f"handshake_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            shared = urlsplit(postgres_server.url)._replace(path=f"/{name}").geturl()
+            with ConnectionPool(shared, min_size=1, max_size=8, open=True) as pool:
+                PostgresHandoffLog(pool).create_schema()
+                PostgresReplayStore(pool, outbox=True).create_schema()
+                yield pool
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
-def pool(product: str, url: str) -> Iterator[ConnectionPool[Any] | None]:
-    """The application's pool, on PostgreSQL."""
+def pool(product: str, request: pytest.FixtureRequest) -> ConnectionPool[Any] | None:
+    """The application's pool, on PostgreSQL. Nothing is in its database yet."""
     if product == "sqlite":
-        yield None
-        return
-    with ConnectionPool(url, min_size=1, max_size=8, open=True) as opened:
-        yield opened
+        return None
+    shared: ConnectionPool[Any] = request.getfixturevalue("shared_pool")
+    with shared.connection() as connection:
+        connection.execute(EMPTY.encode())
+    return shared
 
 
 @pytest.fixture
-def log(url: str, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
+def folder() -> Iterator[Path]:
+    """Where the files of SQLite are."""
+    with quick_folder() as made:
+        yield made
+
+
+@pytest.fixture
+def url(pool: ConnectionPool[Any] | None, folder: Path) -> str:
+    """Where a process finds the database: a folder, or a server's URL."""
+    return str(folder if pool is None else pool.conninfo)
+
+
+@pytest.fixture
+def log(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
     """bff-consumer's handoff log."""
-    made = SQLiteHandoffLog(f"{url}/log.db", clock=clock) if pool is None else PostgresHandoffLog(pool, clock=clock)
+    made = (
+        SQLiteHandoffLog(folder / "log.db", clock=clock, timeout=UNHURRIED)
+        if pool is None
+        else PostgresHandoffLog(pool, clock=clock, timeout=UNHURRIED)
+    )
     with made as log:
-        log.create_schema()
+        if pool is None:
+            log.create_schema()
         yield log
 
 
 @pytest.fixture
-def store(url: str, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
+def store(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
     """The booking side's replay store, with its outbox."""
     with ExitStack() as stack:
         store: Any
         if pool is None:
-            store = stack.enter_context(SQLiteReplayStore(f"{url}/replay.db", outbox=True, clock=clock))
+            store = stack.enter_context(
+                SQLiteReplayStore(folder / "replay.db", outbox=True, clock=clock, timeout=UNHURRIED)
+            )
         else:
-            store = stack.enter_context(PostgresReplayStore(pool, outbox=True, clock=clock))
-        store.create_schema()
+            store = stack.enter_context(PostgresReplayStore(pool, outbox=True, clock=clock, timeout=UNHURRIED))
+        if pool is None:
+            store.create_schema()
         yield store
+
+
+@pytest.fixture
+def service(log: Any, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
+    """bff-consumer."""
+    with consumer(log, keys, clock) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service: Consumer, keys: KeyRing, clock: Clock) -> Iterator[ConsumeClient]:
+    """The booking side's client."""
+    with patient_client(service, keys, clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def events() -> list[HandoffEvent]:
+    """What was reported."""
+    return []

@@ -1,19 +1,18 @@
 """One side of a handshake in a process of its own, which dies by kill -9 at a named step.
 
-    python -m tests.handshake.handshake_process '{"role": "redeem", "url": …, "keys": …, "die_at": "redeem.consumed", …}'
+    OwnProcess(act, {"role": "redeem", "url": …, "keys": …, "die_at": "redeem.consumed", …})
 
-It prints one JSON object: the port of a consumer, or what came of an issue, a redemption or a delivery.
+It says one thing: the URL of a consumer, or what came of an issue, a redemption or a delivery.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 
 from psycopg_pool import ConnectionPool
@@ -23,6 +22,7 @@ from ghasi_handoff.handshake import ConsumeClient, Handshake, OutboxWorker, Post
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
+from ..own_process import wait_for_the_end
 from . import services
 
 
@@ -31,17 +31,15 @@ def databases(url: str, stack: ExitStack) -> Generator[tuple[Any, Any]]:
     """The handoff log and the replay store at `url`: a folder, or a PostgreSQL server."""
     log: Any
     store: Any
+    limit = services.UNHURRIED
     if url.startswith("postgresql://"):
         pool = stack.enter_context(ConnectionPool(url, min_size=1, max_size=4, open=True))
-        log, store = PostgresHandoffLog(pool), PostgresReplayStore(pool, outbox=True)
+        log, store = PostgresHandoffLog(pool, timeout=limit), PostgresReplayStore(pool, outbox=True, timeout=limit)
     else:
-        log, store = SQLiteHandoffLog(f"{url}/log.db"), SQLiteReplayStore(f"{url}/replay.db", outbox=True)
+        log = SQLiteHandoffLog(f"{url}/log.db", timeout=limit)
+        store = SQLiteReplayStore(f"{url}/replay.db", outbox=True, timeout=limit)
     with log, store:
         yield log, store
-
-
-def say(**facts: Any) -> None:
-    print(json.dumps(facts), flush=True)
 
 
 def die_at(step: str) -> None:
@@ -54,26 +52,27 @@ def die_at(step: str) -> None:
     _steps._watchers.append(watch)
 
 
-def main(task: dict[str, Any]) -> None:
+def act(pipe: Connection, task: dict[str, Any]) -> None:
+    """Do one part of the handshake, and say what came of it."""
     keys = keyfile.load(task["keys"])
     if task.get("die_at"):
         die_at(task["die_at"])
     with ExitStack() as stack, databases(task["url"], stack) as (log, store):
         if task["role"] == "issue":
-            say(token=services.issue(keys, log).token)
+            pipe.send({"token": services.issue(keys, log).token})
         elif task["role"] == "consumer":
             with services.consumer(log, keys) as running:
-                say(base=running.url)
-                sys.stdin.read()  # until the test closes it
+                pipe.send({"base": running.url})
+                wait_for_the_end(pipe)
         else:
-            client = stack.enter_context(ConsumeClient(task["base"], keys=keys))
+            client = stack.enter_context(ConsumeClient(task["base"], keys=keys, **services.PATIENT))
             if task["role"] == "deliver":
                 worker = OutboxWorker(store, client, clock=lambda: time.time() + task.get("ahead", 0))
                 delivered = count = worker.deliver(limit=task.get("limit", 32)).delivered
                 while count and "limit" in task:
                     count = worker.deliver(limit=task["limit"]).delivered
                     delivered += count
-                say(delivered=delivered)
+                pipe.send({"delivered": delivered})
                 return
             handshake = Handshake(services.redeemer(keys, store), client, task["mode"])
             try:
@@ -81,10 +80,6 @@ def main(task: dict[str, Any]) -> None:
                     task["token"], tenant=services.TENANT, browser_secret=bytes.fromhex(task["browser"])
                 )
             except HandoffError as exc:
-                say(code=exc.code)
+                pipe.send({"code": exc.code})
             else:
-                say(redemption_id=done.redemption_id)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+                pipe.send({"redemption_id": done.redemption_id})

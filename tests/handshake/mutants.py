@@ -1,12 +1,19 @@
-"""Mistakes in the handshake, planted on request into a run of its tests: ``pytest -p tests.handshake.mutants --mutant NAME``."""
+"""Mistakes in the handshake, planted one by one into its tests: ``pytest -p tests.handshake.mutants --mutants TEST...``.
+
+The tests are collected once. Each mistake is planted in a fork of that process, which runs the test that should fail.
+"""
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
 from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
@@ -36,7 +43,7 @@ def log_row_after_the_token() -> None:
 
 def consume_before_verify() -> None:
     """The store is asked with what the token says, before anybody knows whether it is authentic."""
-    right = _handshake._HandshakeCore._redeemed
+    right = _handshake.Handshake._redeemed
     is_mac = vars(_verify)["is_mac"]
 
     def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
@@ -45,10 +52,10 @@ def consume_before_verify() -> None:
             handoff, entry = self._redeemer._begin(token, tenant, browser_secret)
         finally:
             plant(_verify, "is_mac", is_mac)
-        yield lambda: self._store.consume(handoff.handoff_id, **entry)
-        return (yield from right(self, token, tenant, browser_secret))
+        self._store.consume(handoff.handoff_id, **entry)
+        return right(self, token, tenant, browser_secret)
 
-    plant(_handshake._HandshakeCore, "_redeemed", redeemed)
+    plant(_handshake.Handshake, "_redeemed", redeemed)
 
 
 def signed_at_enqueue() -> None:
@@ -108,30 +115,30 @@ def any_200_is_believed() -> None:
 
 def no_answer_is_a_confirmation() -> None:
     """In strict mode a guest is let through when bff-consumer does not answer."""
-    right = _handshake._HandshakeCore._confirm
+    right = _handshake.Handshake._confirm
 
     def confirm(self: Any, *facts: Any) -> Any:
         try:
-            yield from right(self, *facts)
+            right(self, *facts)
         except ConfirmationUnavailableError:
             return
 
-    plant(_handshake._HandshakeCore, "_confirm", confirm)
+    plant(_handshake.Handshake, "_confirm", confirm)
 
 
 def every_expiry_settles() -> None:
     """A token that comes back too late settles an earlier, timely redemption that is still to be delivered."""
-    right = _handshake._HandshakeCore._redeemed
+    right = _handshake.Handshake._redeemed
 
     def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
         try:
-            return (yield from right(self, token, tenant, browser_secret))
+            return right(self, token, tenant, browser_secret)
         except ExpiredTokenError:
             for entry in self._outbox.entries(limit=100):
                 self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
             raise
 
-    plant(_handshake._HandshakeCore, "_redeemed", redeemed)
+    plant(_handshake.Handshake, "_redeemed", redeemed)
 
 
 def no_lease() -> None:
@@ -180,12 +187,42 @@ MUTANTS: dict[str, tuple[Callable[[], None], str]] = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which mistake to plant."""
-    parser.addoption("--mutant", choices=sorted(MUTANTS), required=False)
+    """Whether to plant them."""
+    parser.addoption("--mutants", action="store_true")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Plant it before any test is imported."""
-    name = config.getoption("--mutant")
-    if name:
-        MUTANTS[name][0]()
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """In place of a run of the tests: what becomes of each with its mistakes, and without, as one line of JSON."""
+    if not session.config.getoption("--mutants"):
+        return None
+    items = {f"{item.path.name}::{item.name}": item for item in session.items}
+    for name, (plant_it, test) in MUTANTS.items():
+        print("\n" + json.dumps({"mutant": name, "outcome": outcome(items[test], plant_it)}))
+    for test, item in items.items():
+        print("\n" + json.dumps({"test": test, "outcome": outcome(item, lambda: None)}))
+    return True
+
+
+def outcome(item: pytest.Item, plant_it: Callable[[], None]) -> str:
+    """What becomes of the test in a fork of this process, which has no threads yet: "passed", "failed" or another word."""
+    context = multiprocessing.get_context("fork")
+    ours, its_end = context.Pipe(duplex=False)
+
+    def run(pipe: Connection) -> None:
+        plant_it()
+        for report in runtestprotocol(item, log=False):
+            if report.outcome != "passed":
+                pipe.send(report.outcome if report.when == "call" else f"{report.outcome} in {report.when}")
+                return
+        pipe.send("passed")
+
+    process = context.Process(target=run, args=(its_end,))
+    process.start()
+    its_end.close()
+    try:
+        said: str = ours.recv() if ours.poll(120) else "too slow"
+    except EOFError:
+        said = "died"
+    process.kill()
+    process.join()
+    return said

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
 import socket
+import ssl
 import struct
+import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from ghasi_handoff import BookingHandoff, KeyRing, MintedHandoff, Minter, Redeemer, Verifier
-from ghasi_handoff.handshake import ConsumeRequest, HandoffIssuer, HandoffLog, answer_consume
+from ghasi_handoff.handshake import ConsumeClient, ConsumeRequest, HandoffIssuer, HandoffLog, answer_consume
 
+# How long an answer that is held back is held at most. It is longer than any client waits, so it is let go only in vain.
+HELD_SECONDS: Final = 60
+# The seconds that a log or store may take, where it does not matter how many.
+UNHURRIED: Final = 30.0
+# Of a client: limits that a busy machine does not reach; and no certificates, which cost 20 ms to load and serve no http.
+PATIENT: Final[dict[str, Any]] = {
+    "connect_timeout": 10.0, "timeout": 10.0, "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+}  # fmt: skip
 ISSUER, AUDIENCE, TENANT = "bff-consumer", "bff-tenant-booking", "tn_aurora"
 SCOPE = f"{ISSUER}\n{AUDIENCE}"
 STAY = BookingHandoff(property_id="htl_0042", check_in=date(2026, 12, 24), check_out=date(2026, 12, 27), adults=2)
@@ -31,6 +45,14 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@contextmanager
+def quick_folder() -> Generator[Path]:
+    """A new folder, in memory where the machine has a place for it. No test here shows what outlives a power cut."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(prefix="handshake-", dir=memory if os.access(memory, os.W_OK) else None) as name:
+        yield Path(name)
 
 
 def handoff_id(seconds: int) -> str:
@@ -56,17 +78,26 @@ class Consumer:
     Attributes:
         url: Its base URL.
         faults: What happens to the next requests, one each: ``"lost"`` (answered, but the reply never arrives),
-            ``"reset"`` (not even looked at), ``"slow"`` (answered after two seconds), ``"drip"`` (a byte at a time),
-            ``"redirect"`` (to the same path under another name), a number (that status and no sense), or a tuple of
-            status, content type and body. ``None`` is no fault.
+            ``"reset"`` (not even looked at), ``"slow"`` (recorded, and not answered in any client's time), ``"drip"``
+            (a byte at a time), ``"redirect"`` (to the same path under another name), a number (that status and no
+            sense), or a tuple of status, content type and body. ``None`` is no fault.
         always: A fault of every request after those.
         requests: Every request that came, in order: path, Authorization values, body.
+        held_back: What is called when an answer is held back: once for ``"slow"``, after each byte for ``"drip"``.
     """
 
     url: str
     faults: list[Any] = field(default_factory=list)
     always: Any = None
     requests: list[tuple[str, list[str], bytes]] = field(default_factory=list)
+    held_back: Callable[[], object] = lambda: None
+
+
+def let_pass(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """Let these seconds pass for everything that an event loop waits for: no test has to wait, or to be quick."""
+    time_of_loop = loop.time
+    loop.time = lambda: time_of_loop() + seconds  # type: ignore[method-assign]
+    loop.call_soon_threadsafe(lambda: None)  # so that it looks at the time
 
 
 @contextmanager
@@ -102,7 +133,8 @@ def consumer(log: Any, keys: Any, clock: Callable[[], float] = time.time) -> Gen
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
             if fault == "slow":
-                stopping.wait(2)
+                running.held_back()
+                stopping.wait(HELD_SECONDS)
             self._send(answer.status, dict(answer.headers), answer.body, drip=fault == "drip")
 
         def _send(self, status: int, headers: dict[str, str], body: bytes, *, drip: bool = False) -> None:
@@ -114,7 +146,8 @@ def consumer(log: Any, keys: Any, clock: Callable[[], float] = time.time) -> Gen
                 self.end_headers()
                 for position in range(len(body)) if drip else ():
                     self.wfile.write(body[position : position + 1])
-                    if stopping.wait(0.2):
+                    running.held_back()
+                    if stopping.wait(0.1):
                         return
                 if not drip:
                     self.wfile.write(body)
@@ -137,3 +170,27 @@ def consumer(log: Any, keys: Any, clock: Callable[[], float] = time.time) -> Gen
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def patient_client(service: Consumer, keys: KeyRing, clock: Callable[[], float]) -> Generator[ConsumeClient]:
+    """A client that no busy machine makes time out. Where `service` holds an answer back, the client's time-out passes."""
+    held_back: Counter[int] = Counter()
+
+    def pass_the_time_out() -> None:
+        """Once in each try. Of one that trickles in, no byte takes as long as the whole may: three of them do."""
+        held_back[len(service.requests)] += 1
+        bytes_sent, share = (3, 0.4) if service.always == "drip" else (1, 1.0)
+        if held_back[len(service.requests)] <= bytes_sent:
+            let_pass(loop_of(client), share * PATIENT["timeout"])
+
+    with ConsumeClient(service.url, keys=keys, clock=clock, **PATIENT) as client:
+        service.held_back = pass_the_time_out
+        yield client
+
+
+def loop_of(client: ConsumeClient) -> asyncio.AbstractEventLoop:
+    """The event loop in which a client waits, once it has been used."""
+    loop = client._loop_thread._loop
+    assert loop is not None
+    return loop

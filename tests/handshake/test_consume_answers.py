@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -32,7 +30,7 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.handshake._consume_call import sign_call
 
-from .services import AUDIENCE, ISSUER, TENANT, handoff_id
+from .services import AUDIENCE, ISSUER, TENANT, UNHURRIED, handoff_id, quick_folder
 
 NOW = 1795426260
 KEYS = KeyRing.generate(now=at(NOW - 86400))
@@ -52,14 +50,19 @@ def record_of(name: str) -> HandoffRecord:
 @contextmanager
 def a_log() -> Generator[tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]]:
     """A log with a row in each state; "ended" is issued, but long over."""
-    with tempfile.TemporaryDirectory() as folder, SQLiteHandoffLog(Path(folder) / "log.db", clock=lambda: NOW) as log:
-        records = {name: record_of(name) for name in NAMES}
-        for record in records.values():
-            log.record(record)
-        held = records["consumed"].handoff_id
-        log.consume(ConsumeCall(ISSUER, AUDIENCE, held, WHO, NOW - 30, NOW - 30), NOW - 29)
-        log.revoke(records["revoked"].handoff_id)
-        yield log, {name: found(log, record) for name, record in records.items()}
+    with quick_folder() as folder, SQLiteHandoffLog(folder / "log.db", clock=lambda: NOW, timeout=UNHURRIED) as log:
+        yield log, new_rows(log)
+
+
+def new_rows(log: SQLiteHandoffLog) -> dict[str, HandoffRecord]:
+    """A row more in each state."""
+    records = {name: record_of(name) for name in NAMES}
+    for record in records.values():
+        log.record(record)
+    held = records["consumed"].handoff_id
+    log.consume(ConsumeCall(ISSUER, AUDIENCE, held, WHO, NOW - 30, NOW - 30), NOW - 29)
+    log.revoke(records["revoked"].handoff_id)
+    return {name: found(log, record) for name, record in records.items()}
 
 
 def found(log: SQLiteHandoffLog, record: HandoffRecord) -> HandoffRecord:
@@ -110,51 +113,62 @@ def expected(
     return (200, None) if call.consumed_at < row.expires_at + 60 else (410, "expired")
 
 
-@given(st.data())
-def test_every_call_is_answered_as_the_specification_says(data: st.DataObject) -> None:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]]:
+    """A log for all examples of the tests that draw them. Nobody changes these rows."""
+    with a_log() as both:
+        yield both
+
+
+Shared: TypeAlias = tuple[SQLiteHandoffLog, dict[str, HandoffRecord]]
+
+
+@given(data=st.data())
+def test_every_call_is_answered_as_the_specification_says(data: st.DataObject, shared: Shared) -> None:
     """Replayed, forged, stale, misdirected, late, revoked or right: status and code are the table's, and only a 200 for an issued row changes one."""
-    with a_log() as (log, before):
-        call, path_id, ring = data.draw(calls(before))
-        authorization, body = signed(call, ring)
-        answer = ask(log, path_id, [authorization], body)
-        assert (answer.status, answer.code) == expected(call, path_id, ring, before)
-        for record in before.values():
-            if answer.status == 200 and record.handoff_id == call.handoff_id and record.state is HandoffState.ISSUED:
-                after = found(log, record)
-                assert (after.state, after.redemption_id) == (HandoffState.CONSUMED, call.redemption_id)
-                assert (after.consumed_at, after.recorded_at) == (call.consumed_at, NOW)
-            else:
-                assert found(log, record) == record
-        assert ask(log, path_id, [authorization], body) == answer, "asked again, it says the same"
+    log, _ = shared
+    before = new_rows(log)
+    call, path_id, ring = data.draw(calls(before))
+    authorization, body = signed(call, ring)
+    answer = ask(log, path_id, [authorization], body)
+    assert (answer.status, answer.code) == expected(call, path_id, ring, before)
+    for record in before.values():
+        if answer.status == 200 and record.handoff_id == call.handoff_id and record.state is HandoffState.ISSUED:
+            after = found(log, record)
+            assert (after.state, after.redemption_id) == (HandoffState.CONSUMED, call.redemption_id)
+            assert (after.consumed_at, after.recorded_at) == (call.consumed_at, NOW)
+        else:
+            assert found(log, record) == record
+    assert ask(log, path_id, [authorization], body) == answer, "asked again, it says the same"
 
 
-@given(st.data())
-def test_any_bytes_as_a_call_change_nothing(data: st.DataObject) -> None:
+@given(data=st.data())
+def test_any_bytes_as_a_call_change_nothing(data: st.DataObject, shared: Shared) -> None:
     """Whatever comes in, of whatever type, is answered with 401, or by the table, and never raises."""
-    with a_log() as (log, before):
-        header, body = signed(ConsumeCall(ISSUER, AUDIENCE, before["issued"].handoff_id, WHO, NOW, NOW))
-        texts = st.one_of(st.text(), st.just(header), st.integers(), st.none())
-        authorization = data.draw(st.one_of(st.lists(texts, max_size=3).filter(lambda v: v != [header]), st.just([])))
-        anything = data.draw(st.one_of(st.binary(max_size=2000), st.just(body)))
-        answer = ask(log, before["issued"].handoff_id, authorization, anything)
-        assert answer.status == 401
-        answer = ask(log, before["issued"].handoff_id, [header], anything if anything != body else body + b"\n")
-        assert answer.status == 401
-        assert {name: found(log, record) for name, record in before.items()} == before
+    log, before = shared
+    header, body = signed(ConsumeCall(ISSUER, AUDIENCE, before["issued"].handoff_id, WHO, NOW, NOW))
+    texts = st.one_of(st.text(), st.just(header), st.integers(), st.none())
+    authorization = data.draw(st.one_of(st.lists(texts, max_size=3).filter(lambda v: v != [header]), st.just([])))
+    anything = data.draw(st.one_of(st.binary(max_size=2000), st.just(body)))
+    answer = ask(log, before["issued"].handoff_id, authorization, anything)
+    assert answer.status == 401
+    answer = ask(log, before["issued"].handoff_id, [header], anything if anything != body else body + b"\n")
+    assert answer.status == 401
+    assert {name: found(log, record) for name, record in before.items()} == before
 
 
-@given(st.data())
-def test_any_flipped_bit_is_refused(data: st.DataObject) -> None:
+@given(data=st.data())
+def test_any_flipped_bit_is_refused(data: st.DataObject, shared: Shared) -> None:
     """One changed bit, in the header or the body, and the call is not authentic."""
-    with a_log() as (log, before):
-        header, body = signed(ConsumeCall(ISSUER, AUDIENCE, before["issued"].handoff_id, WHO, NOW, NOW))
-        whole = bytearray(header.encode() + body)
-        position = data.draw(st.integers(0, len(whole) * 8 - 1))
-        whole[position // 8] ^= 1 << position % 8
-        changed = bytes(whole[: len(header)]).decode("latin-1")
-        answer = ask(log, before["issued"].handoff_id, [changed], bytes(whole[len(header) :]))
-        assert answer.status == 401
-        assert found(log, before["issued"]) == before["issued"]
+    log, before = shared
+    header, body = signed(ConsumeCall(ISSUER, AUDIENCE, before["issued"].handoff_id, WHO, NOW, NOW))
+    whole = bytearray(header.encode() + body)
+    position = data.draw(st.integers(0, len(whole) * 8 - 1))
+    whole[position // 8] ^= 1 << position % 8
+    changed = bytes(whole[: len(header)]).decode("latin-1")
+    answer = ask(log, before["issued"].handoff_id, [changed], bytes(whole[len(header) :]))
+    assert answer.status == 401
+    assert found(log, before["issued"]) == before["issued"]
 
 
 def test_the_answer_is_what_a_framework_can_send() -> None:
@@ -262,7 +276,7 @@ def test_awaited_it_answers_the_same() -> None:
 
     async def answers(path: str, calls: list[tuple[str, str, bytes]]) -> list[tuple[int, str | None]]:
         found = []
-        async with AsyncSQLiteHandoffLog(path, clock=lambda: NOW) as log:
+        async with AsyncSQLiteHandoffLog(path, clock=lambda: NOW, timeout=UNHURRIED) as log:
             for path_id, header, body in calls:
                 request = ConsumeRequest(path_id=path_id, authorization=[header], body=body)
                 answer = await answer_consume_async(request, log=log, keys=KEYS, clock=lambda: NOW)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +13,13 @@ import pytest
 
 from ghasi_handoff import KeyRing, Verifier, keyfile
 from ghasi_handoff.handshake import HandoffQuery, HandoffState
-from ghasi_handoff.handshake._outbox import LEASE_SECONDS
+from ghasi_handoff.handshake._deliveries import LEASE_SECONDS
 from ghasi_handoff.handshake._steps import Step
 
+from ..own_process import KILLED, OwnProcess
+from .handshake_process import act
 from .services import AUDIENCE, GUEST, ISSUER, SCOPE, STRANGER, TENANT, consumer, issue
 
-ROOT = Path(__file__).parents[2]
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens
 
 
@@ -35,14 +32,13 @@ class MinterAndVerifier:
 
     def act(self, role: str, die_at: Step | None = None, **task: Any) -> dict[str, Any] | None:
         """Let a process do its part. Its answer; None if it was killed before it had one."""
-        done = subprocess.run(self._command(role, die_at, task), cwd=ROOT, capture_output=True, text=True, timeout=60)
-        if die_at is not None:
-            assert done.returncode == -signal.SIGKILL, (role, die_at, done.returncode, done.stderr[-2000:])
-            assert done.stdout == "", "it died before it could answer"
-            return None
-        assert done.returncode == 0, done.stderr[-2000:]
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        with OwnProcess(act, self._task(role, die_at, task)) as process:
+            answer: dict[str, Any] | None = None
+            with suppress(EOFError):
+                answer = process.hear()
+            assert process.end() == (0 if die_at is None else KILLED), (role, die_at)
+            assert (answer is None) is (die_at is not None), "it dies before it can answer"
+            return answer
 
     def redeem(self, base: str, mode: str, browser: bytes = GUEST, die_at: Step | None = None) -> dict[str, Any] | None:
         return self.act("redeem", die_at, base=base, mode=mode, token=self.minted.token, browser=browser.hex())
@@ -50,22 +46,12 @@ class MinterAndVerifier:
     @contextmanager
     def consumer(self, die_at: Step | None = None) -> Generator[str]:
         """bff-consumer in a process of its own. With a step, it dies there and is not restarted."""
-        process = subprocess.Popen(
-            self._command("consumer", die_at, {}), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())["base"]
-        finally:
-            process.stdin.close()
-            code = process.wait(30)
-            process.stdout.close()
-        assert code == (0 if die_at is None else -signal.SIGKILL)
+        with OwnProcess(act, self._task("consumer", die_at, {})) as process:
+            yield process.hear()["base"]
+            assert process.end() == (0 if die_at is None else KILLED)
 
-    def _command(self, role: str, die_at: Step | None, task: dict[str, Any]) -> list[str]:
-        everything = {"role": role, "url": self.url, "keys": str(self.keys_file), "die_at": die_at, **task}
-        return [sys.executable, "-m", "tests.handshake.handshake_process", json.dumps(everything)]
+    def _task(self, role: str, die_at: Step | None, task: dict[str, Any]) -> dict[str, Any]:
+        return {"role": role, "url": self.url, "keys": str(self.keys_file), "die_at": die_at, **task}
 
     @property
     def state(self) -> HandoffState:
@@ -226,17 +212,24 @@ DEATHS: dict[Step, Callable[[MinterAndVerifier], None]] = {
 }
 
 
+# One for each side and each mode; the others are in the thorough tier.
+IN_SHORT = (Step.ISSUE_LOGGED, Step.REDEEM_CONSUMED, Step.CALL_RECORDED, Step.DELIVERY_ANSWERED)
+
+
 def test_every_step_has_its_death() -> None:
     """A step that is added to the handshake must get a kill -9 of its own here."""
     assert set(DEATHS) == set(Step)
 
 
-@pytest.mark.parametrize("step", DEATHS, ids=str)
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=[] if step in IN_SHORT else pytest.mark.thorough) for step in DEATHS], ids=str
+)
 def test_kill_at(step: Step, pair: MinterAndVerifier) -> None:
     """Killed at this step, no handoff has two owners, the guest gets through, and both logs agree in the end."""
     DEATHS[step](pair)
 
 
+@pytest.mark.thorough
 def test_an_abandoned_redemption_is_delivered_without_the_guest(pair: MinterAndVerifier) -> None:
     """The guest never comes back after the crash: a worker tells bff-consumer all the same."""
     pair.redeem(NOBODY, "strict", die_at=Step.REDEEM_CONSUMED)
@@ -245,6 +238,7 @@ def test_an_abandoned_redemption_is_delivered_without_the_guest(pair: MinterAndV
     succeeded(pair, {"redemption_id": pair.held_by})
 
 
+@pytest.mark.thorough
 def test_worker_processes_share_an_outbox(pair: MinterAndVerifier, log: Any, store: Any, keys: KeyRing) -> None:
     """Four processes, two entries at a time: each of forty redemptions is reported once, and none is left."""
     now = int(time.time())
@@ -254,9 +248,10 @@ def test_worker_processes_share_an_outbox(pair: MinterAndVerifier, log: Any, sto
             minted.handoff_id, scope=SCOPE, redemption_id=secrets.token_hex(32), consumed_at=now, retain_until=now + 900
         )
     with consumer(log, keys) as service:
-        command = pair._command("deliver", None, {"base": service.url, "ahead": 10, "limit": 2})
-        workers = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-        delivered = [json.loads(worker.communicate(timeout=60)[0])["delivered"] for worker in workers]
+        task = pair._task("deliver", None, {"base": service.url, "ahead": 10, "limit": 2})
+        with ExitStack() as stack:
+            workers = [stack.enter_context(OwnProcess(act, task)) for _ in range(4)]
+            delivered = [worker.hear()["delivered"] for worker in workers]
     assert (sum(delivered), len(service.requests)) == (40, 40)
     assert len({path for path, _, _ in service.requests}) == 40
     assert store.outbox.stats().pending == 0

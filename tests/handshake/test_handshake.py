@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -48,27 +48,21 @@ from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresRepl
 from ghasi_handoff.stores.redis import RedisReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
-from .services import AUDIENCE, GUEST, ISSUER, SCOPE, STAY, STRANGER, TENANT, Clock, Consumer, consumer, issue, redeemer
-
-
-@pytest.fixture
-def service(log: Any, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
-    """bff-consumer."""
-    with consumer(log, keys, clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: Consumer, keys: KeyRing, clock: Clock) -> Iterator[ConsumeClient]:
-    """The booking side's client."""
-    with ConsumeClient(service.url, keys=keys, clock=clock) as opened:
-        yield opened
-
-
-@pytest.fixture
-def events() -> list[HandoffEvent]:
-    """What was reported."""
-    return []
+from .services import (
+    AUDIENCE,
+    GUEST,
+    ISSUER,
+    PATIENT,
+    SCOPE,
+    STAY,
+    STRANGER,
+    TENANT,
+    UNHURRIED,
+    Clock,
+    Consumer,
+    issue,
+    redeemer,
+)
 
 
 @pytest.fixture
@@ -169,7 +163,7 @@ def test_a_lost_reply_is_found_again(strict: Handshake, token: str, service: Con
 def test_strict_without_anybody_there_lets_nobody_through(keys: KeyRing, store: Any, token: str, clock: Clock, log: Any, strict: Handshake) -> None:  # fmt: skip
     """bff-consumer is down: redeemed here, issued there, and the same browser's once it is up again."""
     with (
-        ConsumeClient("http://127.0.0.1:9", keys=keys, clock=clock) as nobody,
+        ConsumeClient("http://127.0.0.1:9", keys=keys, clock=clock, **PATIENT) as nobody,
         pytest.raises(ConfirmationUnavailableError) as caught,
     ):
         redeem(Handshake(redeemer(keys, store, clock), nobody), token)
@@ -284,6 +278,23 @@ def test_a_token_that_fails_verify_calls_nobody(strict: Handshake, token: str, s
     assert service.requests == []
     assert store.stats().entries == 0
     assert [event.code for event in events if isinstance(event, HandoffRefused)] == ["invalid_mac"]
+
+
+def test_looking_at_a_token_consumes_nothing(
+    strict: Handshake, token: str, store: Any, service: Consumer, events: list[HandoffEvent], clock: Clock
+) -> None:
+    """The page before the form verifies, and changes nothing. A browser that was here has a minute more than others."""
+    assert strict._look(token, TENANT, browser_known=False).tenant == TENANT
+    assert holder(store, handoff_of(strict, token)) is None
+    assert (service.requests, events) == ([], [])
+    clock.now += 310
+    strict._look(token, TENANT, browser_known=True)
+    with pytest.raises(ExpiredTokenError):
+        strict._look(token, TENANT, browser_known=False)
+    clock.now += 60
+    with pytest.raises(ExpiredTokenError):
+        strict._look(token, TENANT, browser_known=True)
+    assert [type(event) for event in events] == [HandoffRefused, HandoffRefused]
 
 
 def test_its_own_redeemer_is_let_in_for_a_minute(strict: Handshake, token: str, clock: Clock) -> None:
@@ -474,7 +485,7 @@ def test_awaited_it_does_the_same(product: str, url: str, keys: KeyRing, log: An
     async def story(store: Any) -> None:
         await store.create_schema()
         made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
-        async with AsyncConsumeClient(service.url, keys=keys, clock=clock) as client:
+        async with AsyncConsumeClient(service.url, keys=keys, clock=clock, **PATIENT) as client:
             strict = AsyncHandshake(made, client)
             one, two = issue(keys, log, clock), issue(keys, log, clock)
             await strict.redeem(one.token, tenant=TENANT, browser_secret=GUEST)
@@ -497,13 +508,13 @@ def test_awaited_it_does_the_same(product: str, url: str, keys: KeyRing, log: An
         assert log.find(three.handoff_id).state is HandoffState.CONSUMED
 
     async def on_sqlite() -> None:
-        async with AsyncSQLiteReplayStore(f"{url}/async.db", outbox=True, clock=clock) as store:
+        async with AsyncSQLiteReplayStore(f"{url}/async.db", outbox=True, clock=clock, timeout=UNHURRIED) as store:
             await story(store)
 
     async def on_postgresql() -> None:
         async with (
             AsyncConnectionPool(url, min_size=1, open=False) as pool,
-            AsyncPostgresReplayStore(pool, outbox=True, clock=clock) as store,
+            AsyncPostgresReplayStore(pool, outbox=True, clock=clock, timeout=UNHURRIED) as store,
         ):
             await story(store)
 
@@ -517,14 +528,15 @@ def test_a_cancelled_redemption_stays_the_guests(keys: KeyRing, log: Any, servic
 
     async def story() -> None:
         async with (
-            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock) as store,
-            AsyncConsumeClient(service.url, keys=keys, clock=clock) as client,
+            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock, timeout=UNHURRIED) as store,
+            AsyncConsumeClient(service.url, keys=keys, clock=clock, **PATIENT) as client,
         ):
             made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
             handshake = AsyncHandshake(made, client)
+            loop, asked = asyncio.get_running_loop(), asyncio.Event()
+            service.held_back = lambda: loop.call_soon_threadsafe(asked.set)
             task = asyncio.create_task(handshake.redeem(minted.token, tenant=TENANT, browser_secret=GUEST))
-            while not service.requests:
-                await asyncio.sleep(0.01)
+            await asyncio.wait_for(asked.wait(), 60)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

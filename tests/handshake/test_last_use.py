@@ -10,11 +10,11 @@ import pytest
 from tests.minter_and_verifier import NOW, Clock, at, key
 
 from ghasi_handoff import ConfigurationError, HandoffError, KeyRing, KeyRingError
-from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, HandoffRefused, Handshake, LastUse, SQLiteHandoffLog
+from ghasi_handoff.handshake import HandoffEvent, HandoffRefused, Handshake, LastUse, SQLiteHandoffLog
 from ghasi_handoff.rotation import fingerprint
 from ghasi_handoff.stores.memory import MemoryReplayStore
 
-from .services import GUEST, STRANGER, TENANT, consumer, issue, redeemer
+from .services import GUEST, STRANGER, TENANT, UNHURRIED, consumer, issue, patient_client, redeemer
 
 
 def event(kid: str | None, handoff_id: str | None = "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71") -> HandoffEvent:
@@ -98,13 +98,10 @@ def test_a_handshake_feeds_it(tmp_path: Path) -> None:
     clock = Clock()
     keys = KeyRing([key("a"), key("b", NOW + 500)])
     seen = LastUse(keys, clock=clock)
-    with SQLiteHandoffLog(tmp_path / "log.db") as log:
+    with SQLiteHandoffLog(tmp_path / "log.db", timeout=UNHURRIED) as log:
         log.create_schema()
         token = issue(keys, log, clock).token
-        with (
-            consumer(log, keys, clock) as service,
-            ConsumeClient(service.url, keys=keys, clock=clock) as client,
-        ):
+        with consumer(log, keys, clock) as service, patient_client(service, keys, clock) as client:
             handshake = Handshake(redeemer(keys, MemoryReplayStore(clock=clock), clock), client, on_event=seen)
             forged = token.replace(".a.", ".b.")
             for text, browser in ((forged, GUEST), (token, GUEST), (token, STRANGER)):

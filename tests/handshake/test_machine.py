@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 from hypothesis import strategies as st
@@ -27,7 +25,7 @@ from ghasi_handoff.handshake._client import _understood
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .services import TENANT, Clock, issue, redeemer
+from .services import TENANT, UNHURRIED, Clock, issue, quick_folder, redeemer
 
 START = 1795426200
 BROWSERS = [bytes([n]) * 32 for n in (1, 2, 3)]
@@ -61,13 +59,17 @@ class Story(RuleBasedStateMachine):
 
     handoffs = Bundle("handoffs")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.files = ExitStack()
+
     @initialize(strict=st.booleans())
     def services(self, strict: bool) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = self.files.enter_context(quick_folder())
         self.clock = Clock(START)
         self.keys = KeyRing.generate(now=at(START - 60))
-        self.log = SQLiteHandoffLog(self.folder / "log.db", clock=self.clock)
-        self.store = SQLiteReplayStore(self.folder / "replay.db", outbox=True, clock=self.clock)
+        self.log = SQLiteHandoffLog(self.folder / "log.db", clock=self.clock, timeout=UNHURRIED)
+        self.store = SQLiteReplayStore(self.folder / "replay.db", outbox=True, clock=self.clock, timeout=UNHURRIED)
         wire: Any = Wire(self.log, self.keys, self.clock)
         self.wire = wire
         self.strict = strict
@@ -173,7 +175,7 @@ class Story(RuleBasedStateMachine):
         finally:
             self.store.close()
             self.log.close()
-            shutil.rmtree(self.folder)
+            self.files.close()
 
 
 TestStory = Story.TestCase

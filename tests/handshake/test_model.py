@@ -16,6 +16,7 @@ def test_strict_keeps_every_promise() -> None:
     assert explored.ends > 100
 
 
+@pytest.mark.thorough
 def test_strict_keeps_every_promise_with_the_issuer_asked_first() -> None:
     """With derived ids the order would not matter; local first is chosen because losers then never reach bff-consumer."""
     assert explore(replace(RIGHT, remote_first=True)).states > 10_000

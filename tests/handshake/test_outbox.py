@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,33 +26,34 @@ from ghasi_handoff.handshake import (
     OutboxAge,
     OutboxWorker,
     RedemptionAbandoned,
+    _outbox,
 )
-from ghasi_handoff.handshake._outbox import GIVEN_UP_SECONDS, LEASE_SECONDS, next_try
+from ghasi_handoff.handshake._deliveries import GIVEN_UP_SECONDS, LEASE_SECONDS, next_try
 from ghasi_handoff.replay import OUTBOX_DELAY_SECONDS, OutboxStats
 from ghasi_handoff.stores.memory import MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
 
-from .services import AUDIENCE, GUEST, ISSUER, STRANGER, TENANT, Clock, Consumer, consumer, handoff_id, issue, redeemer
+from ..servers import wait_until
+from .services import (
+    AUDIENCE,
+    GUEST,
+    ISSUER,
+    PATIENT,
+    STRANGER,
+    TENANT,
+    UNHURRIED,
+    Clock,
+    Consumer,
+    handoff_id,
+    issue,
+    redeemer,
+)
 
 
-@pytest.fixture
-def service(log: Any, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
-    """bff-consumer."""
-    with consumer(log, keys, clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: Consumer, keys: KeyRing, clock: Clock) -> Iterator[ConsumeClient]:
-    """The booking side's client."""
-    with ConsumeClient(service.url, keys=keys, clock=clock) as opened:
-        yield opened
-
-
-@pytest.fixture
-def events() -> list[HandoffEvent]:
-    """What was reported."""
-    return []
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker with nothing to do looks again at once."""
+    monkeypatch.setattr(_outbox, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -130,6 +130,23 @@ def test_a_lease_ends(store: Any, waiting: list[str], clock: Clock, worker: Outb
     assert worker.deliver().delivered == 3
 
 
+def test_what_a_worker_has_leased_is_no_others_for_two_minutes(store: Any, service: Consumer, worker: OutboxWorker, waiting: list[str], clock: Clock) -> None:  # fmt: skip
+    """A worker dies between its lease and its first call: a second one takes nothing before 120 s are over, and all then."""
+
+    class Dies:
+        def consume(self, handoff_id: str, **facts: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        OutboxWorker(store, Dies(), clock=clock).deliver()
+    for seconds in (0, 119):
+        clock.now += seconds
+        assert (worker.deliver().total, service.requests) == (0, [])
+    clock.now += 1
+    assert worker.deliver() == Deliveries(delivered=3)
+    assert len(service.requests) == 3
+
+
 def test_no_answer_means_later(worker: OutboxWorker, waiting: list[str], service: Consumer, store: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Each failure puts the next try further off, with what came of the last; then it is delivered."""
     service.always = 404
@@ -174,7 +191,7 @@ def test_a_day_without_an_answer_is_an_alarm(worker: OutboxWorker, waiting: list
 def test_a_ring_that_cannot_sign_is_tried_again(store: Any, service: Consumer, keys: KeyRing, waiting: list[str], clock: Clock) -> None:  # fmt: skip
     """A revoked key without a successor: postponed, not lost."""
     revoked = keys.revoke(keys.keys[0].kid)
-    with ConsumeClient(service.url, keys=revoked, clock=clock) as client:
+    with ConsumeClient(service.url, keys=revoked, clock=clock, **PATIENT) as client:
         assert OutboxWorker(store, client, clock=clock).deliver() == Deliveries(postponed=3)
     assert {entry.outcome for entry in store.outbox.entries(limit=9)} == {"no_signing_key"}
 
@@ -248,15 +265,13 @@ def test_a_worker_runs_until_it_is_stopped(store: Any, client: ConsumeClient, wa
     runner = OutboxWorker(store, client, on_event=events.append, clock=clock, randbelow=lambda below: 0)
     thread = threading.Thread(target=runner.run, args=(stop,))
     thread.start()
-    for _ in range(200):
-        if store.outbox.stats().pending == 0 and any(isinstance(event, OutboxAge) for event in events):
-            break
-        stop.wait(0.05)
-    stop.set()
-    thread.join(10)
+    try:
+        wait_until(lambda: OutboxAge(pending=0, dead=0, age_seconds=0) in events, "for it to be empty")
+    finally:
+        stop.set()
+        thread.join(60)
     assert not thread.is_alive()
     assert log.find(waiting[2]).state is HandoffState.CONSUMED
-    assert OutboxAge(pending=0, dead=0, age_seconds=0) in events
 
 
 @pytest.mark.parametrize("problem", [OSError("the disk with the key file"), ConfigurationError("no key file")], ids=["strange", "ours"])  # fmt: skip
@@ -270,20 +285,16 @@ def test_a_worker_survives_what_nobody_foresaw(problem: Exception, store: Any, s
         return keys
 
     stop = threading.Event()
-    with ConsumeClient(service.url, keys=ring, clock=clock) as client:
+    with ConsumeClient(service.url, keys=ring, clock=clock, **PATIENT) as client:
         thread = threading.Thread(target=OutboxWorker(store, client, clock=clock, randbelow=lambda below: 0).run, args=(stop,))  # fmt: skip
         thread.start()
-        for _ in range(200):
-            if any(getattr(record, "handoff_event", "") == "worker_failed" for record in caplog.records):
-                clock.now += LEASE_SECONDS
-                break
-            stop.wait(0.05)
-        for _ in range(200):
-            if store.outbox.stats().pending == 0:
-                break
-            stop.wait(0.05)
-        stop.set()
-        thread.join(10)
+        try:
+            wait_until(lambda: "worker_failed" in [getattr(record, "handoff_event", "") for record in caplog.records], "for it to be said")  # fmt: skip
+            clock.now += LEASE_SECONDS
+            wait_until(lambda: store.outbox.stats().pending == 0, "for the delivery")
+        finally:
+            stop.set()
+            thread.join(60)
     assert store.outbox.stats() == OutboxStats(0, 0, None)
     assert str(problem) in caplog.text
 
@@ -297,8 +308,8 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
 
     async def story() -> None:
         async with (
-            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock) as store,
-            AsyncConsumeClient(service.url, keys=keys, clock=clock) as client,
+            AsyncSQLiteReplayStore(tmp_path / "async.db", outbox=True, clock=clock, timeout=UNHURRIED) as store,
+            AsyncConsumeClient(service.url, keys=keys, clock=clock, **PATIENT) as client,
         ):
             made = AsyncRedeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
             await AsyncHandshake(made, client, "deferred").redeem(minted.token, tenant=TENANT, browser_secret=STRANGER)
@@ -320,7 +331,7 @@ def test_an_awaited_worker_runs_until_it_is_cancelled(keys: KeyRing, service: Co
             with pytest.raises(asyncio.CancelledError):
                 await task
 
-    asyncio.run(asyncio.wait_for(story(), 20))
+    asyncio.run(asyncio.wait_for(story(), 60))
     assert log.find(minted.handoff_id).state is HandoffState.CONSUMED
     assert "down for a moment" in caplog.text
 

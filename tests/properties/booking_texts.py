@@ -8,8 +8,10 @@ from typing import Final
 
 from hypothesis import strategies as st
 
+from ghasi_handoff.testing.strategies import payloads
+
 from . import oracle
-from .strategies import bookings, integers, names
+from .strategies import integers, names
 from .test_canonical_json import mutated
 
 _odd_values: Final = st.one_of(
@@ -85,7 +87,7 @@ _members: Final = {
 @st.composite
 def _changed(draw: st.DrawFn) -> bytes:
     """A booking with up to two members exchanged, added or left out, in some spelling, with up to three places edited."""
-    members = oracle.json_value(draw(bookings()))
+    members = oracle.json_value(draw(payloads()))
     for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
         name = draw(st.sampled_from(sorted(_members)))
         how = draw(st.sampled_from(["likely", "likely", "odd", "absent"]))
@@ -107,7 +109,7 @@ def _changed(draw: st.DrawFn) -> bytes:
     return oracle.canonical_json(members)
 
 
-right_texts: Final = bookings().map(oracle.json_value).map(oracle.canonical_json)
+right_texts: Final = payloads().map(oracle.json_value).map(oracle.canonical_json)
 booking_texts: Final = st.one_of(
     right_texts, _changed(), mutated(right_texts), mutated(_changed()), st.binary(max_size=50)
 )

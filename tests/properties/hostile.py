@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,8 +11,10 @@ from typing import Any, Final, NoReturn
 
 from hypothesis import strategies as st
 
+from ghasi_handoff.testing.strategies import hostile_texts
+
 from . import oracle
-from .strategies import KID_CHARACTERS, NAME_CHARACTERS, NOW, SITE, STAY, free_bits, names, odd_characters
+from .strategies import KID_CHARACTERS, NAME_CHARACTERS, NOW, SITE, STAY, free_bits, names
 
 
 class TouchedError(Exception):
@@ -158,9 +159,10 @@ _HOSTILE: Final = [
 ]
 
 
-def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
-    """Any object but a plain str: builtins, look-alikes of the `right` text, and such as raise when touched."""
-    alike = [
+def known_objects(right: str) -> list[Boxed]:
+    """Objects that are no plain str: look-alikes of the `right` text, and such as raise when touched."""
+    return [
+        *_HOSTILE,
         Boxed("text that equals everything", lambda: EqualText("other")),
         Boxed("right text that raises", lambda: refusing(str, right)),
         Boxed("other text that raises", lambda: refusing(str, "other")),
@@ -171,24 +173,18 @@ def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
         Boxed("dict of the text", lambda: {right: right}),
         Boxed("list of characters", lambda: list(right)),
     ]
+
+
+def hostile_objects(right: str) -> st.SearchStrategy[Boxed]:
+    """Any object but a plain str: those that are known to do harm, and any builtin."""
     plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.binary())
     nested = st.recursive(
         plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2)
     )
-    return st.one_of(st.sampled_from(_HOSTILE + alike), plain.map(_boxed), nested.map(_boxed))
+    return st.one_of(st.sampled_from(known_objects(right)), plain.map(_boxed), nested.map(_boxed))
 
 
-any_characters: Final = st.one_of(
-    st.characters(), st.characters(categories=["Cs"]), odd_characters, st.sampled_from(string.printable)
-)
-any_texts: Final = st.one_of(
-    st.text(any_characters),
-    st.builds(
-        lambda text, times: text * times,
-        st.text(any_characters, min_size=1, max_size=8),
-        st.sampled_from([10, 500, 4096]),
-    ),
-)
+any_texts: Final = hostile_texts(max_size=100_000)
 LARGE_TEXTS: Final = [
     unit * 2_000_000
     for unit in ("a", ".", "=", "\x00", "\ud800", "\U0001f600", "ghasi1.", "ghasi1.k.", "\n", "ghasi1.k.aaaa.")

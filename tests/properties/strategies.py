@@ -1,4 +1,4 @@
-"""What the properties are tried on: keys, names, times, payloads, and texts that are nearly right."""
+"""What the properties are tried on beside `ghasi_handoff.testing.strategies`: names, times, payload classes, both sides."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from ghasi_handoff import BookingHandoff, HandoffPayload, KeyRing, Minter, SigningKey, Verifier
+from ghasi_handoff.testing.strategies import hostile_texts, payloads
 
 from . import oracle
 
@@ -65,60 +66,11 @@ readings: Final = st.one_of(
 )
 free_bits: Final = st.integers(0, 2**74 - 1)
 
-# Characters that some reader, somewhere, treats in its own way.
-odd_characters: Final = st.sampled_from(
-    list(
-        '"\\/\x00\x01\b\t\n\x0b\f\r\x1f \x7f\x80\x85\xa0é.=+-_%&\u017f\u212a\u0131\u0301\u200b\u2028\u2029\ufeff\uff0e\uffff\U0001f600\U0010ffff'
-    )
-)
-words: Final = st.one_of(
-    st.text(st.one_of(odd_characters, st.characters(codec="utf-8")), max_size=40),
-    st.sampled_from(["", "é", "e\u0301", "\ufeff", "null", "</script>", "\x00" * 40, "\U0010ffff" * 40]),
-)
+words: Final = hostile_texts(encodable=True, max_size=64)
 integers: Final = st.one_of(
     st.sampled_from([0, 1, -1, 9, 10, 2**31, 2**32, oracle.MAX_INTEGER, -oracle.MAX_INTEGER]),
     st.integers(-oracle.MAX_INTEGER, oracle.MAX_INTEGER),
 )
-dates: Final = st.one_of(
-    st.sampled_from([date.min, date.max, date(999, 12, 31), date(1000, 1, 1), date(2000, 2, 29), date(2028, 2, 29)]),
-    st.dates(),
-)
-
-
-@st.composite
-def bookings(draw: st.DrawFn) -> BookingHandoff:
-    """A booking with any of its members."""
-    nights = draw(st.one_of(st.sampled_from([1, 2, 365, 366]), st.integers(1, 366)))
-    check_in = draw(
-        st.one_of(
-            st.sampled_from([date.min, date(2026, 12, 24), date(2027, 2, 28), date.max - timedelta(days=nights)]),
-            st.dates(max_value=date.max - timedelta(days=nights)),
-        )
-    )
-    currency = draw(
-        st.none() | st.sampled_from(["EUR", "AAA", "ZZZ"]) | st.text(string.ascii_uppercase, min_size=3, max_size=3)
-    )
-    tags = draw(
-        st.none()
-        | st.sampled_from(
-            [["de"], ["ar", "EG"], ["abcdefgh"], ["zh", "Hant", "TW"], ["ab", *["cdefghij"] * 3, "klmno"]]
-        )
-        | st.lists(st.text(string.ascii_letters + string.digits, min_size=1, max_size=8), max_size=3).map(
-            lambda more: ["en", *more]
-        )
-    )
-    return BookingHandoff(
-        property_id=draw(names),
-        check_in=check_in,
-        check_out=check_in + timedelta(days=nights),
-        adults=draw(st.integers(1, 30)),
-        room_type_id=draw(st.none() | names),
-        rate_plan_id=draw(st.none() | names),
-        children_ages=tuple(draw(st.lists(st.integers(0, 17), max_size=10))),
-        currency=currency,
-        quoted_total_minor=None if currency is None else draw(integers.map(abs)),
-        locale=None if tags is None else "-".join(tags),
-    )
 
 
 class Board(StrEnum):
@@ -203,54 +155,10 @@ class Empty(HandoffPayload):
     """No member at all."""
 
 
-word_payloads: Final = st.builds(
-    Words, text=words, more=st.lists(words, max_size=3).map(tuple), maybe=st.none() | words
+other_payloads: Final[st.SearchStrategy[HandoffPayload]] = st.one_of(
+    *(payloads(kind) for kind in (Words, Numbers, Choices, Party, Deep, Empty))
 )
-number_payloads: Final = st.builds(
-    Numbers,
-    number=integers,
-    flag=st.booleans(),
-    pair=st.tuples(integers, st.booleans()),
-    bounded=st.integers(-5, 5),
-    maybe=st.none() | integers,
-    perhaps=st.none() | st.booleans(),
-)
-choice_payloads: Final = st.builds(
-    Choices,
-    board=st.sampled_from(Board),
-    stars=st.sampled_from(Stars),
-    mixed=st.sampled_from(Mixed),
-    mixes=st.lists(st.sampled_from(Mixed), max_size=4).map(tuple),
-    literal=st.sampled_from(["a", 1, "1"]),
-    day=st.none() | dates,
-    days=st.none() | st.tuples(dates, dates),
-)
-_rooms: Final = st.builds(
-    Room,
-    z_last=st.text(max_size=8),
-    beds=st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), max_size=3).map(tuple),
-    a_first=st.booleans(),
-)
-party_payloads: Final = st.builds(
-    Party,
-    rooms=st.lists(_rooms, max_size=3).map(tuple),
-    main=_rooms,
-    b2=st.none() | choice_payloads,
-    b_=st.none() | st.builds(Words, text=st.text(max_size=20)),
-    b10=st.none() | number_payloads,
-)
-
-
-def _nested(levels: int) -> st.SearchStrategy[tuple[object, ...]]:
-    inner: st.SearchStrategy[object] = integers if levels == 1 else _nested(levels - 1)
-    return st.lists(inner, max_size=2 if levels < 4 else 1).map(tuple)
-
-
-deep_payloads: Final = st.builds(Deep, nest=_nested(7))
-other_payloads: Final = st.one_of(
-    word_payloads, number_payloads, choice_payloads, party_payloads, deep_payloads, st.just(Empty())
-)
-payloads: Final = st.one_of(bookings(), other_payloads)
+any_payloads: Final = st.one_of(payloads(), other_payloads)
 
 
 PayloadT = TypeVar("PayloadT", bound=HandoffPayload)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from ghasi_handoff import BookingHandoff, InvalidTokenError, KeyRing, SigningKey, Verifier
+from ghasi_handoff.testing.strategies import key_rings
 
 from . import oracle
 from .booking_texts import booking_texts, right_texts
@@ -60,40 +61,27 @@ PLAIN = Config((SITE_KEY,))
 
 @st.composite
 def rings(draw: st.DrawFn) -> tuple[dict[str, Any], ...]:
-    """One to four keys around the present, in each state; the first has the site's kid."""
-    if draw(st.integers(0, 3)) == 0:  # the site's key, superseded: retired just now, or in a moment
-        until = NOW + draw(st.sampled_from([-3600, -1, 0, 1, 300, 309, 310, 311]))
-        newer = {
-            "kid": "k",
-            "secret_hex": secret_of("k").hex(),
-            "sign_from": until - 3720,
-            "verify_until": None,
-            "revoked_at": None,
+    """One to five keys around the present, in each state, under kids and secrets that the tokens tried have."""
+    ring = draw(key_rings(now=aware(NOW)))
+    kids = draw(st.permutations([SITE.kid, "k", "2026-11A", "2026-11", "2026-11b"]))
+    keys: list[dict[str, Any]] = [
+        {
+            "kid": kid,
+            "secret_hex": secret_for(kid).hex(),
+            "sign_from": int(key.sign_from.timestamp()),
+            "verify_until": None if key.verify_until is None else int(key.verify_until.timestamp()),
+            "revoked_at": None if key.revoked_at is None else int(key.revoked_at.timestamp()),
         }
-        return {**SITE_KEY, "sign_from": until - 9999, "verify_until": until}, newer
-    count = draw(st.integers(1, 4))
-    near = st.sampled_from([NOW, NOW + 1, NOW - 1, NOW - 3720, NOW - 3719, NOW - 3721]) | st.integers(
-        NOW - 8000, NOW + 2000
-    )
-    starts = draw(st.lists(near, min_size=count, max_size=count, unique=True))
-    kids = [SITE.kid, "k", "2026-11A", "2026-11"][:count]
-    revoked = [draw(near) if draw(st.integers(0, 4)) == 0 else None for _ in kids]
-    keys: list[dict[str, Any]] = []
-    for kid, start, gone in zip(kids, starts, revoked, strict=True):
-        # Not revoked before they could sign.
-        took_part = [other for other, end in zip(starts, revoked, strict=True) if end is None or end >= other]
-        later = [other for other in took_part if other > start]
-        extra = draw(st.none() | st.sampled_from([0, 1, 60]) | st.integers(0, 4000)) if later else None
-        keys.append(
-            {
-                "kid": kid,
-                "secret_hex": (SITE.secret if kid == SITE.kid else secret_of(kid)).hex(),
-                "sign_from": start,
-                "verify_until": None if extra is None else min(later) + 3720 + extra,
-                "revoked_at": gone,
-            }
-        )
-    return tuple(draw(st.permutations(keys)))
+        for kid, key in zip(kids, ring.keys, strict=False)
+    ]
+    if SITE.kid not in kids[: len(keys)] and draw(st.integers(0, 3)) > 0:  # mostly a ring that has the site's key
+        keys[0] |= {"kid": SITE.kid, "secret_hex": SITE.secret.hex()}
+    return tuple(keys)
+
+
+def secret_for(kid: str) -> bytes:
+    """The secret of a kid, in every ring."""
+    return SITE.secret if kid == SITE.kid else secret_of(kid)
 
 
 @st.composite
@@ -197,28 +185,28 @@ def with_payload(payload: bytes) -> str:
     return signed("\n".join(lines).encode() + b"\n" + payload)
 
 
-@share(6)
+@share(4)
 @given(body=bodies(st.just(STAY_TEXT)) | addressed_bodies())
 def test_bodies(body: bytes) -> None:
     """Whatever stands in the six lines, the verdicts agree."""
     compare(signed(body), PLAIN)
 
 
-@share(5)
+@share(4)
 @given(payload=booking_texts)
 def test_payloads(payload: bytes) -> None:
     """Whatever stands in the payload, the verdicts agree."""
     compare(with_payload(payload), PLAIN)
 
 
-@share(6)
+@share(3)
 @given(token=keyed(plain_bodies()), config=configs())
 def test_configurations(token: str, config: Config) -> None:
     """Whatever the clock, leeway, max lifetime, tenant and states of the keys, the verdicts agree."""
     compare(token, config)
 
 
-@share(3)
+@share(2)
 @given(
     token=keyed(st.one_of(bodies(booking_texts), bodies(right_texts), plain_bodies())),
     config=configs(),
@@ -232,7 +220,7 @@ def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> 
     compare(token, config)
 
 
-@share(3)
+@share(2)
 @given(token=st.one_of(any_texts, near_tokens()), config=configs())
 def test_texts(token: str, config: Config) -> None:
     """Whatever the text, the verdicts agree."""
@@ -262,26 +250,21 @@ def test_the_inputs_tried_reach_every_verdict() -> None:
         (keyed(plain_bodies()), plain),
         (plain_bodies().map(signed), configs()),
     ]
+    always_the_same = settings(max_examples=60, derandomize=True, database=None, phases=[Phase.generate])
     for tokens, some_configs in tried:
 
-        @settings(max_examples=300, database=None)
+        @always_the_same
         @given(token=tokens, config=some_configs)
         def collect(token: str, config: Config) -> None:
             said = compare(token, config)
             seen[said] = seen.get(said, 0) + 1
 
         collect()
-    assert set(seen) == {
-        *(
-            "accepted",
-            "malformed",
-            "unknown_key",
-            "revoked_key",
-            "retired_key",
-            "invalid_mac",
-            "wrong_issuer",
-            "wrong_audience",
-        ),
+    assert seen["accepted"] >= 20
+    every = st.one_of(*(st.tuples(tokens, some_configs) for tokens, some_configs in tried))
+    for verdict in (
+        *("malformed", "unknown_key", "revoked_key", "retired_key", "invalid_mac", "wrong_issuer", "wrong_audience"),
         *("wrong_tenant", "lifetime_too_long", "not_yet_valid", "expired", "invalid_payload"),
-    }
-    assert seen["accepted"] >= 100
+    ):
+        if verdict not in seen:  # a rare one, which 60 examples may miss
+            find(every, lambda both: compare(*both) == verdict, settings=settings(always_the_same, max_examples=5000))  # noqa: B023

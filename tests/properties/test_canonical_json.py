@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,11 +12,11 @@ from ghasi_handoff import HandoffPayload
 from ghasi_handoff._encoding import is_canonical_payload
 
 from . import oracle
-from .strategies import SITE, integers, payloads, share, words
+from .strategies import SITE, any_payloads, integers, share, words
 
-member_names = st.sampled_from(["a", "b", "a1", "a10", "a2", "a_", "aa", "z", "adults"]) | st.from_regex(
-    "[a-z][a-z0-9_]{0,5}", fullmatch=True
-)
+member_names = st.sampled_from(["a", "b", "a1", "a10", "a2", "a_", "aa", "z", "adults"]) | st.text(
+    string.ascii_lowercase + string.digits + "_", max_size=5
+).map(lambda rest: "m" + rest)
 scalars = st.one_of(st.booleans(), integers, words)
 # Also nearly everything that is refused: null, fractions, integers and names outside the bounds, nesting.
 loose_scalars = st.one_of(scalars, st.none(), st.integers(2**53 - 2, 2**53 + 1), st.floats(), st.just(-0.0))
@@ -29,7 +30,7 @@ def objects_of(
     inside = st.recursive(
         leaves,
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(labels, inner, max_size=3),
-        max_leaves=8,
+        max_leaves=5,
     )
     return st.dictionaries(labels, inside, max_size=4)
 
@@ -38,8 +39,9 @@ def objects_of(
 def deep_texts(draw: st.DrawFn) -> str:
     """An object nested as deep as drawn, in objects and arrays by turns."""
     text = draw(st.sampled_from(["1", "[]", "{}", '"[[[[[[[[["', '"\\"{{{{{{{{{"', "[[],[]]"]))
-    for _ in range(draw(st.sampled_from([5, 6, 7, 8, 9, 1000]))):
-        text = draw(st.sampled_from([f"[{text}]", f'{{"a":{text}}}']))
+    turns = draw(st.lists(st.booleans(), min_size=9, max_size=9))
+    for turn in range(draw(st.sampled_from([5, 6, 7, 8, 9, 1000]))):
+        text = f"[{text}]" if turns[turn % 9] else f'{{"a":{text}}}'
     return f'{{"a":{text}}}'
 
 
@@ -124,14 +126,14 @@ near_texts = st.one_of(
 
 
 @share(2)
-@given(payload=payloads)
+@given(payload=any_payloads)
 def test_token_carries_canonical_json(payload: HandoffPayload) -> None:
     """The payload's bytes in a token are those that an independent canonicalisation gives."""
     token = SITE.minter().mint(payload, tenant=SITE.tenant).token
     assert oracle.payload_of(token) == oracle.canonical_json(oracle.json_value(payload))
 
 
-@given(payload=payloads)
+@given(payload=any_payloads)
 def test_what_is_minted_is_canonical(payload: HandoffPayload) -> None:
     """Both judges of canonical form take what is minted."""
     data = oracle.payload_of(SITE.minter().mint(payload, tenant=SITE.tenant).token)

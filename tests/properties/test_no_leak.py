@@ -25,11 +25,12 @@ from ghasi_handoff import (
     Verifier,
 )
 from ghasi_handoff.stores.memory import MemoryReplayStore
+from ghasi_handoff.testing.strategies import payloads
 
 from . import oracle
 from .booking_texts import booking_texts
 from .hostile import any_texts, bodies, near_tokens
-from .strategies import NOW, SITE, STAY, aware, bookings, secret_of, share
+from .strategies import NOW, SITE, STAY, aware, secret_of, share
 from .test_agreement import PLAIN, Config, configs, keyed, plain_bodies
 from .test_mint_refuses import forged
 
@@ -112,7 +113,7 @@ contents = st.one_of(bodies(booking_texts), plain_bodies())
 tokens = st.one_of(keyed(contents), keyed(contents), near_tokens(), any_texts)
 
 
-@share(3)
+@share(2)
 @given(token=tokens, config=configs() | st.just(PLAIN), redeem=st.booleans())
 def test_no_refusal_tells_a_secret(token: str, config: Config, redeem: bool) -> None:
     """Whatever is refused, and why: no secret, no right MAC, no signing string and no whole token shows in the error or behind it."""
@@ -123,7 +124,7 @@ def test_no_refusal_tells_a_secret(token: str, config: Config, redeem: bool) -> 
         assert list(chain(exc)) == [exc]
 
 
-@share(3)
+@share(2)
 @given(
     token=st.one_of(tokens, keyed(contents).map(lambda text: text[:-9] + "AAAAAAAAA")),
     config=configs(),
@@ -224,7 +225,7 @@ def test_no_refusal_of_a_store_tells_a_secret(first: int, times: int) -> None:
 
 
 @share(2)
-@given(payload=forged(bookings()))
+@given(payload=forged(payloads()))
 def test_no_refusal_of_mint_tells_a_secret_or_the_input(payload: HandoffPayload) -> None:
     """A refusal of mint shows no secret, and no other error with the input in it stands behind it."""
     refused: list[BaseException] = []
@@ -269,7 +270,7 @@ def ring_texts(draw: st.DrawFn) -> str:
     return text
 
 
-@share(5)
+@share(4)
 @given(text=st.one_of(ring_texts(), any_texts, st.sampled_from(["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "NaN"])))
 def test_no_refusal_of_a_ring_tells_its_secrets(text: str) -> None:
     """Whatever text is given for a ring, there is a ring or a `KeyRingError`, which shows no secret in that text."""

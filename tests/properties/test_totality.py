@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from ghasi_handoff.stores.memory import MemoryReplayStore
 
 from . import oracle
 from .booking_texts import booking_texts
-from .hostile import LARGE_TEXTS, Boxed, any_texts, bodies, hostile_objects, near_tokens
+from .hostile import LARGE_TEXTS, Boxed, any_texts, bodies, hostile_objects, known_objects, near_tokens
 from .strategies import NOW, SITE, STAY, share
 
 TOKEN = SITE.minter().mint(STAY, tenant=SITE.tenant).token
@@ -74,6 +75,26 @@ def test_the_leaves_are_those_of_the_design() -> None:
             "unknown_handoff",
         ]
     )
+
+
+@pytest.mark.parametrize("place", range(len(known_objects(TOKEN))), ids=lambda place: known_objects("")[place].name)
+def test_objects_that_do_harm(place: int) -> None:
+    """In every run, each object that lies or raises when touched is no token, no other tenant's name and no browser secret."""
+    token, tenant = known_objects(TOKEN)[place], known_objects("tn_other")[place]
+    assert verified(token.open(), SITE.tenant) == "malformed"
+    assert redeemed(token.open(), SITE.tenant, browser_secret=b"s" * 32) == "malformed"
+    # One that is a str, and of the right text, may be taken for what it is.
+    assert verified(TOKEN, tenant.open()) in (
+        {"", "wrong_tenant"} if tenant.name == "enum member" else {"wrong_tenant"}
+    )
+    assert redeemed(TOKEN, SITE.tenant, browser_secret=tenant.open()) == "configuration"
+
+
+@pytest.mark.parametrize("text", LARGE_TEXTS, ids=lambda text: ascii(text[:13]))
+def test_texts_of_two_million_characters(text: str) -> None:
+    """In every run, a text that is far too large is refused as token and as tenant."""
+    assert verified(text, SITE.tenant) == "malformed"
+    assert redeemed(TOKEN, text) == "wrong_tenant"
 
 
 @share(4)

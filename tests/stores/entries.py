@@ -15,7 +15,7 @@ NOW: Final = 1_800_000_000
 HORIZON: Final = 3840
 SCOPE: Final = "bff-consumer\nbff-tenant-booking"
 # For whatever has to end "within its timeout": what a busy machine may need on top, in seconds.
-SLACK: Final = 5.0
+SLACK: Final = 10.0
 
 
 class Entry(TypedDict):

@@ -25,9 +25,11 @@ class StoreProcess:
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
         self._heard = b""
+        self._unanswered = 0
 
     def say(self, what: str, *arguments: object) -> None:
         """Ask for something; `hear` gets the answer."""
+        self._unanswered += 1
         self._to.write(json.dumps([what, *arguments]).encode("utf-8") + b"\n")
         self._to.flush()
 
@@ -44,6 +46,7 @@ class StoreProcess:
             assert more, "the process ended" if ready else "the process did not answer"
             self._heard += more
         line, _, self._heard = self._heard.partition(b"\n")
+        self._unanswered -= 1
         return json.loads(line)
 
     def ask(self, what: str, *arguments: object) -> Any:
@@ -63,6 +66,11 @@ class StoreProcess:
         """Let it end by itself; its exit status."""
         self._to.close()
         return self._process.wait(ANSWER_SECONDS)
+
+    def rest(self) -> bool:
+        """Make it ready for another test, if it has answered all and does still run."""
+        ready = self._process.poll() is None and self._unanswered == 0 and not self._heard
+        return ready and bool(self.ask("reset"))
 
     def end(self) -> None:
         """End it if it has not ended yet."""

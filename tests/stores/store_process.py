@@ -29,6 +29,20 @@ class Session:
     def __init__(self) -> None:
         self._store = SQLiteReplayStore("not opened")
         self._locks: list[sqlite3.Connection] = []
+        self._groups = os.getgroups()
+
+    def reset(self) -> str:
+        """Be as at the beginning, for the next test."""
+        self._store.close()
+        while self._locks:
+            self.unlock()
+        self.limit_files(None)
+        if os.getresuid()[2] == 0:
+            os.setresuid(0, 0, 0)
+            os.setresgid(0, 0, 0)
+            os.setgroups(self._groups)
+        self._store = SQLiteReplayStore("not opened")
+        return "as at the beginning"
 
     def open(self, path: str, outbox: bool = False, timeout: float = 10) -> None:
         """Make a store. Like every store it does nothing before its first use."""
@@ -46,6 +60,14 @@ class Session:
             else:
                 answers.append([answer.holder, answer.first, answer.consumed_at])
         return answers
+
+    def consume_locked(self, ids: list[str], redemption_id: str, at: int) -> list[Any]:
+        """As `consume`, in a file that another process has locked. Writes a line once the first has met the lock.
+
+        The store's file must have been used before.
+        """
+        tell_of_lock(self._store, lambda: answer("waits"))
+        return self.consume(ids, redemption_id, at)
 
     def acknowledge(self, ids: list[str], redemption_id: str, at: int) -> str:
         """Consume each of `ids` and write a line for each that was acknowledged, the moment it was."""
@@ -71,11 +93,11 @@ class Session:
         self._locks.pop().close()
 
     def become_nobody(self) -> None:
-        """Lose the rights of root, for whom the permission bits of files mean nothing."""
+        """Lose the rights of root, for whom the permission bits of files mean nothing; `reset` has them back."""
         if os.geteuid() == 0:
             os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
+            os.setresgid(65534, 65534, 0)
+            os.setresuid(65534, 65534, 0)
 
     def limit_files(self, size: int | None) -> None:
         """Let no file grow beyond `size` bytes: a disk that is full. None: space is back."""
@@ -93,12 +115,14 @@ class Session:
     def fork_while_waiting(self, ids: list[str], parents_id: str, childs_id: str, at: int) -> list[Any]:
         """As `fork_and_consume`, but another thread is inside the store at the fork, waiting for a locked file.
 
-        Writes a line just before it forks.
+        Writes a line just before it forks. The store's file must have been used before.
         """
         parents: list[Any] = []
+        met = threading.Event()
+        tell_of_lock(self._store, met.set)
         waiting = threading.Thread(target=lambda: parents.extend(self.consume(ids, parents_id, at)))
         waiting.start()
-        time.sleep(0.1)
+        met.wait()
         answer("waiting")
         child = in_a_child(lambda: self.consume(ids, childs_id, at))
         waiting.join()
@@ -128,6 +152,19 @@ class Session:
 def consume(store: Any, handoff_id: str, redemption_id: str, at: int) -> Any:
     """One consume, of an entry that is kept for 440 s."""
     return store.consume(handoff_id, scope=SCOPE, redemption_id=redemption_id, consumed_at=at, retain_until=at + 440)
+
+
+def tell_of_lock(store: SQLiteReplayStore, tell: Callable[[], object]) -> None:
+    """Have it told, once, that the store asks for its file's write lock. It asks again and again while it has to wait."""
+    connection = store._file._connection
+    assert connection is not None
+    told: list[object] = []
+
+    def trace(statement: str) -> None:
+        if statement.startswith("BEGIN IMMEDIATE") and not told:
+            told.append(tell())
+
+    connection.set_trace_callback(trace)
 
 
 def in_a_child(work: Callable[[], Any]) -> Callable[[], Any]:

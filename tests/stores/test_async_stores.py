@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStor
 from .entries import HORIZON, NOW, SLACK, assert_held, entry, handoff_id, handoff_ids, redemption_id
 from .processes import StartProcess
 from .sqlite_files import fill, stored_ids, write_lock
+from .store_process import tell_of_lock
 
 T = TypeVar("T")
 
@@ -45,14 +47,11 @@ def run_and_close(store: AsyncSQLiteReplayStore, main: Callable[[], Awaitable[T]
     return asyncio.run(run())
 
 
-async def ticks_during(work: Awaitable[object]) -> int:
-    """How often another task got its turn until `work` was done, at most every 10 ms."""
-    task, ticks = asyncio.ensure_future(work), 0
-    while not task.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    await task
-    return ticks
+def lock_met(store: AsyncSQLiteReplayStore) -> asyncio.Event:
+    """Set once the store asks for its file's write lock. Its file must have been used before."""
+    met, loop = asyncio.Event(), asyncio.get_running_loop()
+    tell_of_lock(store._store, lambda: loop.call_soon_threadsafe(met.set))
+    return met
 
 
 def test_one_holder_among_tasks(store: AsyncReplayStore) -> None:
@@ -93,49 +92,58 @@ def test_store_made_at_import_works_in_every_loop() -> None:
 
 def test_a_locked_file_holds_up_no_event_loop(path: str, start_process: StartProcess) -> None:
     """While a consume waits for a file that another process keeps locked, other tasks go on; then it is answered."""
-    other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=10)
-    answers: list[Consumption] = []
+    other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=20)
 
-    async def consume() -> None:
-        answers.append(await store.consume(handoff_id(NOW, 1), **entry(1)))
-
-    async def main() -> int:
+    async def main() -> Consumption:
         await store.consume(handoff_id(NOW), **entry(1))
         other.ask("lock", path)
-        ticks = asyncio.ensure_future(ticks_during(consume()))
-        await asyncio.sleep(1)
-        assert not answers
+        met = lock_met(store)
+        asking = asyncio.ensure_future(store.consume(handoff_id(NOW, 1), **entry(1)))
+        await met.wait()
+        assert not asking.done()
+        # It is this event loop that has the lock let go: held up, it would never come to that.
         other.ask("unlock")
-        return await ticks
+        return await asking
 
-    ticks = run_and_close(store, main)
-    assert answers[0].first
-    # It is this event loop that has the lock let go: held up, it would never have come to that.
-    assert ticks > 20
+    assert run_and_close(store, main).first
 
 
 def test_a_purge_holds_up_no_event_loop(path: str) -> None:
-    """While many entries are purged, other tasks go on."""
+    """While entries are purged, chunk after chunk, other tasks go on."""
     store = AsyncSQLiteReplayStore(path)
+    chunk, turned, waited = asyncio.Event(), threading.Event(), []
 
     async def main() -> int:
+        loop = asyncio.get_running_loop()
         await store.consume(handoff_id(NOW), **entry(1))
-        await asyncio.to_thread(fill, path, handoff_ids(100_000, seconds=NOW - HORIZON - 1))
-        return await ticks_during(store.purge(NOW))
+        fill(path, handoff_ids(1_200, seconds=NOW - HORIZON - 1))
 
-    assert run_and_close(store, main) > 3
+        def progress(removed: int) -> None:
+            loop.call_soon_threadsafe(chunk.set)
+            waited.append(turned.wait(60))
+
+        purging = asyncio.ensure_future(store.purge(NOW, progress=progress))
+        await chunk.wait()
+        assert not purging.done()
+        # It is this event loop that lets the purge go on: held up, it would never come to that.
+        turned.set()
+        return await purging
+
+    assert run_and_close(store, main) == 1_200
+    assert waited == [True, True, True]
     assert stored_ids(path) == [handoff_id(NOW)]
 
 
 def test_cancelled_consume_leaves_the_truth_to_a_retry(path: str, start_process: StartProcess) -> None:
     """A caller that is cancelled while it waits stops at once; repeated, its consume gets an answer that stays true."""
-    other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=10)
+    other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=60)
 
     async def main() -> Consumption:
         await store.consume(handoff_id(NOW), **entry(1))
         other.ask("lock", path)
+        met = lock_met(store)
         waiting = asyncio.ensure_future(store.consume(handoff_id(NOW, 1), **entry(1)))
-        await asyncio.sleep(0.2)
+        await met.wait()
         began = time.monotonic()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -151,16 +159,17 @@ def test_cancelled_consume_leaves_the_truth_to_a_retry(path: str, start_process:
 
 def test_cancelled_while_queued_is_never_consumed(path: str, start_process: StartProcess) -> None:
     """A caller that is cancelled before its turn has come leaves no trace, and delays nobody."""
-    other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=20)
+    other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=60)
 
     async def main() -> None:
         await store.consume(handoff_id(NOW), **entry(1))
         other.ask("lock", path)
+        met = lock_met(store)
         first, *others = handoff_ids(30, start=1)
         waiting = [asyncio.ensure_future(store.consume(first, **entry(1)))]
-        await asyncio.sleep(0.1)  # its batch is in flight; the others make the next
+        await met.wait()  # its batch is in flight; the others make the next
         waiting += [asyncio.ensure_future(store.consume(handoff, **entry(1))) for handoff in others]
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0)  # each has begun
         for task in waiting[1:]:
             task.cancel()
         await asyncio.gather(*waiting[1:], return_exceptions=True)

@@ -12,7 +12,7 @@ import pytest
 from ghasi_handoff import ConfigurationError
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 
-from .entries import HORIZON, NOW, SCOPE, SLACK, assert_held, assert_refused, entry, handoff_id, handoff_ids
+from .entries import HORIZON, NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids
 
 
 def filled(ids: list[str], *, now: float = NOW) -> MemoryReplayStore:
@@ -102,7 +102,7 @@ def test_refusing_is_cheap() -> None:
     for handoff in handoff_ids(1_000, start=50_000):
         assert_refused(store, handoff, entry(2))
     # Searching 50 000 entries takes longer than 5 ms on any machine; so 1000 searches would take longer than this.
-    assert time.monotonic() - began < SLACK
+    assert time.monotonic() - began < 5
 
 
 def test_length_is_the_number_of_entries() -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 import pytest
@@ -20,26 +20,29 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption
+from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _statements
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, wait_until
 
-from .entries import NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
+from .entries import NOW, SCOPE, SLACK, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
 
 T = TypeVar("T")
+# For calls whose time is not what is tested: far more than they take on the busiest machine.
+PATIENCE = 20
 HORIZON = 3840
 
 
 @pytest.fixture
 def pool(postgres_url: str) -> Iterator[ConnectionPool[Any]]:
     """A pool as an application has it, on a database of this test's own."""
-    with ConnectionPool(postgres_url, min_size=1, max_size=8, timeout=5, open=True) as opened:
+    with ConnectionPool(postgres_url, min_size=1, max_size=8, timeout=PATIENCE, open=True) as opened:
         yield opened
 
 
 @pytest.fixture
 def store(pool: ConnectionPool[Any]) -> Iterator[PostgresReplayStore]:
     """A store with its schema made."""
-    with PostgresReplayStore(pool, timeout=5) as made:
+    with PostgresReplayStore(pool, timeout=PATIENCE) as made:
         made.create_schema()
         yield made
 
@@ -51,13 +54,19 @@ def ask(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+def waits_for_a_lock(url: str) -> bool:
+    """Whether a session of this database waits for another's transaction."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return ask(url, waits) != [(0,)]
+
+
 def run_async(url: str, main: Callable[[AsyncPostgresReplayStore], Awaitable[T]], **options: Any) -> T:
     """Run `main` with an asynchronous store whose schema is made."""
 
     async def whole() -> T:
         async with (
-            AsyncConnectionPool(url, min_size=1, max_size=8, timeout=5, open=False) as pool,
-            AsyncPostgresReplayStore(pool, **options) as store,
+            AsyncConnectionPool(url, min_size=1, max_size=8, timeout=PATIENCE, open=False) as pool,
+            AsyncPostgresReplayStore(pool, **{"timeout": PATIENCE, **options}) as store,
         ):
             await store.create_schema()
             return await main(store)
@@ -70,7 +79,7 @@ def run_async(url: str, main: Callable[[AsyncPostgresReplayStore], Awaitable[T]]
 
 def test_schema_is_made_once_however_often_it_is_asked_for(pool: ConnectionPool[Any], postgres_url: str) -> None:
     """Many processes may make the schema at once, and again later: nothing fails and nothing is lost."""
-    store = PostgresReplayStore(pool, timeout=10)
+    store = PostgresReplayStore(pool, timeout=PATIENCE)
     with ThreadPoolExecutor(6) as threads:
         for made in [threads.submit(store.create_schema) for _ in range(6)]:
             made.result()
@@ -117,7 +126,7 @@ def test_first_holder_stays(store: PostgresReplayStore) -> None:
 def test_one_holder_among_machines(pool: ConnectionPool[Any], postgres_url: str) -> None:
     """Stores with pools of their own, as on several machines, agree on one holder for every handoff."""
     with ConnectionPool(postgres_url, min_size=2, max_size=4, open=True) as other_pool:
-        stores = [PostgresReplayStore(pool, timeout=10), PostgresReplayStore(other_pool, timeout=10)]
+        stores = [PostgresReplayStore(pool, timeout=PATIENCE), PostgresReplayStore(other_pool, timeout=PATIENCE)]
         stores[0].create_schema()
         ids = handoff_ids(60)
         barrier = threading.Barrier(8)
@@ -226,6 +235,33 @@ def test_any_scope_is_kept_as_it_is(store: PostgresReplayStore, postgres_url: st
     assert not store.consume(handoff_id(NOW), **entry(2, scope=scopes[0])).first
 
 
+def test_entry_that_is_neither_written_nor_found_is_refused(postgres_url: str) -> None:
+    """An entry that the table swallows is not taken for consumed; the others of its batch, and later ones, are."""
+    swallowed, *others = handoff_ids(5)
+
+    async def main(store: AsyncPostgresReplayStore) -> list[Consumption | BaseException]:
+        ask(
+            postgres_url,
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "CREATE TRIGGER swallow BEFORE INSERT ON handoff_replay_log FOR EACH ROW"
+            f" WHEN (NEW.handoff_id = '{swallowed}') EXECUTE FUNCTION swallow()",
+        )
+        batch = [Entry(handoff, SCOPE, redemption_id(1), NOW) for handoff in [swallowed, *others]]
+        whole = await store._run(batch, asyncio.get_running_loop().time() + 60)
+        assert isinstance(whole, ReplayStoreError) and "GH003" in str(whole)
+        asking = (store.consume(handoff, **entry(1)) for handoff in [swallowed, *others])
+        told = await asyncio.gather(*asking, return_exceptions=True)
+        ask(postgres_url, "DROP TRIGGER swallow ON handoff_replay_log")
+        assert (await store.consume(swallowed, **entry(2))).first
+        return told
+
+    refused, *answers = run_async(postgres_url, main)
+    assert isinstance(refused, ReplayStoreError)
+    assert all(isinstance(answer, Consumption) and answer.first for answer in answers)
+    held = ask(postgres_url, "SELECT handoff_id::text, redemption_id FROM handoff_replay_log ORDER BY handoff_id")
+    assert held == [(swallowed, redemption_id(2)), *((handoff, redemption_id(1)) for handoff in others)]
+
+
 # ---- purge
 
 
@@ -303,7 +339,7 @@ def test_consume_waits_for_a_purge_in_progress_and_then_sees_its_mark(
         purging.execute("UPDATE handoff_replay_mark SET purged_before = %s", (NOW - HORIZON,))
         purging.execute("DELETE FROM handoff_replay_log WHERE handoff_id = %s", (old,))
         stranger = thread.submit(store.consume, old, **entry(2))
-        time.sleep(0.3)
+        wait_until(lambda: waits_for_a_lock(postgres_url), "for the consume to wait")
         assert not stranger.done()
         purging.commit()
         with pytest.raises(ReplayStoreError):
@@ -356,7 +392,7 @@ def test_a_full_pool_ends_in_an_error_in_time(postgres_url: str) -> None:
         with pool.connection():
             began = time.monotonic()
             assert_refused(store, handoff_id(NOW), entry(1))
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 0.5 + SLACK
         assert store.consume(handoff_id(NOW), **entry(2)).first
 
 
@@ -383,8 +419,8 @@ def test_a_waiting_insert_ends_in_time_and_the_truth_is_found_later(
         )
         began = time.monotonic()
         assert_refused(impatient, handoff_id(NOW), entry(1))
-        assert time.monotonic() - began < 2
-        assert impatient.consume(handoff_id(NOW, 1), **entry(1)).first
+        assert time.monotonic() - began < 0.5 + SLACK
+        assert store.consume(handoff_id(NOW, 1), **entry(1)).first
         stalled.commit()
     assert store.consume(handoff_id(NOW), **entry(1)).holder == redemption_id(9)
 
@@ -436,8 +472,16 @@ def test_other_isolation_is_refused_and_reported(pool: ConnectionPool[Any], post
         assert [hazard.code for hazard in store.check().hazards] == ["isolation"]
 
 
+@pytest.mark.parametrize(
+    "consume",
+    [
+        "SELECT * FROM handoff_replay_consume_v1(%s, 's', 'r', 1, 1, false)",
+        "SELECT * FROM handoff_replay_consume_many_v1(ARRAY[%s]::uuid[], '{s}', '{r}', '{1}', 1, false)",
+    ],
+    ids=["alone", "in a batch"],
+)
 def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
-    pool: ConnectionPool[Any], postgres_url: str
+    pool: ConnectionPool[Any], postgres_url: str, consume: LiteralString
 ) -> None:
     """Where sessions commit asynchronously a consume still waits for the disk, and check reports the setting."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -445,9 +489,7 @@ def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off".encode())
         connection.execute("SET synchronous_commit = off")
         connection.execute("BEGIN")
-        connection.execute(
-            "SELECT * FROM handoff_replay_consume_v1(%s, 's', 'r', 1, 1, false)", (handoff_id(int(time.time()), 7),)
-        )
+        connection.execute(consume, (handoff_id(int(time.time()), 7),))
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
         connection.execute("COMMIT")
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
@@ -459,7 +501,7 @@ def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
 def test_server_that_does_not_wait_for_the_disk_is_reported() -> None:
     """Fsync and full_page_writes off are settings of a server; check reports both."""
     with (
-        PostgresServer({"fsync": "off", "full_page_writes": "off"}) as server,
+        PostgresServer({"fsync": "off", "full_page_writes": "off"}, in_memory=True) as server,
         ConnectionPool(server.url, min_size=1, max_size=2, open=True) as pool,
         PostgresReplayStore(pool) as store,
     ):
@@ -469,7 +511,7 @@ def test_server_that_does_not_wait_for_the_disk_is_reported() -> None:
 
 def test_replica_refuses_and_is_reported() -> None:
     """A hot standby accepts no consume, and check names it."""
-    with PostgresServer() as primary:
+    with PostgresServer(in_memory=True) as primary:
         with ConnectionPool(primary.url, min_size=1, max_size=2, open=True) as pool, PostgresReplayStore(pool) as store:
             store.create_schema()
         primary.stop()
@@ -521,10 +563,10 @@ def test_cancelled_callers_leave_the_truth_to_a_retry(postgres_url: str) -> None
     """Consumes cancelled at any moment: a retry by the same redemption id is answered, by another it is a replay or a win."""
 
     async def main(store: AsyncPostgresReplayStore) -> None:
-        for round_number in range(40):
-            ids = handoff_ids(10, start=round_number * 10)
+        for round_number in range(20):
+            ids = handoff_ids(5, start=round_number * 5)
             calls = [asyncio.create_task(store.consume(handoff, **entry(1))) for handoff in ids]
-            await asyncio.sleep(round_number * 0.0002)
+            await asyncio.sleep(round_number * 0.0004)
             for call in calls:
                 call.cancel()
             told = await asyncio.gather(*calls, return_exceptions=True)
@@ -557,7 +599,7 @@ def test_two_event_loops_at_once_are_both_answered(postgres_url: str) -> None:
         async def main(store: AsyncPostgresReplayStore) -> list[Consumption]:
             return await asyncio.gather(*(store.consume(handoff, **entry(number)) for handoff in handoff_ids(50)))
 
-        return run_async(postgres_url, main, timeout=10)
+        return run_async(postgres_url, main, timeout=PATIENCE)
 
     with ThreadPoolExecutor(2) as threads:
         told = [answers.result() for answers in [threads.submit(in_a_loop, number) for number in (1, 2)]]

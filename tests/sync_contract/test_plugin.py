@@ -13,19 +13,22 @@ import pytest
 from .registries import SERVICE, entry, module, write
 
 ROOT = Path(__file__).parents[2]
+# The other plugins of this environment load what they like, for seconds; they are none of ours.
+OTHERS = [f"-pno:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff"]
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest in a folder of its own, without this repository's configuration."""
     (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_clean_registry_is_a_test_that_passes(tmp_path: Path) -> None:
-    """Naming a registry adds one test, also where there are no others."""
+@pytest.mark.parametrize("others", [OTHERS, pytest.param(["-pno:randomly"], marks=pytest.mark.thorough)])
+def test_clean_registry_is_a_test_that_passes(tmp_path: Path, others: list[str]) -> None:
+    """Naming a registry adds one test, also where there are no others; and beside any other plugin."""
     write(tmp_path, module())
-    done = run_pytest(tmp_path, "--sync-registry", "registry.ts", "-v")
+    done = run_pytest(tmp_path, *others, "--sync-registry", "registry.ts", "-v")
     assert (done.returncode, done.stderr) == (0, "")
     assert "sync-registry[registry.ts] PASSED" in done.stdout
 
@@ -33,7 +36,7 @@ def test_clean_registry_is_a_test_that_passes(tmp_path: Path) -> None:
 def test_finding_is_a_test_that_fails(tmp_path: Path) -> None:
     """The failure says file, line and reason, and no traceback."""
     path = write(tmp_path, module(entry(SERVICE, "Wishlist")))
-    done = run_pytest(tmp_path, f"--sync-registry={path}")
+    done = run_pytest(tmp_path, *OTHERS, f"--sync-registry={path}")
     assert done.returncode == 1
     assert f"{path}:3: Wishlist belongs to bff-consumer-service" in done.stdout
     assert "Traceback" not in done.stdout
@@ -43,7 +46,7 @@ def test_finding_is_a_test_that_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing.ts", "registry.yaml"])
 def test_unreadable_registry_fails(tmp_path: Path, name: str) -> None:
     """What cannot be read is a failure, not a test that is left out."""
-    done = run_pytest(tmp_path, "--sync-registry", name)
+    done = run_pytest(tmp_path, *OTHERS, "--sync-registry", name)
     assert done.returncode == 1
     assert f"{name}:1: " in done.stdout
 
@@ -53,7 +56,8 @@ def test_each_registry_is_checked_beside_the_other_tests(tmp_path: Path) -> None
     write(tmp_path, module())
     write(tmp_path, "[]", "registry.json")
     (tmp_path / "test_own.py").write_text("def test_a(): pass\ndef test_b(): pass\n", "utf-8")
-    done = run_pytest(tmp_path, "--sync-registry=registry.ts", "--sync-registry=registry.json", "-k", "test_a")
+    named = ("--sync-registry=registry.ts", "--sync-registry=registry.json")
+    done = run_pytest(tmp_path, *OTHERS, *named, "-k", "test_a")
     assert done.returncode == 0
     assert "3 passed, 1 deselected" in done.stdout
 
@@ -68,9 +72,7 @@ def test_without_the_option_nothing_is_loaded(tmp_path: Path) -> None:
         "    assert not loaded & {'ghasi_handoff', 'pydantic', 'tree_sitter', 'cryptography', 'click'}\n",
         "utf-8",
     )
-    # The other plugins of this environment load what they like; they are none of ours.
-    others = [f"-pno:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff"]
-    done = run_pytest(tmp_path, *others)
+    done = run_pytest(tmp_path, *OTHERS)
     assert done.returncode == 0, done.stdout
 
 

@@ -18,11 +18,15 @@ from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStor
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance, handoff_id_at, redemption_id_of
 from ghasi_handoff.testing._promises import Promises
+from tests.stores.kit_tiers import PROCESSES, PURGE_RACE, RETENTION, only, without
 
 from . import mutants
 
+SLOW_IN_MEMORY = RETENTION | PURGE_RACE
+SLOW_IN_A_FILE = RETENTION | PURGE_RACE
 
-class TestMemoryReplayStore(ReplayStoreConformance):
+
+class MemoryKit(ReplayStoreConformance):
     durable = False
 
     def make_store(self, place: Path) -> MemoryReplayStore:
@@ -32,7 +36,7 @@ class TestMemoryReplayStore(ReplayStoreConformance):
         return MemoryReplayStore(capacity=capacity)
 
 
-class TestAsyncMemoryReplayStore(AsyncReplayStoreConformance):
+class AsyncMemoryKit(AsyncReplayStoreConformance):
     durable = False
 
     def make_store(self, place: Path) -> AsyncMemoryReplayStore:
@@ -79,7 +83,7 @@ class AsyncLockedSQLiteReplayStore(AsyncSQLiteReplayStore):
         self._locked.unlock()
 
 
-class TestSQLiteReplayStore(ReplayStoreConformance):
+class SQLiteKit(ReplayStoreConformance):
     def make_store(self, place: Path) -> SQLiteReplayStore:
         return SQLiteReplayStore(place / "replay.db")
 
@@ -87,12 +91,56 @@ class TestSQLiteReplayStore(ReplayStoreConformance):
         return LockedSQLiteReplayStore(place / "replay.db")
 
 
-class TestAsyncSQLiteReplayStore(AsyncReplayStoreConformance):
+class AsyncSQLiteKit(AsyncReplayStoreConformance):
     def make_store(self, place: Path) -> AsyncSQLiteReplayStore:
         return AsyncSQLiteReplayStore(place / "replay.db")
 
     def make_failing_store(self, place: Path) -> AsyncSQLiteReplayStore:
         return AsyncLockedSQLiteReplayStore(place / "replay.db")
+
+
+@without(SLOW_IN_MEMORY)
+class TestMemoryReplayStore(MemoryKit):
+    pass
+
+
+@pytest.mark.thorough
+@only(SLOW_IN_MEMORY)
+class TestMemoryReplayStoreForLong(MemoryKit):
+    pass
+
+
+@without(SLOW_IN_MEMORY)
+class TestAsyncMemoryReplayStore(AsyncMemoryKit):
+    pass
+
+
+@pytest.mark.thorough
+@only(SLOW_IN_MEMORY)
+class TestAsyncMemoryReplayStoreForLong(AsyncMemoryKit):
+    pass
+
+
+@without(SLOW_IN_A_FILE)
+class TestSQLiteReplayStore(SQLiteKit):
+    pass
+
+
+@pytest.mark.thorough
+@only(SLOW_IN_A_FILE)
+class TestSQLiteReplayStoreForLong(SQLiteKit):
+    pass
+
+
+@without(SLOW_IN_A_FILE | PROCESSES)
+class TestAsyncSQLiteReplayStore(AsyncSQLiteKit):
+    pass
+
+
+@pytest.mark.thorough
+@only(SLOW_IN_A_FILE | PROCESSES)
+class TestAsyncSQLiteReplayStoreForLong(AsyncSQLiteKit):
+    pass
 
 
 def promises_of(kit: type[Promises[Any]]) -> list[str]:
@@ -129,12 +177,14 @@ def _switch_interval() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kit", mutants.REFERENCES, ids=lambda kit: kit.__name__)
 def test_reference_keeps_every_promise(kit: type[Promises[Any]], tmp_path: Path) -> None:
     """What the mutants are made from is correct: what the kit finds in them is their own."""
     assert broken_promises(kit, tmp_path) == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.kit.__name__)
 def test_mutant_is_caught(mutant: mutants.Mutant, tmp_path: Path) -> None:
     """Each planted mutant breaks the promise that it was made to break, by a failed promise and not by some error."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, opened_lo
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_line
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable
+from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError
 from ghasi_handoff.handshake._urls import require_extra
 
@@ -196,14 +196,9 @@ def maintain(clock: Clock, *, quiet: bool, log_url: str | None, timeout: float) 
 
     Safe to repeat, to interrupt, and to run twice at once. The service goes on meanwhile.
     """
-    with opened_log(log_url, clock, timeout) as (_, log):
-        removed = log.purge(progress=None if quiet else _show_progress)
+    with opened_log(log_url, clock, timeout) as (_, log), progress_shown("removed {} ...", quiet=quiet) as progress:
+        removed = log.purge(progress=progress)
     return Answer(facts={"removed": removed}, text=b"" if quiet else f"removed {removed:,} rows")
-
-
-def _show_progress(removed: int) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        click.echo(f"\rremoved {removed:,} ...", nl=False, err=True)
 
 
 def _identified(text: str) -> tuple[str, str | None]:

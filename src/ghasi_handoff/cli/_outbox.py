@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import keys_file
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso
+from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.errors import ReplayedTokenError
 from ghasi_handoff.handshake._urls import require_extra
 
@@ -110,6 +110,7 @@ def drain(
     with (
         ConsumeClient(consumer_url, keys=ring, allow_http=allow_http, clock=clock) as client,
         opened_store(store_url, clock, timeout, outbox=True) as (_, store),
+        progress_shown("{} tried ...") as progress,
     ):
         left = store.outbox.stats().pending
         if dead:
@@ -120,7 +121,8 @@ def drain(
             done = worker.deliver(whether_due=not at_once)
             total = _sum(total, done)
             left -= done.total
-            _show_progress(total.total)
+            if progress is not None:
+                progress(total.total)
             if done.delivered + done.refused == 0:
                 break  # nothing is due, or nobody answers
         stats = store.outbox.stats()
@@ -136,11 +138,6 @@ def drain(
 
 def _sum(one: Any, other: Any) -> Any:
     return type(one)(**{name: count + asdict(other)[name] for name, count in asdict(one).items()})
-
-
-def _show_progress(done: int) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        click.echo(f"\r{done:,} tried ...", nl=False, err=True)
 
 
 def _row(entry: OutboxEntry, now: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -14,6 +13,7 @@ from ghasi_handoff._verify import DEFAULT_LEEWAY
 from ghasi_handoff.cli._databases import opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
+from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.handshake._urls import require_extra
 from ghasi_handoff.keys import MAX_LEEWAY_SECONDS
 
@@ -111,15 +111,12 @@ def maintain(clock: Clock, *, url: str | None, quiet: bool, timeout: float) -> A
     Safe to repeat, to interrupt, and to run twice at once. The service goes on meanwhile. In Redis entries expire by
     themselves, and there is nothing to do.
     """
-    with opened_store(url, clock, timeout) as (product, opened):
-        progress = None if quiet else _show_progress
+    with (
+        opened_store(url, clock, timeout) as (product, opened),
+        progress_shown("removed {} ...", quiet=quiet) as progress,
+    ):
         removed = opened.purge() if product == "redis" else opened.purge(progress=progress)
     return Answer(facts={"removed": removed}, text=b"" if quiet else f"removed {removed:,} entries")
-
-
-def _show_progress(removed: int) -> None:
-    if sys.stderr is not None and sys.stderr.isatty():
-        click.echo(f"\rremoved {removed:,} ...", nl=False, err=True)
 
 
 def _reported(report: StoreReport, facts: dict[str, str]) -> Answer:

@@ -93,6 +93,11 @@ class Service:
         Raises:
             ServiceError: It ends instead.
         """
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start it."""
         with ExitStack() as stack:
             output = None if self._log is None else stack.enter_context(self._log.open("ab"))
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -106,12 +111,19 @@ class Service:
                 # Ctrl-C in a terminal goes to this process alone, which then stops both.
                 process_group=0,
             )
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            ServiceError: It ends instead.
+        """
         until = time.monotonic() + _PATIENCE_SECONDS
         while not self._port.answers():
             self.check_running()
             if time.monotonic() > until:
                 raise ServiceError(f"{self.name} did not answer for {_PATIENCE_SECONDS:g} s")
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def check_running(self) -> None:
         """Whether it still runs.
@@ -188,6 +200,7 @@ class Services:
         log_url: The handoff log.
         store_url: The replay store.
         mode: ``strict`` or ``deferred``.
+        environment: Of the operator's commands.
 
     Raises:
         ConfigurationError: A port is in use, a URL is of another kind, or Redis is to be deferred.
@@ -228,7 +241,7 @@ class Services:
         )
         # Only what the demo itself says: variables of a real service on this machine must not steer it, nor be used.
         own = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF_")}
-        self._environment = own | {
+        self.environment = own | {
             "GHASI_HANDOFF_KEYS_FILE": str(keys_file),
             "GHASI_HANDOFF_LOG_URL": self.log_url,
             "GHASI_HANDOFF_STORE_URL": self.store_url,
@@ -273,7 +286,9 @@ class Services:
         for command in self._tables:
             self.operate(command, "init")
         for service in self.both:
-            service.start()
+            service.begin()
+        for service in self.both:
+            service.wait()
 
     def operate(self, *arguments: str) -> dict[str, Any]:
         """What the operator's ``ghasi-handoff ARGUMENTS --json`` says of these services' log and store.
@@ -284,7 +299,7 @@ class Services:
         # In a process of its own, as operators have it. The URLs may hold a password: so they are in its environment.
         command = [sys.executable, "-P", "-c", "from ghasi_handoff.cli import main; main()", *arguments, "--json"]
         done = subprocess.run(  # noqa: S603 - our own command
-            command, env=self._environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         try:
             facts: dict[str, Any] = json.loads(done.stdout)

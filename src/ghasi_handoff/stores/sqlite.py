@@ -251,7 +251,7 @@ class SQLiteReplayStore:
                 if new:
                     begin(connection, deadline)
                     won = self._insert(connection, new)
-                    found |= _find(connection, [entry for entry in new if entry.key not in won])
+                    found |= _holders(connection, [entry for entry in new if entry.key not in won])
                     connection.execute("COMMIT")
         except ReplayStoreError as exc:
             return exc
@@ -387,6 +387,15 @@ def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tupl
     return {
         (handoff_id, scope): Consumption(holder, first=False, consumed_at=at) for handoff_id, scope, holder, at in rows
     }
+
+
+def _holders(connection: sqlite3.Connection, lost: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
+    """Who holds what these entries could not be inserted for."""
+    found = _find(connection, lost)
+    if any(entry.key not in found for entry in lost):
+        # Not inserted, and not there: nothing is known, and nothing of this transaction stays.
+        raise ReplayStoreError("SQLite: an entry vanished while it was read")
+    return found
 
 
 def _values(columns: int, entries: Sequence[Entry]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import ssl
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from ghasi_handoff import AsyncRedeemer, KeyRing, MintedHandoff, Minter, Redeeme
 from ghasi_handoff.handshake import (
     AsyncConsumeClient,
     AsyncHandshake,
+    ConfirmationFailed,
     ConsumeClient,
     HandoffEvent,
     HandoffIssuer,
@@ -34,10 +36,13 @@ from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStor
 
 ORIGIN = "https://aurora.example"
 OTHER_TENANT = "tn_borealis"
+DATABASES = ("replay.db", "log.db")
 SITES = {"aurora": TENANT, "borealis": OTHER_TENANT}
 START_URL = "https://rooms.example/search"
 COOKIE = "__Host-ghasi_handoff"
 LIFETIME, LEEWAY, GRACE = 300, 10, 60
+# Whom a client trusts on https. Reading the authorities costs more than all else of a test, and here nobody is asked by it.
+TRUSTED = ssl.create_default_context()
 
 Fields = Sequence[tuple[str, str | bytes]]
 # What a browser says when a site has sent its guest here, and when it sends the landing page's own form.
@@ -136,7 +141,7 @@ class BothServices:
 
     Attributes:
         kind: ``sync`` or ``asyncio``: the handshake's.
-        on_redeemed: What the application does with a redemption; a test may put its own.
+        verifying: The ring that the booking side has now; a test may put another.
         redemptions: What it got, in order.
         events: What the handshake reported.
     """
@@ -148,11 +153,13 @@ class BothServices:
     log: SQLiteHandoffLog
     consumer: Consumer
     runner: asyncio.Runner
-    on_redeemed: Any = None
+    verifying: KeyRing
     redemptions: list[Redemption] = field(default_factory=list)
     events: list[HandoffEvent] = field(default_factory=list)
     handshake: Any = None
     app: Any = None
+    begun: float = 0.0
+    new: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
 
     def issue(self, tenant: str = TENANT) -> MintedHandoff:
         """A handoff that both sides know."""
@@ -188,12 +195,29 @@ class BothServices:
         return self.runner.run(answer_of(app or self.app, method, target, headers, body))
 
     def rows(self, *, with_refused: bool = True) -> list[str]:
-        """Everything that both databases hold."""
-        dumps = []
-        for name in ("replay.db", "log.db"):
+        """Everything that both databases hold, each row with its table's name."""
+        found = []
+        for name in DATABASES:
             with closing(sqlite3.connect(self.folder / name)) as connection:
-                dumps += [line for line in connection.iterdump() if line.startswith("INSERT")]
-        return [line for line in dumps if with_refused or "refused" not in line]
+                found += [f"{table} {row!r}" for table in _tables(connection) for row in _held(connection, table)]
+        return [row for row in found if with_refused or "refused" not in row]
+
+    def renew(self) -> None:
+        """Make it what it was when it was new: time, data, and what was seen."""
+        for name in DATABASES:
+            with closing(sqlite3.connect(self.folder / name)) as connection, connection:
+                for table in _tables(connection):
+                    _put(connection, table, self.new.get((name, table), []))
+        self.clock.now = self.begun
+        self.verifying = self.keys
+        for seen in (self.redemptions, self.events, self.consumer.requests, self.consumer.faults):
+            seen.clear()
+        self.consumer.always = None
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether a call to bff-consumer has failed: its client remembers that, for some seconds."""
+        return any(isinstance(event, ConfirmationFailed) for event in self.events)
 
     def browser(self) -> Browser:
         """A browser that has not been here."""
@@ -235,33 +259,93 @@ class Browser:
         return answer
 
 
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+
+
+def _held(connection: sqlite3.Connection, table: str) -> list[Any]:
+    return connection.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def _put(connection: sqlite3.Connection, table: str, rows: list[Any]) -> None:
+    if _held(connection, table) != rows:
+        connection.execute(f"DELETE FROM {table}")
+        for row in rows:
+            connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
+class Pool:
+    """Both services of each kind, made once, and as new for each test that borrows them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, tuple[ExitStack, BothServices]] = {}
+        self._number = 0
+
+    @contextmanager
+    def borrowed(self, kind: str) -> Generator[BothServices]:
+        """The services of that kind, until the block ends."""
+        if kind not in self._made:
+            self._number += 1
+            folder = self._folder / f"{kind}-{self._number}"
+            folder.mkdir()
+            with ExitStack() as stack:
+                services = stack.enter_context(both_services(kind, folder))
+                self._made[kind] = stack.pop_all(), services
+        stack, services = self._made[kind]
+        services.renew()
+        yield services
+        if services.is_spoiled:
+            del self._made[kind]
+            stack.close()
+
+    def close(self) -> None:
+        """Stop them all."""
+        with ExitStack() as everything:
+            for stack, _ in self._made.values():
+                everything.push(stack)
+        self._made.clear()
+
+
 @contextmanager
-def both_services(kind: str, folder: Path, mode: str = "strict", keys: Any = None) -> Generator[BothServices]:
-    """The two services, until the block ends."""
+def both_services(
+    kind: str,
+    folder: Path,
+    mode: str = "strict",
+    keys: Any = None,
+    *,
+    store_seconds: float = 60,
+    call_seconds: float = 10,
+) -> Generator[BothServices]:
+    """The two services, until the block ends. Their time-outs are the longest there are: a busy machine may take its time."""
+    built: BothServices
     clock = Clock()
     ring = KeyRing.generate(now=datetime.fromtimestamp(clock.now - 60, UTC))
-    verifier = Verifier(keys or ring, issuer=ISSUER, audience=AUDIENCE, clock=clock)
+    verifier = Verifier(keys or (lambda: built.verifying), issuer=ISSUER, audience=AUDIENCE, clock=clock)
     with (
         asyncio.Runner() as runner,
-        SQLiteHandoffLog(folder / "log.db", clock=clock) as log,
+        SQLiteHandoffLog(folder / "log.db", timeout=60, clock=clock) as log,
         consumer(log, ring, clock) as running,
     ):
         log.create_schema()
-        built = BothServices(kind, folder, clock, ring, log, running, runner)
+        built = BothServices(kind, folder, clock, ring, log, running, runner, ring)
         path = folder / "replay.db"
-        options: dict[str, Any] = {"outbox": True, "timeout": 0.5, "clock": clock}
+        options: dict[str, Any] = {"outbox": True, "timeout": store_seconds, "clock": clock}
+        calls: dict[str, Any] = {"keys": ring, "verify": TRUSTED, "clock": clock}
+        calls |= {"connect_timeout": call_seconds, "timeout": call_seconds}
         if kind == "sync":
             with (
                 SQLiteReplayStore(path, **options) as store,
-                ConsumeClient(running.url, keys=ring, clock=clock) as client,
+                ConsumeClient(running.url, **calls) as client,
             ):
                 store.create_schema()
                 built.handshake = Handshake(Redeemer(verifier, store), client, mode, on_event=built.events.append)  # type: ignore[arg-type]
                 built.app = built.make_app()
+                _note_what_is_new(built)
                 yield built
             return
         async_store = AsyncSQLiteReplayStore(path, **options)
-        async_client = AsyncConsumeClient(running.url, keys=ring, clock=clock)
+        async_client = AsyncConsumeClient(running.url, **calls)
         runner.run(async_store.create_schema())
         built.handshake = AsyncHandshake(
             AsyncRedeemer(verifier, async_store),
@@ -270,11 +354,19 @@ def both_services(kind: str, folder: Path, mode: str = "strict", keys: Any = Non
             on_event=built.events.append,
         )
         built.app = built.make_app()
+        _note_what_is_new(built)
         try:
             yield built
         finally:
             runner.run(async_client.aclose())
             runner.run(async_store.aclose())
+
+
+def _note_what_is_new(services: BothServices) -> None:
+    services.begun = services.clock.now
+    for name in DATABASES:
+        with closing(sqlite3.connect(services.folder / name)) as connection:
+            services.new |= {(name, table): _held(connection, table) for table in _tables(connection)}
 
 
 @contextmanager
@@ -292,6 +384,14 @@ def served(app: Any, **options: Any) -> Generator[int]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def sent_on(browser: Browser, token: str) -> bool:
+    """Whether a guest comes through at last, whose page tries again as long as it is told to wait."""
+    until = time.monotonic() + 60
+    while (status := browser.post(token).status) == 503 and time.monotonic() < until:
+        time.sleep(0.05)
+    return status == 303
 
 
 @contextmanager

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from .both_services import BothServices, Browser, both_services
+from .both_services import BothServices, Browser, Pool
 
 
 @pytest.fixture(params=["sync", "asyncio"])
@@ -17,11 +16,19 @@ def kind(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """Where the services of a module's tests come from."""
+    made = Pool(tmp_path_factory.mktemp("services"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def services(kind: str, tmp_path: Path) -> Iterator[BothServices]:
-    """Both services."""
-    with both_services(kind, tmp_path) as built:
-        yield built
+def services(kind: str, pool: Pool) -> Iterator[BothServices]:
+    """Both services, as new."""
+    with pool.borrowed(kind) as borrowed:
+        yield borrowed
 
 
 @pytest.fixture

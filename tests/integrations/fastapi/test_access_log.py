@@ -62,11 +62,11 @@ def line_of(server: tuple[int, Lines], target: str, method: str = "GET") -> str:
     """What the server logs of a request."""
     port, lines = server
     lines.lines.clear()
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as connection:
         connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1"))
         while connection.recv(4096):
             pass
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not lines.lines and time.monotonic() < deadline:
         time.sleep(0.01)
     (line,) = lines.lines

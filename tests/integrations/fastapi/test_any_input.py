@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
 
@@ -49,6 +50,13 @@ HEADERS = st.lists(
 VALID: list[tuple[str, bytes]] = [("Cookie", MINE), ("Sec-Fetch-Site", b"same-origin"), ("Content-Type", FORM.encode())]
 
 
+@pytest.fixture(params=["sync", pytest.param("asyncio", marks=pytest.mark.thorough)])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which handshake."""
+    name: str = request.param
+    return name
+
+
 def with_token(value: bytes, token: str) -> bytes:
     return value.replace(TOKEN, token.encode())
 
@@ -82,6 +90,10 @@ def test_any_post(kind: str, tmp_path: Path) -> None:
             query=st.just(b"") | QUERIES,
             headers=st.just(VALID) | HEADERS | HEADERS.map(lambda more: [*VALID, *more]),
         )
+        # One of each status, whatever is drawn.
+        @example(body=b"handoff=" + TOKEN, query=b"", headers=VALID)
+        @example(body=b"", query=b"", headers=VALID)
+        @example(body=b"", query=b"", headers=[])
         def check(body: bytes, query: bytes, headers: list[tuple[str, bytes]]) -> None:
             token = services.issue().token
             before = services.rows()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,6 @@ from .both_services import (
     Answer,
     BothServices,
     Browser,
-    both_services,
     endless,
 )
 
@@ -32,20 +30,6 @@ from .both_services import (
 @pytest.fixture(autouse=True)
 def _all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ghasi_handoff")
-
-
-@pytest.fixture
-def ring() -> dict[str, KeyRing]:
-    """The ring that the booking side has now; a test may put another."""
-    return {}
-
-
-@pytest.fixture
-def services(kind: str, tmp_path: Path, ring: dict[str, KeyRing]) -> Iterator[BothServices]:
-    """Both services; the booking side's ring can be replaced."""
-    with both_services(kind, tmp_path, keys=lambda: ring["now"]) as built:
-        ring["now"] = built.keys
-        yield built
 
 
 def mint(services: BothServices, ring: KeyRing | None = None, ahead: int = 0, **options: Any) -> str:
@@ -69,44 +53,44 @@ def strange_ring(services: BothServices, kid: str) -> KeyRing:
     return KeyRing.generate(kid=kid, now=datetime.fromtimestamp(services.clock.now - 60, UTC))
 
 
-def revoked_key(services: BothServices, ring: dict[str, KeyRing]) -> str:
+def revoked_key(services: BothServices) -> str:
     now = datetime.fromtimestamp(services.clock.now, UTC)
     rotated = services.keys.rotate(kid="next", now=now)
-    ring["now"] = rotated.revoke("next", now=now)
+    services.verifying = rotated.revoke("next", now=now)
     return mint(services, rotated, ahead=1000)
 
 
-def retired_key(services: BothServices, ring: dict[str, KeyRing]) -> str:
+def retired_key(services: BothServices) -> str:
     token = mint(services)
-    ring["now"] = services.keys.rotate(kid="next", now=datetime.fromtimestamp(services.clock.now, UTC))
+    services.verifying = services.keys.rotate(kid="next", now=datetime.fromtimestamp(services.clock.now, UTC))
     services.clock.now += 2 * 3600
     return token
 
 
 # name -> the code that only the log may tell, and how to come by such a token.
-TOKENS: dict[str, tuple[str, Callable[[BothServices, dict[str, KeyRing]], str]]] = {
-    "empty": ("malformed", lambda services, ring: ""),
-    "nonsense": ("malformed", lambda services, ring: "nonsense"),
-    "two parts": ("malformed", lambda services, ring: "ghasi1.k"),
-    "another version": ("malformed", lambda services, ring: services.issue().token.replace("ghasi1", "ghasi2")),
-    "upper case": ("malformed", lambda services, ring: services.issue().token.replace("ghasi1", "GHASI1")),
-    "a space behind": ("malformed", lambda services, ring: services.issue().token + " "),
-    "cut short": ("malformed", lambda services, ring: services.issue().token[:-1]),
-    "no ASCII": ("malformed", lambda services, ring: services.issue().token + "é"),
-    "too long": ("malformed", lambda services, ring: "ghasi1.k." + "A" * 5000 + "." + "A" * 43),
-    "a foreign key": ("unknown_key", lambda services, ring: mint(services, strange_ring(services, "foreign"))),
+TOKENS: dict[str, tuple[str, Callable[[BothServices], str]]] = {
+    "empty": ("malformed", lambda services: ""),
+    "nonsense": ("malformed", lambda services: "nonsense"),
+    "two parts": ("malformed", lambda services: "ghasi1.k"),
+    "another version": ("malformed", lambda services: services.issue().token.replace("ghasi1", "ghasi2")),
+    "upper case": ("malformed", lambda services: services.issue().token.replace("ghasi1", "GHASI1")),
+    "a space behind": ("malformed", lambda services: services.issue().token + " "),
+    "cut short": ("malformed", lambda services: services.issue().token[:-1]),
+    "no ASCII": ("malformed", lambda services: services.issue().token + "é"),
+    "too long": ("malformed", lambda services: "ghasi1.k." + "A" * 5000 + "." + "A" * 43),
+    "a foreign key": ("unknown_key", lambda services: mint(services, strange_ring(services, "foreign"))),
     "a revoked key": ("revoked_key", revoked_key),
     "a retired key": ("retired_key", retired_key),
     "a forged signature": (
         "invalid_mac",
-        lambda services, ring: mint(services, strange_ring(services, services.issue().kid)),
+        lambda services: mint(services, strange_ring(services, services.issue().kid)),
     ),
-    "a body tampered with": ("invalid_mac", lambda services, ring: tampered(services.issue().token)),
-    "another issuer": ("wrong_issuer", lambda services, ring: mint(services, issuer="bff-other")),
-    "another audience": ("wrong_audience", lambda services, ring: mint(services, audience="bff-other")),
-    "another tenant": ("wrong_tenant", lambda services, ring: services.issue(OTHER_TENANT).token),
-    "from the future": ("not_yet_valid", lambda services, ring: mint(services, ahead=60)),
-    "valid for too long": ("lifetime_too_long", lambda services, ring: mint(services, lifetime=timedelta(hours=1))),
+    "a body tampered with": ("invalid_mac", lambda services: tampered(services.issue().token)),
+    "another issuer": ("wrong_issuer", lambda services: mint(services, issuer="bff-other")),
+    "another audience": ("wrong_audience", lambda services: mint(services, audience="bff-other")),
+    "another tenant": ("wrong_tenant", lambda services: services.issue(OTHER_TENANT).token),
+    "from the future": ("not_yet_valid", lambda services: mint(services, ahead=60)),
+    "valid for too long": ("lifetime_too_long", lambda services: mint(services, lifetime=timedelta(hours=1))),
 }
 
 
@@ -132,11 +116,11 @@ def plain(services: BothServices) -> Answer:
 class TestTokens:
     @pytest.mark.parametrize("name", TOKENS)
     def test_each_gets_the_one_answer(
-        self, services: BothServices, ring: dict[str, KeyRing], caplog: pytest.LogCaptureFixture, name: str
+        self, services: BothServices, caplog: pytest.LogCaptureFixture, name: str
     ) -> None:
         """400, byte for byte the answer to no token at all but for reference and nonce, for GET and POST; the log knows."""
         code, make = TOKENS[name]
-        token = make(services, ring)
+        token = make(services)
         before = services.rows()
         guest = Browser(services, cookie=b64u_encode(b"G" * 32))
         wanted = plain(services)
@@ -154,12 +138,11 @@ class TestTokens:
         assert guest.get(token, site="borealis").status == 200
         assert guest.post(token, site="borealis").status == 303
 
-    def test_the_host_needs_no_way_back_for_uniformity(self, services: BothServices, ring: dict[str, KeyRing]) -> None:
+    def test_the_host_needs_no_way_back_for_uniformity(self, services: BothServices) -> None:
         """Other languages are as uniform as English."""
         german = (*ARRIVES, ("Accept-Language", "de"))
         pages = {
-            services.browser().get(TOKENS[name][1](services, ring), german).uniform
-            for name in ("nonsense", "another tenant")
+            services.browser().get(TOKENS[name][1](services), german).uniform for name in ("nonsense", "another tenant")
         }
         assert len(pages) == 1
 

@@ -76,9 +76,10 @@ def application(kind: str, tmp_path: Path) -> Iterator[ConsumerApp]:
     clock = Clock()
     keys = KeyRing.generate(kid="k1", now=datetime.fromtimestamp(clock.now - 3600, UTC))
     events: list[HandoffEvent] = []
-    with asyncio.Runner() as runner, SQLiteHandoffLog(tmp_path / "log.db", timeout=0.5, clock=clock) as log:
+    options: Any = {"timeout": 60, "clock": clock}
+    with asyncio.Runner() as runner, SQLiteHandoffLog(tmp_path / "log.db", **options) as log:
         log.create_schema()
-        served: Any = log if kind == "sync" else AsyncSQLiteHandoffLog(tmp_path / "log.db", timeout=0.5, clock=clock)
+        served: Any = log if kind == "sync" else AsyncSQLiteHandoffLog(tmp_path / "log.db", **options)
         app = FastAPI()
         app.include_router(consumer_router(served, keys=keys, clock=clock, on_event=events.append))
         yield ConsumerApp(app, clock, keys, log, tmp_path, runner, events)
@@ -171,14 +172,23 @@ class TestAnswers:
         problem(application.call(identifier, path=escaped.replace("%", "%25")), 404, "unknown_handoff")
         assert application.call(identifier, path=escaped).status == 200
 
-    def test_the_log_is_down(self, application: ConsumerApp) -> None:
+    def test_the_log_is_down(self, application: ConsumerApp, kind: str) -> None:
         """503; when it is back, the same call is confirmed."""
         identifier = application.issue()
+        authorization, body = application.signed(identifier)
+        make: Any = SQLiteHandoffLog if kind == "sync" else AsyncSQLiteHandoffLog
+        impatient = make(application.folder / "log.db", timeout=0.1, clock=application.clock)
+        app = FastAPI()
+        app.include_router(consumer_router(impatient, keys=application.keys, clock=application.clock))
         with locked(application.folder / "log.db"):
-            answer = application.call(identifier)
+            answer = application.post(identifier, [authorization], body, app=app)
         problem(answer, 503, "store_unavailable")
         assert answer.field("retry-after") == "1"
-        assert application.call(identifier).status == 200
+        assert application.post(identifier, [authorization], body).status == 200
+        if kind == "sync":
+            impatient.close()
+        else:
+            application.runner.run(impatient.aclose())
 
     def test_the_ring_cannot_be_read(self, application: ConsumerApp, kind: str) -> None:
         """503 with a reference; nothing changes."""

@@ -33,6 +33,7 @@ from .both_services import (
     Fields,
     both_services,
     locked,
+    sent_on,
 )
 
 PAGE_HEADERS = {
@@ -44,6 +45,12 @@ PAGE_HEADERS = {
     "x-frame-options": "DENY",
 }
 SECRET = b64u_encode(b"B" * 32)
+# What these say when it is no site that has sent a person here, as a whole page.
+OTHERWISE = {
+    "Sec-Fetch-Site": ("same-origin", "none", "Cross-Site", ""),
+    "Sec-Fetch-Mode": ("cors", "no-cors", "same-origin", "websocket", ""),
+    "Sec-Fetch-Dest": ("empty", "image", "script", "worker", "Document", ""),
+}
 
 
 def form_of(answer: Answer) -> dict[str, str]:
@@ -137,6 +144,13 @@ class TestTheForm:
             (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")),
             (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty")),
             (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image")),
+            # One of the three is missing, or another.
+            *(tuple(field for field in ARRIVES if field != each) for each in ARRIVES),
+            *(
+                tuple((name, value if field == name else usual) for name, usual in ARRIVES)
+                for field, values in OTHERWISE.items()
+                for value in values
+            ),
         ],
     )
     def test_who_was_not_sent_by_a_site_presses_the_button(
@@ -666,23 +680,35 @@ class TestNotNow:
         assert 'data-delay="2000"' in answer.text
         assert services.redemptions == []
 
-    def test_the_store_is_down(self, services: BothServices, guest: Browser) -> None:
+    def test_the_store_is_down(self, kind: str, tmp_path: Path) -> None:
         """503, bff-consumer is not called, nothing changes; when it is back the same browser goes on."""
-        token = services.issue().token
-        guest.get(token)
-        before = services.rows()
-        with locked(services.folder / "replay.db"):
+        with both_services(kind, tmp_path, store_seconds=0.1) as services:
+            guest, token = services.browser(), services.issue().token
+            guest.get(token)
+            before = services.rows()
+            with locked(services.folder / "replay.db"):
+                answer = guest.post(token)
+            self.check_waiting(services, answer, token, "store_unavailable", services.clock.now)
+            assert TEXTS["en"].unavailable.title in answer.text
+            assert (services.rows(), services.consumer.requests) == (before, [])
+            assert sent_on(guest, token)
+
+    def test_bff_consumer_is_slow(self, kind: str, tmp_path: Path) -> None:
+        """An answer that comes too late does not count: 503 "confirming"; the guest goes on when it comes in time."""
+        with both_services(kind, tmp_path, call_seconds=0.2) as services:
+            guest, token = services.browser(), services.issue().token
+            guest.get(token)
+            services.consumer.always = "slow"
             answer = guest.post(token)
-        self.check_waiting(services, answer, token, "store_unavailable", services.clock.now)
-        assert TEXTS["en"].unavailable.title in answer.text
-        assert (services.rows(), services.consumer.requests) == (before, [])
-        assert guest.post(token).status == 303
+            self.check_waiting(services, answer, token, "confirmation_unavailable", services.clock.now)
+            assert TEXTS["en"].confirming.title in answer.text
+            services.consumer.always = None
+            assert sent_on(guest, token)
 
     @pytest.mark.parametrize(
         "fault",
         [
             "reset",
-            "slow",
             500,
             503,
             404,
@@ -694,7 +720,7 @@ class TestNotNow:
         ids=str,
     )
     def test_bff_consumer_gives_no_answer_that_counts(self, services: BothServices, guest: Browser, fault: Any) -> None:
-        """Down, slow, nonsense, 404: 503 "confirming"; the handoff stays this browser's, and nobody else's."""
+        """Down, nonsense, 404: 503 "confirming"; the handoff stays this browser's, and nobody else's."""
         token = services.issue().token
         guest.get(token)
         services.consumer.always = fault

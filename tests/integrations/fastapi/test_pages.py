@@ -169,6 +169,8 @@ class TestLanguage:
             (["fr, de;q=0.1"], "de"),
             (["fr"], "en"),
             (["fr", "de;q=0.2"], "de"),
+            (["de;q=0"], "en"),
+            (["de;q=0.0, fr"], "en"),
             (["de;q=0, ar"], "ar"),
             (["de;q=0.000, ar;q=0.001"], "ar"),
             (["de;q=2, ar"], "ar"),
@@ -200,6 +202,11 @@ class TestLanguage:
         texts = {"en": TEXTS["en"], "de": TEXTS["de"], "de-AT": TEXTS["de"]}
         assert choose_language(["de-at-1996"], texts) == "de-AT"
         assert choose_language(["de-ch"], texts) == "de"
+
+    def test_a_language_with_weight_zero_is_not_wanted(self) -> None:
+        """A weight of zero means "not acceptable" (RFC 9110, 12.4.2): the language is left out, in each spelling of zero."""
+        headers = Headers({"Accept-Language": "a;q=0, b;q=0.000, c ; q=0., d;q=0.001"})
+        assert preferred_languages(headers) == ["d"]
 
     def test_equal_weights_keep_their_order(self) -> None:
         """The first of two equals is the better liked."""

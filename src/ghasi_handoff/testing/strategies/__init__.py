@@ -1,0 +1,33 @@
+"""Hypothesis strategies for tests of an application: payloads, key rings, handoffs, bad tokens, hostile texts.
+
+Needs Hypothesis and pytest: install ``ghasi-handoff[testing]``. Importing `ghasi_handoff.testing` does not import this.
+
+A strategy says what a test is tried on. Hypothesis picks the examples, and shows the smallest one that fails:
+
+>>> from hypothesis import given, settings
+>>> from ghasi_handoff import BookingHandoff, KeyRing, Minter, Verifier
+>>> from ghasi_handoff.testing.strategies import payloads
+>>> keys = KeyRing.generate()
+>>> minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
+>>> verifier = Verifier(keys, issuer="bff-consumer", audience="bff-tenant-booking")
+>>> @settings(max_examples=10, deadline=None)
+... @given(stay=payloads(BookingHandoff))
+... def test_any_stay_arrives(stay):
+...     token = minter.mint(stay, tenant="tn_aurora").token
+...     assert verifier.verify(token, tenant="tn_aurora").payload == stay
+>>> test_any_stay_arrives()
+"""
+
+try:
+    import hypothesis
+except ModuleNotFoundError as exc:
+    raise ModuleNotFoundError("the strategies need hypothesis: install ghasi-handoff[testing]", name=exc.name) from exc
+
+from ghasi_handoff.testing.strategies._handoffs import BadToken, bad_tokens, handoffs
+from ghasi_handoff.testing.strategies._key_rings import key_rings
+from ghasi_handoff.testing.strategies._payloads import payloads
+from ghasi_handoff.testing.strategies._texts import hostile_texts
+
+del hypothesis  # imported to say which extra has it
+
+__all__ = ["BadToken", "bad_tokens", "handoffs", "hostile_texts", "key_rings", "payloads"]

@@ -1,0 +1,40 @@
+"""What every store shares beside its one decision: the hazards that two clocks show. Purging is tested with each store."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from ghasi_handoff.replay import StoreReport, clock_hazards
+
+NOW = 1_795_426_200
+LEEWAY = timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "newest", "codes"),
+    [
+        (None, None, []),
+        (NOW + 10, NOW + 10, []),
+        (NOW - 10, None, []),
+        (NOW + 10.5, None, ["clock_differs"]),
+        (NOW - 10.5, None, ["clock_differs"]),
+        (NOW, NOW + 11, ["clock_behind"]),
+        (NOW, NOW - 4000, []),
+        (NOW + 11, NOW + 11, ["clock_differs", "clock_behind"]),
+    ],
+)
+def test_a_clock_further_away_than_the_leeway_is_a_hazard(
+    theirs: float | None, newest: int | None, codes: list[str]
+) -> None:
+    """A server's clock counts in both directions. An id counts only if it is ahead: old ids are no sign of anything."""
+    found = clock_hazards(NOW, theirs, newest, LEEWAY)
+    assert [hazard.code for hazard in found] == codes
+
+
+def test_a_report_without_hazards_is_ok() -> None:
+    """A report is ok if and only if it names no hazard."""
+    hazards = tuple(clock_hazards(NOW, NOW + 99, None, LEEWAY))
+    assert StoreReport("a server", {}, ()).ok
+    assert not StoreReport("a server", {}, hazards).ok
