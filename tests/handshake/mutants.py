@@ -43,7 +43,7 @@ def log_row_after_the_token() -> None:
 
 def consume_before_verify() -> None:
     """The store is asked with what the token says, before anybody knows whether it is authentic."""
-    right = _handshake._HandshakeCore._redeemed
+    right = _handshake.Handshake._redeemed
     is_mac = vars(_verify)["is_mac"]
 
     def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
@@ -52,10 +52,10 @@ def consume_before_verify() -> None:
             handoff, entry = self._redeemer._begin(token, tenant, browser_secret)
         finally:
             plant(_verify, "is_mac", is_mac)
-        yield lambda: self._store.consume(handoff.handoff_id, **entry)
-        return (yield from right(self, token, tenant, browser_secret))
+        self._store.consume(handoff.handoff_id, **entry)
+        return right(self, token, tenant, browser_secret)
 
-    plant(_handshake._HandshakeCore, "_redeemed", redeemed)
+    plant(_handshake.Handshake, "_redeemed", redeemed)
 
 
 def signed_at_enqueue() -> None:
@@ -115,30 +115,30 @@ def any_200_is_believed() -> None:
 
 def no_answer_is_a_confirmation() -> None:
     """In strict mode a guest is let through when bff-consumer does not answer."""
-    right = _handshake._HandshakeCore._confirm
+    right = _handshake.Handshake._confirm
 
     def confirm(self: Any, *facts: Any) -> Any:
         try:
-            yield from right(self, *facts)
+            right(self, *facts)
         except ConfirmationUnavailableError:
             return
 
-    plant(_handshake._HandshakeCore, "_confirm", confirm)
+    plant(_handshake.Handshake, "_confirm", confirm)
 
 
 def every_expiry_settles() -> None:
     """A token that comes back too late settles an earlier, timely redemption that is still to be delivered."""
-    right = _handshake._HandshakeCore._redeemed
+    right = _handshake.Handshake._redeemed
 
     def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
         try:
-            return (yield from right(self, token, tenant, browser_secret))
+            return right(self, token, tenant, browser_secret)
         except ExpiredTokenError:
             for entry in self._outbox.entries(limit=100):
                 self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
             raise
 
-    plant(_handshake._HandshakeCore, "_redeemed", redeemed)
+    plant(_handshake.Handshake, "_redeemed", redeemed)
 
 
 def no_lease() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ghasi_handoff import KeyRing, Verifier, keyfile
 from ghasi_handoff.handshake import HandoffQuery, HandoffState
-from ghasi_handoff.handshake._outbox import LEASE_SECONDS
+from ghasi_handoff.handshake._deliveries import LEASE_SECONDS
 from ghasi_handoff.handshake._steps import Step
 
 from ..own_process import KILLED, OwnProcess

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from ghasi_handoff import KeyRing, keyfile
 from ghasi_handoff.cli import main
-from ghasi_handoff.handshake._outbox import BATCH
+from ghasi_handoff.handshake._deliveries import BATCH
 
 from .services import SCOPE, Clock, handoff_id
 

@@ -28,7 +28,7 @@ from ghasi_handoff.handshake import (
     RedemptionAbandoned,
     _outbox,
 )
-from ghasi_handoff.handshake._outbox import GIVEN_UP_SECONDS, LEASE_SECONDS, next_try
+from ghasi_handoff.handshake._deliveries import GIVEN_UP_SECONDS, LEASE_SECONDS, next_try
 from ghasi_handoff.replay import OUTBOX_DELAY_SECONDS, OutboxStats
 from ghasi_handoff.stores.memory import MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore

@@ -66,7 +66,7 @@ from ghasi_handoff.handshake import (
     SQLiteHandoffLog,
     answer_consume,
 )
-from ghasi_handoff.handshake._handshake import Mode
+from ghasi_handoff.handshake._modes import Mode
 from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry, hide_query
 from ghasi_handoff.replay import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore

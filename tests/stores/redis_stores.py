@@ -14,7 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ghasi_handoff import Consumption, ReplayStoreError
-from ghasi_handoff.stores.redis import Ask, AsyncRedisReplayStore, RedisReplayStore, ask
+from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
+from ghasi_handoff.stores.redis._entries import Ask, ask
 
 from .entries import NOW, SCOPE, handoff_id
 

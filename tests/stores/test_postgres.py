@@ -20,9 +20,8 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption
-from ghasi_handoff.stores import postgres
 from ghasi_handoff.stores._group_commit import Entry
-from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _array
+from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _statements
 from tests.servers import PostgresServer, wait_until
 
 from .entries import NOW, SCOPE, SLACK, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
@@ -211,7 +210,7 @@ def test_refused_replays_are_noted(store: PostgresReplayStore, postgres_url: str
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)))
 def test_array_literal_is_read_back(values: list[str]) -> None:
     """Whatever texts are put in an array literal, PostgreSQL's grammar for it gives them back."""
-    literal, found, position = _array(values), [], 1
+    literal, found, position = _statements.array(values), [], 1
     while literal[position] == '"':
         text, position = "", position + 1
         while literal[position] != '"':
@@ -304,10 +303,10 @@ def test_no_statement_of_a_purge_reads_the_whole_table(store: PostgresReplayStor
     ask(postgres_url, "ANALYZE handoff_replay_log")
     low, high = handoff_id(0), "01000000-0000-7000-8000-000000000010"
     for statement, arguments in (
-        (postgres._NEWEST, ()),
-        (postgres._OLDEST, ()),
-        (postgres._CHUNK_END, (low, high, 10)),
-        (postgres._PURGE, (low, high)),
+        (_statements.NEWEST, ()),
+        (_statements.OLDEST, ()),
+        (_statements.CHUNK_END, (low, high, 10)),
+        (_statements.PURGE, (low, high)),
     ):
         plan = "\n".join(line for (line,) in ask(postgres_url, f"EXPLAIN {statement}", *arguments))
         assert "Seq Scan" not in plan, plan

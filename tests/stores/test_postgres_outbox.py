@@ -13,8 +13,8 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff.replay import OutboxEntry
-from ghasi_handoff.stores._postgres_outbox import _LEASE, PostgresOutbox
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
+from ghasi_handoff.stores.postgres._outbox import _LEASE, PostgresOutbox
 
 from .entries import NOW, entry, handoff_ids
 

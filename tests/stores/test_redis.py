@@ -20,7 +20,8 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from ghasi_handoff import ConfigurationError, Consumption, InvalidHandoffInputError, ReplayStoreError
-from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore, ask, read_answers
+from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
+from ghasi_handoff.stores.redis._entries import ask, read_answers
 from tests.servers import RedisServer
 
 from .entries import NOW, SCOPE, entry, handoff_id, handoff_ids, redemption_id
@@ -387,7 +388,7 @@ def test_a_policy_that_changes_is_noticed(
         one.consume(handoff_id(NOW), **entry(1))
         admin.config_set("maxmemory-policy", "volatile-ttl")
         later = time.monotonic() + 61
-        monkeypatch.setattr("ghasi_handoff.stores.redis.time.monotonic", lambda: later)
+        monkeypatch.setattr("ghasi_handoff.stores.redis._entries.time.monotonic", lambda: later)
         with pytest.raises(ReplayStoreError, match="volatile-ttl"):
             one.consume(handoff_id(NOW), **entry(1))
     finally:

@@ -14,7 +14,8 @@ import redis
 import redis.asyncio
 
 from ghasi_handoff import Consumption, ReplayStoreError
-from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore, exchange
+from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
+from ghasi_handoff.stores.redis._replay_store import exchange
 from tests.servers import RedisServer
 
 from .entries import NOW, SLACK, entry, handoff_id, handoff_ids, redemption_id

@@ -9,8 +9,11 @@ The PostgreSQL log needs the extra ``[postgres]``, the client ``[client]``; noth
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ghasi_handoff.handshake._consume import ConsumeAnswer, ConsumeRequest, answer_consume, answer_consume_async
+from ghasi_handoff.handshake._consume import answer_consume
+from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest
+from ghasi_handoff.handshake._consume_async import answer_consume_async
 from ghasi_handoff.handshake._consume_call import ConsumeCall, consume_signing_string
+from ghasi_handoff.handshake._deliveries import Deliveries
 from ghasi_handoff.handshake._events import (
     CallAnswered,
     ConfirmationFailed,
@@ -26,16 +29,20 @@ from ghasi_handoff.handshake._events import (
     PageRefused,
     RedemptionAbandoned,
 )
-from ghasi_handoff.handshake._handshake import AsyncHandshake, Handshake
-from ghasi_handoff.handshake._issuer import AsyncHandoffIssuer, HandoffIssuer
+from ghasi_handoff.handshake._handshake import Handshake
+from ghasi_handoff.handshake._handshake_async import AsyncHandshake
+from ghasi_handoff.handshake._issuer import HandoffIssuer
+from ghasi_handoff.handshake._issuer_async import AsyncHandoffIssuer
 from ghasi_handoff.handshake._last_use import LastUse
 from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffQuery, HandoffRecord, HandoffState
-from ghasi_handoff.handshake._outbox import AsyncOutboxWorker, Deliveries, OutboxWorker
+from ghasi_handoff.handshake._outbox import OutboxWorker
+from ghasi_handoff.handshake._outbox_async import AsyncOutboxWorker
 from ghasi_handoff.handshake._sqlite_log import AsyncSQLiteHandoffLog, SQLiteHandoffLog
 
 if TYPE_CHECKING:
     from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
-    from ghasi_handoff.handshake._postgres_log import AsyncPostgresHandoffLog, PostgresHandoffLog
+    from ghasi_handoff.handshake._postgres_log import PostgresHandoffLog
+    from ghasi_handoff.handshake._postgres_log_async import AsyncPostgresHandoffLog
 
 __all__ = [
     "AsyncConsumeClient",
@@ -80,7 +87,7 @@ __all__ = [
 
 _ON_DEMAND = {
     "AsyncConsumeClient": "_client",
-    "AsyncPostgresHandoffLog": "_postgres_log",
+    "AsyncPostgresHandoffLog": "_postgres_log_async",
     "ConsumeClient": "_client",
     "PostgresHandoffLog": "_postgres_log",
 }

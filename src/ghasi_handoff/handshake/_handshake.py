@@ -1,14 +1,14 @@
-"""token, browser -> redeemed here -> confirmed by bff-consumer -> the guest goes on. `Handshake`, in two modes."""
+# Generated from _handshake_async.py by tools/sync_twins.py. Do not edit.
+"""token, browser -> redeemed here -> confirmed by bff-consumer -> the guest goes on. In two modes."""
 
 from __future__ import annotations
 
-import inspect
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
-from ghasi_handoff._redeem import AsyncRedeemer, Redeemer, Redemption
+from ghasi_handoff._redeem import Redeemer, Redemption
 from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -19,7 +19,6 @@ from ghasi_handoff.errors import (
     ReplayStoreError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._course import Course, drive, drive_async
 from ghasi_handoff.handshake._events import (
     ConfirmationFailed,
     HandoffRedeemed,
@@ -30,44 +29,50 @@ from ghasi_handoff.handshake._events import (
     OnEvent,
     Reporter,
 )
+from ghasi_handoff.handshake._kinds import require
+from ghasi_handoff.handshake._modes import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.keys import GRACE_SECONDS
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import Consumption, StoreGuarantees
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
-
-Mode: TypeAlias = Literal["strict", "deferred"]
-MODES: Final = get_args(Mode)
+    from ghasi_handoff.handshake._client import ConsumeClient
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 
 
-class _HandshakeCore(Generic[_PayloadT]):
-    """What both handshakes share: the course of a redemption."""
+class Handshake(Generic[_PayloadT]):
+    """Redeems a handoff on the booking side, and has bff-consumer confirm it.
+
+    In strict mode the guest goes on after bff-consumer's 200. In deferred mode they go on after the local commit,
+    and an `OutboxWorker` tells bff-consumer; a store that could lose a commit would then give one handoff to two
+    guests, so only SQLite and PostgreSQL with their outbox are accepted.
+
+    Args:
+        redeemer: Verifies, and records who holds the handoff.
+        client: Calls bff-consumer.
+        mode: ``"strict"`` or ``"deferred"``.
+        on_event: Gets each `HandoffEvent`; the logger ``ghasi_handoff`` has them in any case.
+
+    Raises:
+        ConfigurationError: The store cannot carry the mode, or an argument has the wrong type.
+    """
 
     def __init__(
         self,
-        redeemer: Redeemer[_PayloadT] | AsyncRedeemer[_PayloadT],
-        client: object,
-        mode: str,
-        on_event: OnEvent | None,
+        redeemer: Redeemer[_PayloadT],
+        client: ConsumeClient,
+        mode: Mode = "strict",
         *,
-        awaited: bool,
+        on_event: OnEvent | None = None,
     ) -> None:
-        wanted = AsyncRedeemer if awaited else Redeemer
-        if not isinstance(redeemer, wanted):
-            raise ConfigurationError(f"the first argument must be {wanted.__name__}, not {type(redeemer).__name__}")
-        consume = getattr(client, "consume", None)
-        if not callable(consume) or inspect.iscoroutinefunction(consume) is not awaited:
-            kind = "AsyncConsumeClient" if awaited else "ConsumeClient"
-            raise ConfigurationError(f"the client must be a {kind}; {type(client).__name__} is not")
-        if mode not in MODES:
-            raise ConfigurationError('mode must be "strict" or "deferred"')
+        if not isinstance(redeemer, Redeemer):
+            raise ConfigurationError(f"the first argument must be Redeemer, not {type(redeemer).__name__}")
+        require_mode(mode)
         self._redeemer = redeemer
         self._store: Any = redeemer._store
-        self._client: Any = client
+        self._client: Any = require(client, "consume", awaited=False, name="client", kind="ConsumeClient")
         self._mode = mode
         outbox: Any = getattr(self._store, "outbox", None)
         # A store of somebody's own may mean another thing by that name.
@@ -75,6 +80,33 @@ class _HandshakeCore(Generic[_PayloadT]):
         self._reporter = Reporter(on_event)
         if mode == "deferred":
             self._check_deferred()
+
+    def redeem(self, token: str, *, tenant: str, browser_secret: bytes) -> Redemption[_PayloadT]:
+        """The handoff of `token`, if it belongs, from now on, to this browser, and bff-consumer knows it.
+
+        The same browser may repeat the call until 60 s after the token's end, and gets the same redemption.
+
+        Args:
+            token: The text from the URL.
+            tenant: The hotel whose site was asked; see `Verifier.verify`.
+            browser_secret: The 32 random bytes of the browser's cookie.
+
+        Raises:
+            InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser,
+                `RevokedHandoffError` if it was revoked at bff-consumer.
+            ReplayStoreError: The store gave no sure answer. Nothing was accepted; the same browser may try again.
+            ConfirmationUnavailableError: bff-consumer gave no answer that counts (strict mode). The handoff stays with
+                this browser, which may try again.
+            ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
+            KeyRingError: No key can sign the call to bff-consumer.
+        """
+        try:
+            return self._redeemed(token, tenant, browser_secret)
+        except ReplayedTokenError:
+            raise  # reported where the gap is known
+        except (InvalidTokenError, ReplayStoreError) as exc:
+            self._reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            raise
 
     def _check_deferred(self) -> None:
         """In deferred mode nobody but the store remembers a redemption, until the outbox has delivered it."""
@@ -98,23 +130,14 @@ class _HandshakeCore(Generic[_PayloadT]):
             self._reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
-    def _course(self, token: object, tenant: object, browser_secret: object) -> Course[Redemption[_PayloadT]]:
-        try:
-            return (yield from self._redeemed(token, tenant, browser_secret))
-        except ReplayedTokenError:
-            raise  # reported where the gap is known
-        except (InvalidTokenError, ReplayStoreError) as exc:
-            self._reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
-            raise
-
-    def _redeemed(self, token: object, tenant: object, browser_secret: object) -> Course[Redemption[_PayloadT]]:
+    def _redeemed(self, token: object, tenant: object, browser_secret: object) -> Redemption[_PayloadT]:
         redeemer = self._redeemer
         handoff, entry = redeemer._begin(token, tenant, browser_secret)
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
         redemption_id = entry["redemption_id"]
         reached(Step.REDEEM_VERIFIED)
         # Here first: losers and floods never reach bff-consumer, and the outbox entry is in the same transaction.
-        answer: Consumption = yield lambda: self._store.consume(handoff.handoff_id, **entry)
+        answer: Consumption = self._store.consume(handoff.handoff_id, **entry)
         reached(Step.REDEEM_CONSUMED)
         try:
             redemption = redeemer._decide(handoff, entry, answer)
@@ -126,19 +149,19 @@ class _HandshakeCore(Generic[_PayloadT]):
         except ExpiredTokenError:
             if answer.consumed_at >= handoff._body.expires_at + redeemer._verifier._leeway:
                 # Ours, but never in time: there is nothing to tell bff-consumer, now or later.
-                yield from self._settle(handoff.handoff_id, entry["scope"], redemption_id)
+                self._settle(handoff.handoff_id, entry["scope"], redemption_id)
             raise
         if self._mode == "strict":
-            yield from self._confirm(redemption, entry["scope"], answer.consumed_at)
+            self._confirm(redemption, entry["scope"], answer.consumed_at)
         event_ = HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
         self._reporter.report(event_)
         return redemption
 
-    def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> Course[None]:
+    def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> None:
         handoff, redemption_id = redemption.handoff, redemption.redemption_id
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
         try:
-            yield lambda: self._client.consume(
+            self._client.consume(
                 handoff.handoff_id,
                 issuer=handoff.issuer,
                 audience=handoff.audience,
@@ -148,10 +171,10 @@ class _HandshakeCore(Generic[_PayloadT]):
         except ReplayedTokenError:
             # Our store says that it is ours, and the log names another: the store has lost the other's row.
             self._reporter.report(LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
-            yield from self._settle(handoff.handoff_id, scope, redemption_id)
+            self._settle(handoff.handoff_id, scope, redemption_id)
             raise ReplayedTokenError("bff-consumer's log names another browser", **facts) from None
         except (RevokedHandoffError, ExpiredTokenError) as exc:
-            yield from self._settle(handoff.handoff_id, scope, redemption_id)
+            self._settle(handoff.handoff_id, scope, redemption_id)
             raise type(exc)(str(exc), **facts) from None
         except ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
@@ -161,88 +184,11 @@ class _HandshakeCore(Generic[_PayloadT]):
             error.reason = exc.reason
             raise error from None
         reached(Step.REDEEM_CONFIRMED)
-        yield from self._settle(handoff.handoff_id, scope, redemption_id)
+        self._settle(handoff.handoff_id, scope, redemption_id)
         reached(Step.REDEEM_SETTLED)
 
-    def _settle(self, handoff_id: str, scope: str, redemption_id: str) -> Course[None]:
+    def _settle(self, handoff_id: str, scope: str, redemption_id: str) -> None:
         if self._outbox is not None:
             # If it fails, a worker delivers the entry once more, and gets the same final answer.
             with suppress(ReplayStoreError):
-                yield lambda: self._outbox.settle(handoff_id, scope, redemption_id)
-
-
-class Handshake(_HandshakeCore[_PayloadT]):
-    """Redeems a handoff on the booking side, and has bff-consumer confirm it.
-
-    In strict mode the guest goes on after bff-consumer's 200. In deferred mode after the local commit, and an
-    `OutboxWorker` tells bff-consumer; a store that could lose a commit would then give one handoff to two guests, so
-    only SQLite and PostgreSQL with their outbox are accepted.
-
-    Args:
-        redeemer: Verifies, and records who holds the handoff.
-        client: Calls bff-consumer.
-        mode: ``"strict"`` or ``"deferred"``.
-        on_event: Gets each `HandoffEvent`; the logger ``ghasi_handoff`` has them in any case.
-
-    Raises:
-        ConfigurationError: The store cannot carry the mode, or an argument is something else.
-    """
-
-    def __init__(
-        self,
-        redeemer: Redeemer[_PayloadT],
-        client: ConsumeClient,
-        mode: Mode = "strict",
-        *,
-        on_event: OnEvent | None = None,
-    ) -> None:
-        super().__init__(redeemer, client, mode, on_event, awaited=False)
-
-    def redeem(self, token: str, *, tenant: str, browser_secret: bytes) -> Redemption[_PayloadT]:
-        """The handoff of `token`, if it belongs, from now on, to this browser, and bff-consumer knows it.
-
-        The same browser may repeat the call until 60 s after the token's end, and gets the same redemption.
-
-        Args:
-            token: The text from the URL.
-            tenant: The hotel whose site was asked; see `Verifier.verify`.
-            browser_secret: The 32 random bytes of the browser's cookie.
-
-        Raises:
-            InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser,
-                `RevokedHandoffError` if it was revoked at bff-consumer.
-            ReplayStoreError: The store gave no sure answer. Nothing was accepted; the same browser may try again.
-            ConfirmationUnavailableError: bff-consumer gave no answer that counts (strict mode). The handoff stays with
-                this browser, which may try again.
-            ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
-            KeyRingError: No key can sign the call to bff-consumer.
-        """
-        return drive(self._course(token, tenant, browser_secret))
-
-
-class AsyncHandshake(_HandshakeCore[_PayloadT]):
-    """`Handshake` for asyncio.
-
-    Args:
-        redeemer: An `AsyncRedeemer`.
-        client: An `AsyncConsumeClient`.
-        mode: ``"strict"`` or ``"deferred"``.
-        on_event: Gets each `HandoffEvent`.
-
-    Raises:
-        ConfigurationError: The store cannot carry the mode, or an argument is something else.
-    """
-
-    def __init__(
-        self,
-        redeemer: AsyncRedeemer[_PayloadT],
-        client: AsyncConsumeClient,
-        mode: Mode = "strict",
-        *,
-        on_event: OnEvent | None = None,
-    ) -> None:
-        super().__init__(redeemer, client, mode, on_event, awaited=True)
-
-    async def redeem(self, token: str, *, tenant: str, browser_secret: bytes) -> Redemption[_PayloadT]:
-        """As `Handshake.redeem`."""
-        return await drive_async(self._course(token, tenant, browser_secret))
+                self._outbox.settle(handoff_id, scope, redemption_id)

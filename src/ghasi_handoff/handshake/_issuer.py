@@ -1,14 +1,14 @@
+# Generated from _issuer_async.py by tools/sync_twins.py. Do not edit.
 """payload, tenant -> token -> row of the handoff log -> the token is given out. In this order and no other."""
 
 from __future__ import annotations
-
-import inspect
 
 from typing_extensions import TypeVar
 
 from ghasi_handoff._mint import MintedHandoff, Minter
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffRecord
+from ghasi_handoff.handshake._kinds import require
+from ghasi_handoff.handshake._log import HandoffLog, HandoffRecord
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.payload import HandoffPayload
 
@@ -23,11 +23,13 @@ class HandoffIssuer:
         log: `SQLiteHandoffLog`, `PostgresHandoffLog`, or another `HandoffLog`.
 
     Raises:
-        ConfigurationError: One of these is something else.
+        ConfigurationError: An argument has the wrong type.
     """
 
     def __init__(self, minter: Minter, log: HandoffLog) -> None:
-        check_parts(minter, log, awaited=False)
+        if not isinstance(minter, Minter):
+            raise ConfigurationError(f"the first argument must be a Minter, not {type(minter).__name__}")
+        require(log, "record", awaited=False, name="log", kind="HandoffLog")
         self._minter = minter
         self._log = log
 
@@ -45,54 +47,6 @@ class HandoffIssuer:
         self._log.record(_record(self._minter, minted))
         reached(Step.ISSUE_LOGGED)
         return minted
-
-
-class AsyncHandoffIssuer:
-    """`HandoffIssuer` for asyncio, over an `AsyncHandoffLog`.
-
-    Args:
-        minter: Makes the tokens.
-        log: Where they are written down.
-
-    Raises:
-        ConfigurationError: One of these is something else.
-    """
-
-    def __init__(self, minter: Minter, log: AsyncHandoffLog) -> None:
-        check_parts(minter, log, awaited=True)
-        self._minter = minter
-        self._log = log
-
-    async def issue(self, payload: _PayloadT, *, tenant: str) -> MintedHandoff[_PayloadT]:
-        """As `HandoffIssuer.issue`."""
-        minted = self._minter.mint(payload, tenant=tenant)
-        reached(Step.ISSUE_MINTED)
-        await self._log.record(_record(self._minter, minted))
-        reached(Step.ISSUE_LOGGED)
-        return minted
-
-
-def check_parts(minter: object, log: object, *, awaited: bool) -> None:
-    """Refuse a log of the wrong kind when the service starts.
-
-    Raises:
-        ConfigurationError: One of these is something else.
-    """
-    if not isinstance(minter, Minter):
-        raise ConfigurationError(f"the first argument must be a Minter, not {type(minter).__name__}")
-    check_log(log, awaited=awaited)
-
-
-def check_log(log: object, *, awaited: bool) -> None:
-    """Refuse what is no handoff log.
-
-    Raises:
-        ConfigurationError: `log` is something else, or blocking where it must be awaited.
-    """
-    record = getattr(log, "record", None)
-    if not callable(record) or inspect.iscoroutinefunction(record) is not awaited:
-        kind = "an AsyncHandoffLog" if awaited else "a HandoffLog"
-        raise ConfigurationError(f"the log must be {kind}; {type(log).__name__} is not")
 
 
 def _record(minter: Minter, minted: MintedHandoff[_PayloadT]) -> HandoffRecord:

@@ -1,3 +1,4 @@
+# Generated from _postgres_log_async.py by tools/sync_twins.py. Do not edit.
 """The handoff log in PostgreSQL, for an issuer on many machines. Over the psycopg 3 pools of the application."""
 
 from __future__ import annotations
@@ -5,10 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib.resources import files
 from typing import Any, Final, Self
 from uuid import UUID
 
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
 
 from ghasi_handoff._encoding import read_clock
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
@@ -17,40 +20,13 @@ from ghasi_handoff.handshake._consume_call import ConsumeCall
 from ghasi_handoff.handshake._log import KEPT_SECONDS, LATEST_SECONDS, HandoffQuery, HandoffRecord, record_of, unknown
 from ghasi_handoff.replay import purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._postgres_pool import (
-    LOCK_SCHEMA,
-    AsyncPostgresPool,
-    PostgresPool,
-    Steps,
-    drive,
-    drive_async,
-)
+from ghasi_handoff.stores.postgres._pool import PostgresPool, change, fetch
+from ghasi_handoff.stores.postgres._statements import LOCK_SCHEMA
 
 PURGE_CHUNK: Final = 2000
 SCHEMA_VERSION: Final = 1
 
-LOG_SCHEMA: Final = """\
-CREATE TABLE IF NOT EXISTS handoff_log (
-    handoff_id    uuid   PRIMARY KEY,
-    issuer        text   NOT NULL,
-    audience      text   NOT NULL,
-    tenant        text   NOT NULL,
-    kid           text   NOT NULL,
-    issued_at     bigint NOT NULL,
-    expires_at    bigint NOT NULL,
-    state         text   NOT NULL DEFAULT 'issued' CHECK (state IN ('issued', 'consumed', 'revoked')),
-    redemption_id text,
-    consumed_at   bigint,
-    recorded_at   bigint,
-    revoked_at    bigint
-);
-CREATE INDEX IF NOT EXISTS handoff_log_tenant ON handoff_log (tenant, handoff_id);
-CREATE TABLE IF NOT EXISTS handoff_log_schema (
-    only_row       boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    schema_version integer NOT NULL
-);
-INSERT INTO handoff_log_schema (schema_version) VALUES (1) ON CONFLICT DO NOTHING;
-"""
+LOG_SCHEMA: Final = (files("ghasi_handoff.stores.postgres") / "handoff_log.sql").read_text("utf-8")
 _SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_log_schema"
 # A commit that is answered before it is on disk could be forgotten: a token in the world that the log does not know, or
 # a consumed flag that comes off again.
@@ -112,24 +88,47 @@ class PostgresHandoffLog:
 
     def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
-        self._pool.run(lambda: _record(record))
+        names = (record.handoff_id, record.issuer, record.audience, record.tenant, record.kid)
+        self._pool.change(_RECORD, (*names, record.issued_at, record.expires_at))
 
     def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
-        return self._pool.run(lambda: _consume(call, recorded_at))
+        change_to = (call.redemption_id, call.consumed_at, recorded_at)
+        guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, LATEST_SECONDS)
+
+        def consume(connection: Connection[Any]) -> HandoffRecord | None:
+            change(connection, _CONSUME, (*change_to, *guard))
+            # By a statement of its own: only that one sees what another call committed while ours waited for it.
+            return _find(connection, call.handoff_id)
+
+        return self._pool.run(consume)
 
     def revoke(self, handoff_id: str) -> HandoffRecord:
         """See `HandoffLog.revoke`."""
         now = int(read_clock(self._clock))
-        return self._pool.run(lambda: _revoke(handoff_id, now))
+        if as_handoff_id(handoff_id) is None:
+            raise unknown(handoff_id)
+
+        def revoke(connection: Connection[Any]) -> HandoffRecord | None:
+            change(connection, _REVOKE, (now, handoff_id))
+            return _find(connection, handoff_id)
+
+        record = self._pool.run(revoke)
+        if record is None:
+            raise unknown(handoff_id)
+        return record
 
     def find(self, handoff_id: str) -> HandoffRecord | None:
         """See `HandoffLog.find`."""
-        return self._pool.run(lambda: _find(handoff_id))
+        if as_handoff_id(handoff_id) is None:
+            return None  # what is no id has no row; the server would call it an error, as if the log were out of order
+        return self._pool.run(lambda connection: _find(connection, handoff_id))
 
     def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
-        return self._pool.run(lambda: _search(query))
+        narrowed = {"tenant": query.tenant, "since": query.since, "until": query.until, "limit": query.limit}
+        state = None if query.state is None else str(query.state)
+        return [record_of(row) for row in self._pool.fetch(_SEARCH, {**narrowed, "state": state})]
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
@@ -149,7 +148,7 @@ class PostgresHandoffLog:
         start: UUID | None = UUID(int=0)
         while start is not None:
             with self._pool.session() as connection, connection.transaction():
-                count, start = drive(_purge(seconds, start), connection)
+                count, start = _purge_chunk(connection, seconds, start)
             removed += count
             if progress is not None:
                 progress(removed)
@@ -163,8 +162,12 @@ class PostgresHandoffLog:
         """
         with self._pool.session() as connection, connection.transaction():
             connection.execute(LOCK_SCHEMA)
-            connection.execute(LOG_SCHEMA)
-            drive(_require_version(), connection)
+            connection.execute(LOG_SCHEMA.encode())
+            rows = fetch(connection, _SCHEMA_VERSION)
+        version = rows[0][0] if rows else None
+        if version != SCHEMA_VERSION:
+            text = f"the log's schema has version {version}; this release needs {SCHEMA_VERSION}"
+            raise ReplayStoreError(f"PostgreSQL: {text}")
 
     def close(self) -> None:
         """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
@@ -176,131 +179,18 @@ class PostgresHandoffLog:
         self.close()
 
 
-class AsyncPostgresHandoffLog:
-    """`PostgresHandoffLog` for asyncio, over an `AsyncConnectionPool`.
-
-    Args:
-        pool: The application's pool.
-        timeout: How long an operation may take at most.
-        clock: Returns Unix seconds.
-
-    Raises:
-        ConfigurationError: An argument is not valid.
-    """
-
-    def __init__(
-        self,
-        pool: AsyncConnectionPool[Any],
-        *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._pool = AsyncPostgresPool(pool, timeout_seconds(timeout))
-        self._clock = clock
-
-    async def record(self, record: HandoffRecord) -> None:
-        """See `HandoffLog.record`."""
-        await self._pool.run(lambda: _record(record))
-
-    async def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
-        """See `HandoffLog.consume`."""
-        return await self._pool.run(lambda: _consume(call, recorded_at))
-
-    async def revoke(self, handoff_id: str) -> HandoffRecord:
-        """See `HandoffLog.revoke`."""
-        now = int(read_clock(self._clock))
-        return await self._pool.run(lambda: _revoke(handoff_id, now))
-
-    async def find(self, handoff_id: str) -> HandoffRecord | None:
-        """See `HandoffLog.find`."""
-        return await self._pool.run(lambda: _find(handoff_id))
-
-    async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
-        """See `HandoffLog.search`."""
-        return await self._pool.run(lambda: _search(query))
-
-    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """As `PostgresHandoffLog.purge`."""
-        seconds = purge_time(now, self._clock)
-        removed = 0
-        start: UUID | None = UUID(int=0)
-        while start is not None:
-            async with self._pool.session() as connection, connection.transaction():
-                count, start = await drive_async(_purge(seconds, start), connection)
-            removed += count
-            if progress is not None:
-                progress(removed)
-        return removed
-
-    async def create_schema(self) -> None:
-        """As `PostgresHandoffLog.create_schema`."""
-        async with self._pool.session() as connection, connection.transaction():
-            await connection.execute(LOCK_SCHEMA)
-            await connection.execute(LOG_SCHEMA)
-            await drive_async(_require_version(), connection)
-
-    async def aclose(self) -> None:
-        """Nothing to do: the pool stays open."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
-
-def _record(record: HandoffRecord) -> Steps[None]:
-    names = (record.handoff_id, record.issuer, record.audience, record.tenant, record.kid)
-    yield _RECORD, (*names, record.issued_at, record.expires_at)
-
-
-def _consume(call: ConsumeCall, recorded_at: int) -> Steps[HandoffRecord | None]:
-    change = (call.redemption_id, call.consumed_at, recorded_at)
-    guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, LATEST_SECONDS)
-    yield _CONSUME, (*change, *guard)
-    # By a statement of its own: only that one sees what another call committed while ours waited for it.
-    return (yield from _find(call.handoff_id))
-
-
-def _revoke(handoff_id: str, now: int) -> Steps[HandoffRecord]:
-    if as_handoff_id(handoff_id) is None:
-        raise unknown(handoff_id)
-    yield _REVOKE, (now, handoff_id)
-    record = yield from _find(handoff_id)
-    if record is None:
-        raise unknown(handoff_id)
-    return record
-
-
-def _find(handoff_id: str) -> Steps[HandoffRecord | None]:
-    if as_handoff_id(handoff_id) is None:
-        return None  # what is no id has no row; the server would call it an error, as if the log were out of order
-    rows = yield _FIND, (handoff_id,)
+def _find(connection: Connection[Any], handoff_id: str) -> HandoffRecord | None:
+    rows = fetch(connection, _FIND, (handoff_id,))
     return record_of(rows[0]) if rows else None
 
 
-def _search(query: HandoffQuery) -> Steps[list[HandoffRecord]]:
-    narrowed = {"tenant": query.tenant, "since": query.since, "until": query.until, "limit": query.limit}
-    rows = yield _SEARCH, {**narrowed, "state": None if query.state is None else str(query.state)}
-    return [record_of(row) for row in rows]
-
-
-def _purge(now: int, start: UUID) -> Steps[tuple[int, UUID | None]]:
+def _purge_chunk(connection: Connection[Any], now: int, start: UUID) -> tuple[int, UUID | None]:
     """How many were removed, and where the next chunk begins; None if this was the last."""
-    newest = yield _NEWEST, ()
+    newest = fetch(connection, _NEWEST)
     if not newest:
         return 0, None
     cutoff = max(0, min(now, handoff_id_seconds(newest[0][0])) - KEPT_SECONDS)
     end = UUID(int=(cutoff * 1000) << 80)
-    chunk_end = yield _CHUNK_END, (start, end, PURGE_CHUNK)
+    chunk_end = fetch(connection, _CHUNK_END, (start, end, PURGE_CHUNK))
     upto: UUID | None = chunk_end[0][0] if chunk_end else None
-    removed = yield _PURGE, (start, upto or end, cutoff)
-    return int(removed[0][0]), upto
-
-
-def _require_version() -> Steps[None]:
-    rows = yield _SCHEMA_VERSION, ()
-    version = rows[0][0] if rows else None
-    if version != SCHEMA_VERSION:
-        text = f"the log's schema has version {version}; this release needs {SCHEMA_VERSION}"
-        raise ReplayStoreError(f"PostgreSQL: {text}")
+    return change(connection, _PURGE, (start, upto or end, cutoff)), upto

@@ -16,7 +16,8 @@ from typing import Any, Final, Self, cast
 from typing_extensions import override
 
 from ghasi_handoff.errors import ConfigurationError, HandoffError, ReplayStoreError
-from ghasi_handoff.handshake._consume import ConsumeAnswer, ConsumeRequest, answer_consume
+from ghasi_handoff.handshake._consume import answer_consume
+from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest
 from ghasi_handoff.handshake._consume_call import ConsumeCall, check_call, sign_call
 from ghasi_handoff.handshake._log import LATEST_SECONDS, HandoffLog, HandoffRecord, HandoffState
 from ghasi_handoff.keys import KeyRing, ring_source

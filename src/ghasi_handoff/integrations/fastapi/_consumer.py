@@ -16,7 +16,7 @@ from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
 from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES, named_kid
 from ghasi_handoff.handshake._events import OnEvent
-from ghasi_handoff.handshake._issuer import check_log
+from ghasi_handoff.handshake._kinds import require
 from ghasi_handoff.integrations.fastapi._problems import answer_error, problem_responses
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.keys import KeyRing, ring_source
@@ -70,7 +70,7 @@ def consumer_router(
         ConfigurationError: An argument is something else.
     """
     awaited = inspect.iscoroutinefunction(getattr(log, "consume", None))
-    check_log(log, awaited=awaited)
+    require(log, "record", awaited=awaited, name="log", kind="AsyncHandoffLog" if awaited else "HandoffLog")
     checked_log: Any = log
     source = ring_source(keys)
     router = APIRouter(tags=["handoff"])

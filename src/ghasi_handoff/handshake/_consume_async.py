@@ -1,0 +1,81 @@
+"""consume request -> authentic call -> handoff log -> answer. For any web framework: bytes in, status and bytes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ghasi_handoff._encoding import read_clock
+from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.handshake._consume_answers import (
+    UNAUTHENTICATED,
+    ConsumeAnswer,
+    ConsumeRequest,
+    confirmed,
+    refused,
+    unauthenticated,
+    unavailable,
+)
+from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
+from ghasi_handoff.handshake._kinds import require
+from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffRecord, Verdict, judge
+from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.keys import KeyRing, ring_source
+
+
+async def answer_consume_async(
+    request: ConsumeRequest,
+    *,
+    log: AsyncHandoffLog,
+    keys: KeyRing | Callable[[], KeyRing],
+    clock: Callable[[], float] = time.time,
+    on_event: OnEvent | None = None,
+) -> ConsumeAnswer:
+    """Answer a consume call. Nothing but an authentic, recent call for a handoff in the log changes anything.
+
+    Args:
+        request: The call.
+        log: What this issuer issued.
+        keys: The ring of this issuer and audience, or a callable that returns the present one.
+        clock: Returns Unix seconds.
+        on_event: Gets a `CallAnswered` for each call.
+
+    Raises:
+        ConfigurationError: An argument or the clock's reading is not valid.
+    """
+    # The order of the specification.
+    require(log, "record", awaited=True, name="log", kind="AsyncHandoffLog")
+    reporter = Reporter(on_event)
+    now = int(read_clock(clock))
+    call = verify_call(request.authorization, request.body, ring_source(keys)(), now)
+    if isinstance(call, RefusedCall):
+        reporter.report(CallAnswered(status=401, code=UNAUTHENTICATED, reason=call.reason, kid=call.kid))
+        return unauthenticated()
+    reached(Step.CALL_CHECKED)
+    record: HandoffRecord | None = None
+    # Compared as text: the path is what a proxy routed, the body is what was signed.
+    if request.path_id == call.handoff_id:
+        try:
+            record = await log.consume(call, now)
+        except ReplayStoreError as exc:
+            return _unavailable(call, str(exc), reporter)
+        reached(Step.CALL_RECORDED)
+    verdict = judge(call, record)
+    if verdict is Verdict.UNDECIDED:
+        return _unavailable(call, "the row appeared while it was looked for", reporter)
+    # Of a handoff of another pair nothing is told, not even to the log.
+    tenant = record.tenant if record is not None and verdict is not Verdict.UNKNOWN else None
+    facts = {"handoff_id": call.handoff_id, "tenant": tenant, "redemption_id": call.redemption_id}
+    if verdict is not Verdict.CONFIRMED or record is None:
+        answer = refused(verdict)
+        reporter.report(CallAnswered(status=answer.status, code=answer.code, **facts))
+        return answer
+    reporter.report(CallAnswered(status=200, **facts))
+    return confirmed(record)
+
+
+def _unavailable(call: ConsumeCall, reason: str, reporter: Reporter) -> ConsumeAnswer:
+    facts = {"handoff_id": call.handoff_id, "redemption_id": call.redemption_id}
+    reporter.report(CallAnswered(status=503, code=ReplayStoreError.code, reason=reason, **facts))
+    return unavailable()

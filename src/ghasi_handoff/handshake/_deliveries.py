@@ -1,0 +1,46 @@
+"""How long a worker waits, when it gives up, and what it counts. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+GIVEN_UP_SECONDS: Final = 24 * 3600
+LEASE_SECONDS: Final = 120
+BATCH: Final = 32  # a lease's time is enough for so many calls that all time out
+FIRST_WAIT_SECONDS: Final = 1
+LONGEST_WAIT_SECONDS: Final = 300
+POLL_SECONDS: Final = 1.0
+AGE_EVERY_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What a worker did.
+
+    Attributes:
+        delivered: Entries that bff-consumer confirmed.
+        refused: Entries that it refused for good: revoked, too late, or another's.
+        postponed: Entries to be tried again later.
+        given_up: Entries that are kept, but tried no more.
+    """
+
+    delivered: int = 0
+    refused: int = 0
+    postponed: int = 0
+    given_up: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many entries were taken."""
+        return self.delivered + self.refused + self.postponed + self.given_up
+
+
+def next_try(now: int, attempts: int, randbelow: Callable[[int], int]) -> int:
+    """When to try again, Unix seconds: full jitter, from 1 s to at most 5 min as the attempts go on.
+
+    Full jitter: after an outage a thousand entries must not come back in the same second.
+    """
+    longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(attempts, 16))
+    return now + FIRST_WAIT_SECONDS + randbelow(longest)

@@ -1,0 +1,60 @@
+"""payload, tenant -> token -> row of the handoff log -> the token is given out. In this order and no other."""
+
+from __future__ import annotations
+
+from typing_extensions import TypeVar
+
+from ghasi_handoff._mint import MintedHandoff, Minter
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.handshake._kinds import require
+from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffRecord
+from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.payload import HandoffPayload
+
+_PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
+
+
+class AsyncHandoffIssuer:
+    """Mints, and writes down what it minted before anybody has the token: a token in the world is in the log.
+
+    Args:
+        minter: Makes the tokens.
+        log: `AsyncSQLiteHandoffLog`, `AsyncPostgresHandoffLog`, or another `AsyncHandoffLog`.
+
+    Raises:
+        ConfigurationError: An argument has the wrong type.
+    """
+
+    def __init__(self, minter: Minter, log: AsyncHandoffLog) -> None:
+        if not isinstance(minter, Minter):
+            raise ConfigurationError(f"the first argument must be a Minter, not {type(minter).__name__}")
+        require(log, "record", awaited=True, name="log", kind="AsyncHandoffLog")
+        self._minter = minter
+        self._log = log
+
+    async def issue(self, payload: _PayloadT, *, tenant: str) -> MintedHandoff[_PayloadT]:
+        """A handoff of `payload` to the site of `tenant`, valid from now on, and known to the log.
+
+        Raises:
+            InvalidHandoffInputError: The tenant is outside the grammar, or the payload is not valid.
+            KeyRingError: No key can sign now.
+            ReplayStoreError: It is not sure that the log has it. No token is given out.
+            ConfigurationError: The clock or the source of randomness is broken.
+        """
+        minted = self._minter.mint(payload, tenant=tenant)
+        reached(Step.ISSUE_MINTED)
+        await self._log.record(_record(self._minter, minted))
+        reached(Step.ISSUE_LOGGED)
+        return minted
+
+
+def _record(minter: Minter, minted: MintedHandoff[_PayloadT]) -> HandoffRecord:
+    return HandoffRecord(
+        handoff_id=minted.handoff_id,
+        issuer=minter._issuer,
+        audience=minter._audience,
+        tenant=minted.tenant,
+        kid=minted.kid,
+        issued_at=minted._issued_at,
+        expires_at=minted._expires_at,
+    )

@@ -1,0 +1,208 @@
+"""outbox entries -> bff-consumer -> settled, tried again later, or given up after a day."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ghasi_handoff._encoding import read_clock
+from ghasi_handoff.errors import (
+    ConfigurationError,
+    ConfirmationUnavailableError,
+    ExpiredTokenError,
+    InvalidHandoffInputError,
+    KeyRingError,
+    ReplayedTokenError,
+    RevokedHandoffError,
+)
+from ghasi_handoff.handshake._deliveries import (
+    AGE_EVERY_SECONDS,
+    BATCH,
+    GIVEN_UP_SECONDS,
+    LEASE_SECONDS,
+    POLL_SECONDS,
+    Deliveries,
+    next_try,
+)
+from ghasi_handoff.handshake._events import (
+    DeliveryGivenUp,
+    DeliveryRefused,
+    HandoffUnknown,
+    LocalRowLost,
+    OnEvent,
+    OutboxAge,
+    RedemptionAbandoned,
+    Reporter,
+)
+from ghasi_handoff.handshake._kinds import require
+from ghasi_handoff.handshake._modes import require_mode
+from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.replay import OutboxEntry
+
+
+class AsyncOutboxWorker:
+    """Delivers what waits in the store's outbox. Run one in each process, or many replicas of a process of its own.
+
+    No two workers deliver the same entry at once; if one dies, another takes its entries over after two minutes.
+    Should an entry be delivered twice all the same, bff-consumer gives the same answer.
+
+    Args:
+        store: A replay store with an outbox, of one pair of issuer and audience: whatever waits in it is delivered.
+        client: Calls bff-consumer.
+        mode: The handshake's. In strict mode a delivery by the worker is reported as an abandoned redemption.
+        on_event: Gets each `HandoffEvent`.
+        clock: Returns Unix seconds.
+        randbelow: Returns a random integer from 0 to below its argument, for the jitter.
+
+    Raises:
+        ConfigurationError: The store has no outbox, or an argument has the wrong type.
+    """
+
+    def __init__(
+        self,
+        store: object,
+        client: object,
+        *,
+        mode: str = "strict",
+        on_event: OnEvent | None = None,
+        clock: Callable[[], float] = time.time,
+        randbelow: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        outbox = getattr(store, "outbox", None)
+        if outbox is None:
+            name = type(store).__name__
+            raise ConfigurationError(f"the store has no outbox: {name}(…, outbox=True) of SQLite or PostgreSQL has one")
+        require_mode(mode)
+        self._outbox: Any = require(outbox, "lease", awaited=True, name="outbox", kind="AsyncOutbox")
+        self._client: Any = require(client, "consume", awaited=True, name="client", kind="AsyncConsumeClient")
+        self._mode = mode
+        self._reporter = Reporter(on_event)
+        self._clock = clock
+        self._randbelow = randbelow
+        self._age_said_at = -AGE_EVERY_SECONDS
+
+    async def deliver(self, *, limit: int = BATCH, whether_due: bool = True) -> Deliveries:
+        """Take up to `limit` (at most 32) entries that are due and deliver them, one after the other.
+
+        Args:
+            limit: At most so many.
+            whether_due: False takes entries before their time, too.
+
+        Raises:
+            ReplayStoreError: The store cannot be used. What was taken is due again after two minutes.
+        """
+        now = int(read_clock(self._clock))
+        entries: list[OutboxEntry] = await self._outbox.lease(
+            now, limit=min(limit, BATCH), seconds=LEASE_SECONDS, whether_due=whether_due
+        )
+        if entries:
+            reached(Step.DELIVERY_LEASED)
+        done = Deliveries()
+        for entry in entries:
+            done = await self._deliver(entry, done)
+        return done
+
+    if True:  # ASYNC
+
+        async def run(self) -> None:
+            """Deliver until the task is cancelled. What fails is logged and tried again."""
+            while True:
+                if await self._delivered() == 0:
+                    await asyncio.sleep(self._pause())
+
+    else:
+
+        def run(self, stop: threading.Event) -> None:
+            """Deliver until `stop` is set. What fails is logged and tried again; nothing ends this but `stop`."""
+            while not stop.is_set():
+                if self._delivered() == 0:
+                    stop.wait(self._pause())
+
+    async def _delivered(self) -> int:
+        try:
+            done = await self.deliver()
+            await self._age()
+        except Exception as exc:  # whatever it is: a worker that has ended delivers nothing, and nobody notices
+            self._reporter.warn(exc)
+            return 0
+        return done.total
+
+    def _pause(self) -> float:
+        return POLL_SECONDS * (0.5 + self._randbelow(1000) / 1000)
+
+    async def _deliver(self, entry: OutboxEntry, done: Deliveries) -> Deliveries:
+        issuer, _, audience = entry.scope.partition("\n")
+        try:
+            # Signed by the client as it sends: what waits in the outbox may be a day old.
+            await self._client.consume(
+                entry.handoff_id,
+                issuer=issuer,
+                audience=audience,
+                redemption_id=entry.redemption_id,
+                consumed_at=entry.consumed_at,
+            )
+        except ReplayedTokenError:
+            deferred = self._mode == "deferred"
+            self._reporter.report(
+                LocalRowLost(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, deferred=deferred)
+            )
+            await self._settle(entry)
+            return replace(done, refused=done.refused + 1)
+        except (RevokedHandoffError, ExpiredTokenError) as exc:
+            self._reporter.report(
+                DeliveryRefused(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, code=exc.code)
+            )
+            await self._settle(entry)
+            return replace(done, refused=done.refused + 1)
+        except ConfirmationUnavailableError as exc:
+            if exc.reason == "status_404":
+                self._reporter.report(HandoffUnknown(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id))
+            return await self._not_now(entry, exc.reason, done)
+        except KeyRingError:
+            return await self._not_now(entry, "no_signing_key", done)
+        except InvalidHandoffInputError:
+            # Written by something else than a redeemer. It can never be signed, and must not hold up the others.
+            return await self._give_up(entry, "invalid_entry", done)
+        reached(Step.DELIVERY_ANSWERED)
+        await self._settle(entry)
+        reached(Step.DELIVERY_SETTLED)
+        if self._mode == "strict":
+            age = int(read_clock(self._clock)) - entry.consumed_at
+            event = RedemptionAbandoned(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, age_seconds=age)
+            self._reporter.report(event)
+        return replace(done, delivered=done.delivered + 1)
+
+    async def _not_now(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Deliveries:
+        now = int(read_clock(self._clock))
+        if now - entry.consumed_at >= GIVEN_UP_SECONDS:
+            return await self._give_up(entry, reason, done)
+        due_at = next_try(now, entry.attempts, self._randbelow)
+        await self._outbox.postpone(entry, due_at=due_at, outcome=reason)
+        return replace(done, postponed=done.postponed + 1)
+
+    async def _give_up(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Deliveries:
+        now = int(read_clock(self._clock))
+        await self._outbox.bury(entry, dead_at=now, outcome=reason)
+        age = now - entry.consumed_at
+        event = DeliveryGivenUp(
+            handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, age_seconds=age, reason=reason
+        )
+        self._reporter.report(event)
+        return replace(done, given_up=done.given_up + 1)
+
+    async def _settle(self, entry: OutboxEntry) -> None:
+        await self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
+
+    async def _age(self) -> None:
+        if time.monotonic() - self._age_said_at < AGE_EVERY_SECONDS:
+            return
+        stats = await self._outbox.stats()
+        oldest = stats.oldest_consumed_at
+        age = 0 if oldest is None else max(0, int(read_clock(self._clock)) - oldest)
+        self._reporter.report(OutboxAge(pending=stats.pending, dead=stats.dead, age_seconds=age))
+        self._age_said_at = time.monotonic()

@@ -1,0 +1,82 @@
+"""What a pool's connection needs around it: an end to every wait, a look for forks, and errors without secrets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any, Final
+
+import psycopg
+import psycopg_pool
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from ghasi_handoff.errors import ReplayStoreError
+
+DRIVER_ERRORS: Final = (psycopg.Error, psycopg_pool.PoolClosed, OSError)
+
+
+class LostConnectionError(Exception):
+    """The connection was lost: what became of the statement is unknown, and another connection may know."""
+
+    def __init__(self, error: ReplayStoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class InUse:
+    """The connection that a batch uses now, and how to end its wait for a server that does not answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Connection[Any] | AsyncConnection[Any] | None = None
+
+    def begin(self, connection: Connection[Any] | AsyncConnection[Any]) -> None:
+        with self._lock:
+            self._connection = connection
+
+    def end(self) -> None:
+        with self._lock:
+            self._connection = None
+
+    def cut(self) -> None:
+        """Shut the socket down: whoever waits on it is told at once that the connection is lost."""
+        with self._lock:  # held, so that a connection that went back to the pool is never hit
+            connection = self._connection
+            if connection is None:
+                return
+            try:
+                with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+                    copy.shutdown(socket.SHUT_RDWR)
+            except (psycopg.Error, OSError):
+                return  # the other side was quicker: it is lost already
+
+
+class PoolOwner:
+    """Notices that a fork copied an open pool: parent and child would write into one connection."""
+
+    def __init__(self, pool: ConnectionPool[Any] | AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+        self._pid = None if pool.closed else os.getpid()
+
+    def check(self) -> None:
+        if self._pid is None and not self._pool.closed:
+            self._pid = os.getpid()
+        if self._pid is not None and self._pid != os.getpid():
+            raise ReplayStoreError("PostgreSQL: the pool was opened before a fork; open it in each process")
+
+
+def translated(exc: Exception, *, lost: bool) -> ReplayStoreError | LostConnectionError:
+    """The driver's error, without what a message could carry of a connection string."""
+    state = getattr(exc, "sqlstate", None)
+    primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
+    text = "PostgreSQL: " + ": ".join(part for part in (type(exc).__name__, state, primary) if part)
+    if isinstance(exc, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
+        group = "handoff" if primary is not None and '"handoff_log"' in primary else "store"
+        text += f"; run create_schema(), `ghasi-handoff {group} init`, or the migration"
+    elif isinstance(exc, psycopg_pool.PoolTimeout):
+        text += ": no connection within the timeout: the server is not to be reached, or others hold the whole pool"
+    error = ReplayStoreError(text)
+    error.__cause__ = exc
+    return LostConnectionError(error) if lost else error

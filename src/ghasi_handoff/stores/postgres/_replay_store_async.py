@@ -1,0 +1,250 @@
+"""A replay store in PostgreSQL: durable, shared by many machines. Over the psycopg 3 pools of the application.
+
+A consume is one call of an SQL function that `create_schema` makes, so one round trip, one transaction, and nothing
+that a stalled client could hold open in the middle of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString, Self
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.replay import (
+    DEFAULT_LEEWAY,
+    OUTBOX_DELAY_SECONDS,
+    Consumption,
+    OutboxEntry,
+    ReplayRecord,
+    ReplayRefusal,
+    ReplayTrace,
+    StoreGuarantees,
+    StoreReport,
+    StoreStats,
+    check_entry,
+    purge_cutoff,
+    purge_time,
+)
+from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry, Outcome, TaskGroupCommit
+from ghasi_handoff.stores.postgres import _statements as sql
+from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
+from ghasi_handoff.stores.postgres._hazards import report
+from ghasi_handoff.stores.postgres._outbox_async import OF_ONE, AsyncPostgresOutbox
+from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, clock, fetch
+
+PURGE_CHUNK: Final = 2000
+REFUSALS_KEPT_SECONDS: Final = 24 * 3600
+COUNTED_EXACTLY: Final = 100_000
+
+
+class AsyncPostgresReplayStore:
+    """Entries in PostgreSQL, each committed to disk before its consume is answered. For many machines, for asyncio.
+
+    Consumes that come while another is in flight share the next transaction. The store takes one connection of the pool
+    at a time, for the length of one statement, and gives it back as it was. A caller that gives up leaves the question
+    open, never half answered: the same call repeated gets the truth.
+
+    Args:
+        pool: The application's pool. It stays the application's: the store neither opens nor closes it.
+        outbox: Also write an outbox entry, in the transaction of the consume that wins.
+        timeout: How long a consume may take at most, waiting for a connection included. Seconds or a timedelta, up to
+            60 s.
+        clock: Returns Unix seconds; read only to purge and to check.
+
+    Raises:
+        ConfigurationError: An argument is not valid.
+    """
+
+    guarantees = StoreGuarantees(durable=True, shared=True, survives_failover=False, outbox=True)
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[Any],
+        outbox: bool = False,
+        *,
+        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._timeout = timeout_seconds(timeout)
+        self._pool = AsyncPostgresPool(pool, self._timeout)
+        self._outbox = AsyncPostgresOutbox(self._pool, OUTBOX_DELAY_SECONDS) if outbox else None
+        self._clock = clock
+        self._in_use = InUse()
+        self._commits = TaskGroupCommit(
+            self._run, self._note, self._in_use.cut, timeout=self._timeout, product="PostgreSQL"
+        )
+
+    async def consume(
+        self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
+    ) -> Consumption:
+        """See `ghasi_handoff.ReplayStore.consume`.
+
+        Raises:
+            ReplayStoreError: No sure answer within the timeout; past its retention; older than what was purged.
+        """
+        check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
+        return await self._commits.consume(Entry(handoff_id, scope, redemption_id, consumed_at))
+
+    @property
+    def outbox(self) -> AsyncPostgresOutbox | None:
+        """The outbox, if this store writes one."""
+        return self._outbox
+
+    async def create_schema(self) -> None:
+        """Make the tables and the functions, if they are not there. Safe to repeat, and from many processes at once.
+
+        Raises:
+            ReplayStoreError: The database refused, or has a schema of another version.
+        """
+        async with self._pool.session() as connection, connection.transaction():
+            await connection.execute(sql.LOCK_SCHEMA)
+            await connection.execute(sql.SCHEMA.encode())
+            rows = await fetch(connection, sql.READ_SCHEMA_VERSION)
+        version = rows[0][0] if rows else None
+        if version != sql.SCHEMA_VERSION:
+            raise ReplayStoreError(
+                f"PostgreSQL: the schema has version {version}; this release needs {sql.SCHEMA_VERSION}"
+            )
+
+    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+        """Remove entries that no token can need any more, a chunk a transaction. Returns how many.
+
+        Args:
+            now: Unix seconds or an aware datetime; by default the clock's reading.
+            progress: Called after each chunk with the number removed so far.
+
+        Raises:
+            ConfigurationError: `now` or the clock's reading is no time.
+            ReplayStoreError: As for `consume`. What was removed before stays removed.
+        """
+        seconds = purge_time(now, self._clock)
+        removed = 0
+        start: UUID | None = UUID(int=0)
+        while start is not None:
+            async with self._pool.session() as connection, connection.transaction():
+                count, start = await _purge_chunk(connection, seconds, start)
+            removed += count
+            if progress is not None:
+                progress(removed)
+        async with self._pool.session() as connection:
+            await change(connection, sql.PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
+        return removed
+
+    async def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
+        """Ask the live server for everything that could break the store's promises.
+
+        Args:
+            leeway: How far its clock may be from ours.
+
+        Raises:
+            ReplayStoreError: The server cannot be asked.
+        """
+        async with self._pool.session() as connection:
+            (settings,) = await fetch(connection, sql.SETTINGS)
+            ours = read_clock(self._clock)
+            schema, oldest, newest = "none", None, None
+            if settings[sql.PERSISTENCE] is not None:
+                versions = await fetch(connection, sql.READ_SCHEMA_VERSION)
+                schema = str(versions[0][0]) if versions else "none"
+                oldest = await _one_id(connection, sql.OLDEST)
+                newest = await _one_id(connection, sql.NEWEST)
+        return report(settings, schema=schema, oldest=oldest, newest=newest, ours=ours, leeway=leeway)
+
+    async def stats(self) -> StoreStats:
+        """How much the store holds.
+
+        Raises:
+            ReplayStoreError: The server cannot be asked, or has no schema.
+        """
+        async with self._pool.session() as connection:
+            rows = await fetch(connection, sql.STATS, (COUNTED_EXACTLY,))
+            oldest = await _one_id(connection, sql.OLDEST)
+            newest = await _one_id(connection, sql.NEWEST)
+        ((estimate, counted, mark, refused, outbox, size),) = rows
+        return StoreStats(
+            entries=counted if counted < COUNTED_EXACTLY else max(estimate, counted),
+            oldest_at=None if oldest is None else handoff_id_seconds(oldest),
+            newest_at=None if newest is None else handoff_id_seconds(newest),
+            purged_before=mark,
+            refused=refused,
+            outbox=outbox,
+            size_bytes=size,
+        )
+
+    async def trace(self, handoff_id: str) -> ReplayTrace:
+        """Everything that the tables hold of one handoff, for support. Changes nothing.
+
+        Raises:
+            ReplayStoreError: The server cannot be asked, or has no schema.
+        """
+
+        async def read(connection: AsyncConnection[Any]) -> ReplayTrace:
+            records = await fetch(connection, sql.RECORDS_OF_ONE, (handoff_id,))
+            refusals = await fetch(connection, sql.REFUSALS_OF_ONE, (handoff_id,))
+            waiting = await fetch(connection, OF_ONE, (handoff_id,))
+            return ReplayTrace(
+                tuple(ReplayRecord(*row) for row in records),
+                tuple(ReplayRefusal(*row) for row in refusals),
+                tuple(OutboxEntry(*row) for row in waiting),
+            )
+
+        return await self._pool.run(read)
+
+    async def aclose(self) -> None:
+        """End the batch in flight. The pool stays open. The store cannot be used afterwards."""
+        await self._commits.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
+        statement = sql.consume_statement(entries, self._outbox is not None)
+        while True:
+            try:
+                async with self._pool.borrowed(deadline, self._in_use) as connection:
+                    return sql.outcomes_of(entries, await fetch(connection, *statement))
+            except LostConnectionError as exc:
+                if clock() >= deadline:
+                    return exc.error
+                # The pool held a connection that had died, as all of them do when a server restarts. The next one is
+                # another, and consuming is idempotent.
+            except ReplayStoreError as exc:
+                return [exc] if len(entries) == 1 and sql.is_refusal(exc) else exc
+
+    async def _note(self, entries: Sequence[Entry], deadline: float) -> None:
+        try:
+            async with self._pool.borrowed(deadline, self._in_use) as connection:
+                await change(connection, sql.NOTE, sql.columns(entries))
+        except (ReplayStoreError, LostConnectionError):
+            return  # best effort: the decision stands without the note
+
+
+async def _purge_chunk(connection: AsyncConnection[Any], now: int, start: UUID) -> tuple[int, UUID | None]:
+    """How many were removed, and where the next chunk begins; None if this was the last."""
+    newest = await _one_id(connection, sql.NEWEST)
+    if newest is None:
+        return 0, None
+    cutoff = purge_cutoff(now, handoff_id_seconds(newest))
+    # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
+    await change(connection, sql.RAISE_MARK, (cutoff, cutoff))
+    end = UUID(int=(cutoff * 1000) << 80)
+    chunk_end = await fetch(connection, sql.CHUNK_END, (start, end, PURGE_CHUNK))
+    upto: UUID | None = chunk_end[0][0] if chunk_end else None
+    return await change(connection, sql.PURGE, (start, upto or end)), upto
+
+
+async def _one_id(connection: AsyncConnection[Any], query: LiteralString) -> str | None:
+    rows = await fetch(connection, query)
+    return str(rows[0][0]) if rows else None

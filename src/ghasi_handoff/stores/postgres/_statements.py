@@ -1,0 +1,108 @@
+"""The SQL of the replay store, and what goes into it and comes out: entries -> arrays, rows -> answers. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, Final, LiteralString
+
+from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.replay import Consumption
+from ghasi_handoff.stores._group_commit import Entry, Outcome
+
+SCHEMA_VERSION: Final = 2
+SCHEMA: Final = (files(__package__) / "schema.sql").read_text("utf-8")
+# One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
+LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
+READ_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_replay_mark"
+PURGED: Final = "GH001"
+WRONG_ISOLATION: Final = "GH002"
+
+CONSUME: Final = "SELECT holder, holder_at, first FROM handoff_replay_consume_v1(%s, %s, %s, %s, %s, %s)"
+CONSUME_MANY: Final = (
+    "SELECT held_id, held_scope, holder, holder_at"
+    " FROM handoff_replay_consume_many_v1(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s, %s)"
+)
+NOTE: Final = """
+INSERT INTO handoff_replay_refused (handoff_id, scope, redemption_id, refused_at)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS r (id, of_scope, by, at)
+WHERE (SELECT count(*) FROM handoff_replay_refused x WHERE x.handoff_id = r.id AND x.scope = r.of_scope) < 8
+ON CONFLICT DO NOTHING
+"""
+# Qualified: ORDER BY handoff_id would mean the text that is put out, and would sort the whole table.
+NEWEST: Final = "SELECT l.handoff_id::text FROM handoff_replay_log l ORDER BY l.handoff_id DESC LIMIT 1"
+OLDEST: Final = "SELECT l.handoff_id::text FROM handoff_replay_log l ORDER BY l.handoff_id LIMIT 1"
+RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = %s WHERE purged_before < %s"
+# A chunk begins where the last one ended, and its end is a value, not a subquery: otherwise each chunk would read the
+# whole table, and all that was removed before it.
+CHUNK_END: Final = """
+SELECT handoff_id FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s
+ORDER BY handoff_id OFFSET %s LIMIT 1
+"""
+PURGE: Final = "DELETE FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s"
+RECORDS_OF_ONE: Final = "SELECT scope, redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = %s"
+REFUSALS_OF_ONE: Final = (
+    "SELECT scope, redemption_id, refused_at FROM handoff_replay_refused WHERE handoff_id = %s ORDER BY refused_at"
+)
+PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < %s"
+# The place of the table's persistence in its row; None: there is no table.
+PERSISTENCE: Final = 7
+SETTINGS: Final = """
+SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'),
+       current_setting('synchronous_commit'), current_setting('default_transaction_isolation'),
+       pg_is_in_recovery(), extract(epoch FROM clock_timestamp())::float8,
+       (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass('handoff_replay_log')),
+       to_regprocedure('handoff_replay_consume_v1(uuid,text,text,bigint,bigint,boolean)') IS NOT NULL
+       AND to_regprocedure('handoff_replay_consume_many_v1(uuid[],text[],text[],bigint[],bigint,boolean)') IS NOT NULL
+"""
+STATS: Final = """
+SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = 'handoff_replay_log'::regclass),
+       (SELECT count(*) FROM (SELECT FROM handoff_replay_log LIMIT %s) AS first_rows),
+       (SELECT purged_before FROM handoff_replay_mark),
+       (SELECT count(*) FROM handoff_replay_refused),
+       (SELECT count(*) FROM handoff_outbox),
+       (SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(
+            ARRAY['handoff_replay_log', 'handoff_replay_refused', 'handoff_outbox', 'handoff_replay_mark']) AS name)
+"""
+
+
+def consume_statement(entries: Sequence[Entry], outbox: bool) -> tuple[LiteralString, tuple[Any, ...]]:
+    """What to run for a batch, sorted by id."""
+    first = entries[0]  # they are sorted by id, so also the oldest
+    seconds = handoff_id_seconds(first.handoff_id)
+    if len(entries) == 1:
+        return CONSUME, (*first, seconds, outbox)
+    return CONSUME_MANY, (*columns(entries), seconds, outbox)
+
+
+def columns(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """A batch as arrays, one for each column."""
+    return tuple(array(column) for column in zip(*entries, strict=True))
+
+
+def array(values: Sequence[object]) -> str:
+    r"""A PostgreSQL array literal. The driver's own way through a list costs as much as the commit of the batch.
+
+    >>> print(array(["a", 'b"c', "NULL", "", 7]))
+    {"a","b\"c","NULL","","7"}
+    """
+    return "{" + ",".join('"' + str(v).replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values) + "}"
+
+
+def outcomes_of(entries: Sequence[Entry], rows: Sequence[tuple[Any, ...]]) -> list[Outcome]:
+    """The answer to each entry of a batch, from the rows that came back."""
+    if len(entries) == 1:
+        ((holder, consumed_at, first),) = rows
+        return [Consumption(holder, first=first, consumed_at=consumed_at)]
+    held = {(handoff_id, scope): (holder, at) for handoff_id, scope, holder, at in rows}
+    outcomes: list[Outcome] = []
+    for entry in entries:
+        holder, consumed_at = held.get(entry.key, entry[2:])
+        outcomes.append(Consumption(holder, first=entry.key not in held, consumed_at=consumed_at))
+    return outcomes
+
+
+def is_refusal(error: ReplayStoreError) -> bool:
+    """Whether the server judged the entry, so that asking again gives the same."""
+    return getattr(error.__cause__, "sqlstate", None) in (PURGED, WRONG_ISOLATION)

@@ -1,0 +1,171 @@
+"""A consume -> its key and value -> SET and GET -> who holds the handoff. And errors, without what was sent. No I/O."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from redis import exceptions
+
+from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
+from ghasi_handoff.replay import Consumption, ReplayRecord, ReplayTrace, check_entry
+
+DEFAULT_PREFIX: Final = "ghasi-handoff"
+# How long a server that was found fit is trusted. Asked again at once after any error.
+TRUSTED_SECONDS: Final = 60.0
+
+_is_prefix: Final = re.compile("[A-Za-z0-9._:/-]{1,64}").fullmatch
+_parse_value: Final = re.compile(rb"(.+) (0|[1-9][0-9]{0,11})", re.DOTALL).fullmatch
+_is_error_word: Final = re.compile("[A-Z]{2,20}").fullmatch
+
+# RedisClusterException is no RedisError. asyncio's TimeoutError is an OSError.
+FAILURES: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
+# What redis-py raises when a connection was opened in an event loop that has ended.
+ASYNC_FAILURES: Final = (*FAILURES, RuntimeError)
+
+
+class Ask(NamedTuple):
+    """A consume, as Redis is asked for it."""
+
+    handoff_id: str
+    redemption_id: str
+    consumed_at: int
+    key: str
+    value: bytes
+    milliseconds: int
+
+    @property
+    def set_command(self) -> tuple[str | bytes | int, ...]:
+        """Takes the key, unless it is taken."""
+        return "SET", self.key, self.value, "NX", "PX", self.milliseconds
+
+    @property
+    def get_command(self) -> tuple[str, str]:
+        """Tells who has the key."""
+        return "GET", self.key
+
+
+def key_prefix(prefix: str) -> str:
+    """The prefix of all keys of a store.
+
+    Raises:
+        ConfigurationError: It is outside the grammar. So it has no wildcard, and no hash tag that would put all keys on
+            one node of a cluster.
+    """
+    if not isinstance(prefix, str) or not _is_prefix(prefix):
+        raise ConfigurationError("prefix must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    return prefix
+
+
+@lru_cache(maxsize=256)
+def _quoted_scope(scope: str) -> str:
+    # Neither the scope's part nor the id has a colon: no two entries, even of different prefixes, share a key.
+    return quote(scope, safe="", errors="surrogatepass")
+
+
+def entry_key(prefix: str, scope: str, handoff_id: str) -> str:
+    """The key of an entry."""
+    return f"{prefix}:{_quoted_scope(scope)}:{handoff_id}"
+
+
+def ask(prefix: str, handoff_id: str, scope: str, redemption_id: str, consumed_at: int, retain_until: int) -> Ask:
+    """What Redis is asked for an entry.
+
+    Raises:
+        InvalidHandoffInputError: See `check_entry`; or a redemption id that UTF-8 cannot encode.
+        ReplayStoreError: See `check_entry`.
+    """
+    check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
+    try:
+        value = f"{redemption_id} {consumed_at}".encode()
+    except UnicodeEncodeError:
+        raise InvalidHandoffInputError("redemption_id must be text that UTF-8 can encode") from None
+    # Counted from the id's own time, so that no caller's clock shortens it: the key outlives retain_until by as much as
+    # the consume was later. An id ahead of the caller's clock is counted from that clock, which lengthens it.
+    # Never PXAT: with a time that is past by the server's clock, it answers OK and stores nothing.
+    seconds = retain_until - min(handoff_id_seconds(handoff_id), consumed_at)
+    key = entry_key(prefix, scope, handoff_id)
+    return Ask(handoff_id, redemption_id, consumed_at, key, value, 1000 * seconds)
+
+
+def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumption:
+    """Who holds the handoff, by the answer to GET alone.
+
+    Raises:
+        ReplayStoreError: In doubt: an error, no value, or one that is not ours to read.
+        RedisError: The server refused one of the commands.
+    """
+    for answer in (set_answer, get_answer):
+        # Even if GET has a value: a read-only replica has one that its primary may not have.
+        if isinstance(answer, Exception):
+            raise answer
+    if isinstance(get_answer, str):
+        get_answer = get_answer.encode("utf-8", "surrogateescape")
+    if get_answer is None:
+        raise ReplayStoreError(
+            "Redis: the entry was gone at once: evicted, deleted, or expired", handoff_id=asked.handoff_id
+        )
+    match = _parse_value(get_answer) if isinstance(get_answer, bytes) else None
+    try:
+        holder = match[1].decode() if match else ""
+    except UnicodeDecodeError:
+        holder = ""
+    if match is None or not holder:
+        raise ReplayStoreError("Redis: the key holds a value that is no entry", handoff_id=asked.handoff_id)
+    consumed_at = int(match[2])
+    ours = holder == asked.redemption_id and consumed_at == asked.consumed_at
+    return Consumption(
+        holder, first=set_answer is not None and set_answer is not False and ours, consumed_at=consumed_at
+    )
+
+
+def read_trace(value: object, scope: str) -> ReplayTrace:
+    """What the value of a key tells of its handoff."""
+    match = _parse_value(
+        value.encode() if isinstance(value, str) else bytes(value if isinstance(value, bytes) else b"")
+    )
+    records = (ReplayRecord(scope, match[1].decode("utf-8", "replace"), int(match[2])),) if match else ()
+    return ReplayTrace(records, (), ())
+
+
+def error_text(exc: BaseException) -> str:
+    """What an operator is told. Of the server's text at most the first word: it may quote what was sent."""
+    name = type(exc).__name__
+    if type(exc) is exceptions.ResponseError:
+        word = str(exc).partition(" ")[0]
+        if _is_error_word(word):
+            return f"Redis: {name} {word}"
+    return f"Redis: {name}"
+
+
+def failure(exc: BaseException, handoff_id: str | None) -> ReplayStoreError:
+    """`exc` as the error of a store."""
+    return ReplayStoreError(error_text(exc), handoff_id=handoff_id)
+
+
+def chained(exc: BaseException) -> BaseException | None:
+    """`exc` as a cause to show, unless its text may quote what was sent."""
+    harmless = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, RuntimeError)
+    return exc if isinstance(exc, harmless) else None
+
+
+class Trust:
+    """Whether the servers were lately found fit to hold entries. A race of threads makes one more examination."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def __bool__(self) -> bool:
+        return time.monotonic() < self._until
+
+    def grant(self) -> None:
+        """They were examined just now."""
+        self._until = time.monotonic() + TRUSTED_SECONDS
+
+    def withdraw(self) -> None:
+        """The next connection may be to another server."""
+        self._until = 0.0

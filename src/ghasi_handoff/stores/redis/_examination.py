@@ -1,0 +1,111 @@
+# Generated from _examination_async.py by tools/sync_twins.py. Do not edit.
+"""Every node of a server or a cluster -> is it fit to hold entries, what is wrong with it, how much does it hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, TypeAlias
+
+from redis import exceptions
+
+from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
+from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.replay import Hazard, StoreReport, StoreStats, clock_hazards
+from ghasi_handoff.stores.redis._hazards import SAFE_POLICY, node_hazards, plain, server_name
+
+SCAN_COUNT: Final = 1000
+HANDOFF_ID_LENGTH: Final = 36
+
+# Runs one command on a node of a cluster, or on the only server: None.
+Execute: TypeAlias = Callable[[tuple[str | int, ...], str | None], Any]
+
+
+def require_fit(execute: Execute, nodes: Sequence[str | None]) -> None:
+    """Refuse servers that could forget an entry before its time, or that are no primary.
+
+    Raises:
+        ReplayStoreError: As said.
+    """
+    for node in nodes:
+        info = execute(("INFO",), node)
+        where = f" of {node}" if node else ""
+        role, policy = info.get("role"), info.get("maxmemory_policy")
+        if role != "master":
+            raise ReplayStoreError(f"Redis: refused: the role{where} is {plain(role)}, not master")
+        if policy != SAFE_POLICY:
+            raise ReplayStoreError(
+                f"Redis: refused: maxmemory_policy{where} is {plain(policy)}, not {SAFE_POLICY}: entries could be"
+                " evicted, and their handoffs replayed"
+            )
+
+
+def examine(
+    execute: Execute, nodes: Sequence[str | None], clock: Callable[[], float], leeway: timedelta
+) -> StoreReport:
+    """Ask every node for what could break the store's promises."""
+    settings: dict[str, str] = {}
+    found: list[Hazard] = []
+    servers: list[str] = []
+    for node in nodes:
+        info = execute(("INFO",), node)
+        seconds, microseconds = execute(("TIME",), node)
+        theirs = int(seconds) + int(microseconds) / 1_000_000
+        ours = read_clock(clock)
+        try:
+            config = execute(("CONFIG GET", "appendfsync"), node)
+        except exceptions.ResponseError:  # blocked, as on many managed servers
+            config = {}
+        facts = {
+            name: plain(info.get(name))
+            for name in ("role", "maxmemory_policy", "maxmemory", "used_memory", "evicted_keys", "aof_enabled")
+        }
+        if isinstance(config, Mapping):
+            facts.update({plain(name): plain(value) for name, value in config.items()})
+        where = f"{node}: " if node else ""
+        settings.update({f"{where}{name}": value for name, value in facts.items()})
+        servers.append(server_name(info))
+        hazards = [*node_hazards(facts, plain(info.get("redis_version"))), *clock_hazards(ours, theirs, None, leeway)]
+        found += [Hazard(hazard.code, where + hazard.text, hazard.remedy) for hazard in hazards]
+        if node is not None:
+            cluster = execute(("CLUSTER INFO",), node)
+            state = plain(cluster.get("cluster_state"))
+            if state != "ok":
+                found.append(
+                    Hazard(
+                        "cluster_down",
+                        f"{where}cluster_state is {state}: it refuses consumes",
+                        "bring back the primaries whose slots nobody serves",
+                    )
+                )
+    return StoreReport(", ".join(dict.fromkeys(servers)), settings, tuple(found))
+
+
+def count_entries(execute: Execute, nodes: Sequence[str | None], prefix: str) -> StoreStats:
+    """Look through the keys, some at a time."""
+    entries = 0
+    oldest: str | None = None
+    newest: str | None = None
+    for node in nodes:
+        cursor = 0
+        while True:
+            position, keys = execute(("SCAN", cursor, "MATCH", f"{prefix}:*", "COUNT", SCAN_COUNT), node)
+            for key in keys:
+                handoff_id = as_handoff_id(plain(key)[-HANDOFF_ID_LENGTH:])
+                if handoff_id is not None:
+                    entries += 1
+                    oldest = handoff_id if oldest is None else min(oldest, handoff_id)
+                    newest = handoff_id if newest is None else max(newest, handoff_id)
+            cursor = int(position)
+            if cursor == 0:
+                break
+    return StoreStats(
+        entries=entries,
+        oldest_at=None if oldest is None else handoff_id_seconds(oldest),
+        newest_at=None if newest is None else handoff_id_seconds(newest),
+        purged_before=None,
+        refused=None,
+        outbox=None,
+        size_bytes=None,
+    )
