@@ -11,7 +11,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-one test-others soak lint types contracts docs bench bench-save bench-compare bench-check bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
+.PHONY: help demo test test-all test-one test-others soak lint sync-twins types contracts docs bench bench-save bench-compare bench-check bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,9 +54,13 @@ test-others:  ## make test on each other supported Python found on this machine
 test-one: $(VENV)/.test  ## one file or test: make test-one PYTEST_ARGS=tests/test_verify.py
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev  ## style: ruff
+lint: $(VENV)/.dev  ## style: ruff; and that generated modules are what their sources give
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/sync_twins.py --check
+
+sync-twins: $(VENV)/.dev  ## write the modules for threads anew, from those for asyncio
+	$(BIN)/python tools/sync_twins.py
 
 types: $(VENV)/.dev  ## types: mypy strict and pyright, on source and tests
 	$(BIN)/mypy

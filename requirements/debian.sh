@@ -3,7 +3,7 @@
 set -euo pipefail
 
 # command:package
-needed=(chromium:chromium)
+needed=(chromium:chromium openssl:openssl)
 
 missing=()
 for pair in "${needed[@]}"; do

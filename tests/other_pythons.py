@@ -64,6 +64,7 @@ def main() -> int:
             "test",
             f"PYTHON={python}",
             f"VENV=.venv-{version}",
+            "COVERAGE=",  # measured on the main Python
             "PYTEST_ARGS=--no-skips",
         ]
         environment = server_folders() | os.environ

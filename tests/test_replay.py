@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from ghasi_handoff.replay import StoreReport, clock_hazards
+from ghasi_handoff.replay import HORIZON_SECONDS, StoreReport, clock_hazards, purge_hazards
 
 NOW = 1_795_426_200
 LEEWAY = timedelta(seconds=10)
@@ -38,3 +38,11 @@ def test_a_report_without_hazards_is_ok() -> None:
     hazards = tuple(clock_hazards(NOW, NOW + 99, None, LEEWAY))
     assert StoreReport("a server", {}, ()).ok
     assert not StoreReport("a server", {}, hazards).ok
+
+
+def test_an_entry_that_a_purge_should_have_removed_a_day_ago_is_a_hazard() -> None:
+    """A purge may remove an entry after the horizon. A day later it is a sign that none runs."""
+    allowed = HORIZON_SECONDS + 24 * 3600
+    assert purge_hazards(NOW, None) == []
+    assert purge_hazards(NOW, NOW - allowed) == []
+    assert [hazard.code for hazard in purge_hazards(NOW, NOW - allowed - 1)] == ["purge_overdue"]
