@@ -185,7 +185,7 @@ def with_payload(payload: bytes) -> str:
     return signed("\n".join(lines).encode() + b"\n" + payload)
 
 
-@share(4)
+@share(5)
 @given(body=bodies(st.just(STAY_TEXT)) | addressed_bodies())
 def test_bodies(body: bytes) -> None:
     """Whatever stands in the six lines, the verdicts agree."""
@@ -199,14 +199,14 @@ def test_payloads(payload: bytes) -> None:
     compare(with_payload(payload), PLAIN)
 
 
-@share(3)
+@share(5)
 @given(token=keyed(plain_bodies()), config=configs())
 def test_configurations(token: str, config: Config) -> None:
     """Whatever the clock, leeway, max lifetime, tenant and states of the keys, the verdicts agree."""
     compare(token, config)
 
 
-@share(2)
+@share(3)
 @given(
     token=keyed(st.one_of(bodies(booking_texts), bodies(right_texts), plain_bodies())),
     config=configs(),
@@ -220,7 +220,7 @@ def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> 
     compare(token, config)
 
 
-@share(2)
+@share(3)
 @given(token=st.one_of(any_texts, near_tokens()), config=configs())
 def test_texts(token: str, config: Config) -> None:
     """Whatever the text, the verdicts agree."""

@@ -160,21 +160,21 @@ def forged(draw: st.DrawFn, right: st.SearchStrategy[HandoffPayload]) -> Handoff
     return type(payload).model_construct(**{**kept, **wrong})
 
 
-@share(2)
+@share(3)
 @given(payload=forged(payloads()))
 def test_forged_booking_is_refused_or_verifies(payload: HandoffPayload) -> None:
     """A booking with arbitrary values behind its validators' back is refused, or its token verifies to an equal one."""
     mint_or_refuse(payload)
 
 
-@share(3)
+@share(4)
 @given(payload=forged(st.one_of(*(payloads(kind) for kind in (Words, Choices, Party, Deep, Suite)))))
 def test_forged_payload_is_refused_or_verifies(payload: HandoffPayload) -> None:
     """So is an instance of any other payload class."""
     mint_or_refuse(payload)
 
 
-@share(2)
+@share(3)
 @given(number=anything, flag=anything, pair=anything, bounded=anything, perhaps=anything)
 def test_numbers_and_booleans_are_not_mixed_up(number: Any, flag: Any, pair: Any, bounded: Any, perhaps: Any) -> None:
     """1, True, 1.0 and an enum's 1 are equal for Python: no token comes of it that verifies to something else."""

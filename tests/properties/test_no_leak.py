@@ -113,7 +113,7 @@ contents = st.one_of(bodies(booking_texts), plain_bodies())
 tokens = st.one_of(keyed(contents), keyed(contents), near_tokens(), any_texts)
 
 
-@share(2)
+@share(3)
 @given(token=tokens, config=configs() | st.just(PLAIN), redeem=st.booleans())
 def test_no_refusal_tells_a_secret(token: str, config: Config, redeem: bool) -> None:
     """Whatever is refused, and why: no secret, no right MAC, no signing string and no whole token shows in the error or behind it."""
@@ -124,7 +124,7 @@ def test_no_refusal_tells_a_secret(token: str, config: Config, redeem: bool) -> 
         assert list(chain(exc)) == [exc]
 
 
-@share(2)
+@share(3)
 @given(
     token=st.one_of(tokens, keyed(contents).map(lambda text: text[:-9] + "AAAAAAAAA")),
     config=configs(),
@@ -270,7 +270,7 @@ def ring_texts(draw: st.DrawFn) -> str:
     return text
 
 
-@share(4)
+@share(5)
 @given(text=st.one_of(ring_texts(), any_texts, st.sampled_from(["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "NaN"])))
 def test_no_refusal_of_a_ring_tells_its_secrets(text: str) -> None:
     """Whatever text is given for a ring, there is a ring or a `KeyRingError`, which shows no secret in that text."""

@@ -198,7 +198,7 @@ def accepts(ring: KeyRing, token: str, now: int) -> bool:
     return True
 
 
-@share(0.5)
+@share(0.7)
 @given(
     plan=steps(ahead=st.sampled_from([-SKEW, 0, SKEW]) | st.integers(-SKEW, SKEW)),
     propagation=st.sampled_from([2 * SKEW, 900, 3600]) | st.integers(2 * SKEW, 3720),
@@ -265,7 +265,7 @@ def test_every_step_makes_a_valid_ring(plan: list[Step], propagation: int) -> No
         assert again.to_json() == ring.to_json()
 
 
-@share(1.5)
+@share(2)
 @given(
     plan=steps(ahead=_any_clock),
     propagation=st.integers(0, 10**6),
@@ -292,7 +292,7 @@ def test_the_states_say_who_signs(plan: list[Step], propagation: int, moments: l
                     assert (state is KeyState.PENDING) is (now < starts)
 
 
-@share(2)
+@share(3)
 @given(plan=steps(ahead=st.just(0)), propagation=st.sampled_from([0, 1, 900]) | st.integers(0, 5000), pause=_gaps)
 def test_a_superseded_key_never_signs_again(plan: list[Step], propagation: int, pause: int) -> None:
     """While time goes on and a ring is rotated, revoked in and pruned, the signer changes only to a newer key."""
@@ -309,7 +309,7 @@ def test_a_superseded_key_never_signs_again(plan: list[Step], propagation: int, 
                 newest = order.index(kid)
 
 
-@share(2)
+@share(3)
 @given(plan=steps(ahead=_any_clock), now=st.sampled_from([0, oracle.MAX_SECONDS]) | st.integers(0, oracle.MAX_SECONDS))
 def test_a_key_of_the_ring_can_always_be_revoked(plan: list[Step], now: int) -> None:
     """Revoking is never refused for a key in the ring, in any ring, at any time, and it ends that key's tokens."""
@@ -324,7 +324,7 @@ def test_a_key_of_the_ring_can_always_be_revoked(plan: list[Step], now: int) -> 
         assert signer(without, NOW) is None
 
 
-@share(2)
+@share(3)
 @given(plan=steps(ahead=st.just(0)), propagation=st.integers(0, 5000), pause=_gaps)
 @example(plan=[], propagation=0, pause=0)
 @example(
@@ -410,7 +410,7 @@ def verdict(ring: KeyRing, token: str, now: int) -> str:
     return ""
 
 
-@share(2)
+@share(3)
 @given(ring=key_rings(now=aware(NOW)), now=_gaps, propagation=st.integers(0, 5000))
 def test_every_step_from_any_ring_makes_a_ring(ring: KeyRing, now: int, propagation: int) -> None:
     """From any valid ring, also such as no rotation makes, rotating, pruning and revoking any of its keys are not refused, and JSON carries what they make."""
@@ -423,7 +423,7 @@ def test_every_step_from_any_ring_makes_a_ring(ring: KeyRing, now: int, propagat
         assert KeyRing(after.keys) == after == KeyRing.from_json(after.to_json())
 
 
-@share(2)
+@share(3)
 @given(ring=key_rings(now=aware(NOW)), pause=_gaps)
 def test_pruning_lets_no_old_key_sign_even_if_the_clock_goes_back(ring: KeyRing, pause: int) -> None:
     """A pruned ring signs as before from the time of the prune on; before that time it may sign with no key, but with no other."""
