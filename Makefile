@@ -107,6 +107,9 @@ load: $(VENV)/.test  ## both services under load, each killed under way, into do
 faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/explanation/faults.md
 	$(BIN)/python -m tests.faults --out docs/explanation/faults.md $(FAULTS_ARGS)
 
+soak: $(VENV)/.test  ## races with kill -9 for ten minutes, then make faults and make load; docs/explanation/soak.md has what came of it
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
 pictures: $(VENV)/.test  ## the pages that guests see, as pictures of the documentation (needs Chromium)
 	$(BIN)/python -m tests.browser.pictures --out docs/assets/pages
 
