@@ -121,8 +121,8 @@ openapi: $(VENV)/.test  ## write docs/reference/openapi-*.json anew
 	$(BIN)/python -m tests.integrations.fastapi.published
 
 lock:  ## lock the dependencies anew (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test --group lint --group docs --group bench -c requirements/test.txt -o requirements/dev.txt
+	uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt
+	uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test --group lint --group docs --group bench -c requirements/test.txt -o requirements/dev.txt
 
 clean:  ## remove what these targets made
 	rm -rf .venv .venv-* site .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cache demo-data
