@@ -68,7 +68,7 @@ def twin(source: str, name: str) -> str:
 
 def main() -> int:
     """Write every twin, or say which differ from what would be written."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Write the modules for threads.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a twin differs")
     options = parser.parse_args()
     stale = []

@@ -12,7 +12,7 @@ from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry, Outcome
 
 SCHEMA_VERSION: Final = 2
-SCHEMA: Final = (files(__package__) / "schema.sql").read_text("utf-8")
+SCHEMA: Final = (files("ghasi_handoff.stores.postgres") / "schema.sql").read_text("utf-8")
 # One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
 LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
 READ_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_replay_mark"
