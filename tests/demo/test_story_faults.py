@@ -73,7 +73,9 @@ class TestOneGuest:
 
     def test_strictness_is_checked(self, tmp_path: Path) -> None:
         """A booking side that does not wait for bff-consumer is not taken for a strict one; as JSON, the same is said."""
-        lenient = "from ghasi_handoff.handshake import AsyncHandshake as H; H._confirm = lambda *arguments: iter(())"
+        lenient = (
+            "from ghasi_handoff.handshake import AsyncHandshake as H\nasync def yes(*arguments): pass\nH._confirm = yes"
+        )
         result = run("--json", env=planted(tmp_path, lenient))
         assert (result.exit_code, result.stderr) == (1, "")
         facts = json.loads(result.stdout)
