@@ -88,6 +88,7 @@ def test_settings_reach_the_server() -> None:
             assert client.config_get("appendonly") == {"appendonly": "no"}
 
 
+@pytest.mark.thorough  # a cluster waits for two seconds; test_redis_cluster.py uses one in the fast tier
 def test_cluster_has_all_slots() -> None:
     """Three nodes share all slots: each of many keys is taken by exactly one of them."""
     with RedisCluster(in_memory=True) as cluster:
@@ -110,7 +111,7 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
         "import os, time\n"
         "from tests.servers import RedisServer\n"
         "server = RedisServer(in_memory=True); server.start()\n"
-        "print(server.pid, server.folder, flush=True); time.sleep(60)\n"
+        "print(server.pid, server.folder, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent
@@ -119,12 +120,13 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
         pid, folder = process.stdout.readline().decode().split()
         assert server_watcher.is_running(int(pid))
         process.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server_watcher.is_running(int(pid)) or Path(folder).exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
+@pytest.mark.thorough  # two runs of pytest
 def test_missing_server_is_named_and_its_tests_are_left_out(tmp_path: Path) -> None:
     """Where no server can be had, the run names each test that it left out, and fails if asked to."""
     (tmp_path / "test_it.py").write_text(

@@ -11,6 +11,8 @@ _Kit = TypeVar("_Kit", bound=type[Promises[Any]])
 
 # Each starts three interpreters.
 PROCESSES: Final = frozenset({"test_one_holder_among_processes"})
+# Starts one. Stores of a kind put what they are told in the same place: one of them shows it in the fast tier.
+CRASH: Final = frozenset({"test_crash_after_commit_is_found_again"})
 # Waits for the clock, for up to two seconds. What a store of SQL or in memory keeps, it keeps until a purge.
 RETENTION: Final = frozenset({"test_entry_is_held_until_its_retention_ends"})
 # Races for more than half a second. That purges never reopen a handoff has other tests, too.

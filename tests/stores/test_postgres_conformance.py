@@ -18,7 +18,7 @@ from ghasi_handoff import Consumption
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
 
-from .kit_tiers import PROCESSES, PURGE_RACE, RETENTION, only, without
+from .kit_tiers import CRASH, PROCESSES, PURGE_RACE, RETENTION, only, without
 
 # Where other processes of a test find the database of this run.
 DATABASE = "GHASI_TEST_CONFORMANCE_URL"
@@ -80,7 +80,7 @@ class PostgresKit(ReplayStoreConformance):
     @override
     def make_failing_store(self, place: Path) -> PostgresReplayStore:
         unreachable = make_conninfo(os.environ[DATABASE], host="127.0.0.1", hostaddr="", port=1)
-        return WithItsPool(ConnectionPool(unreachable, min_size=1, max_size=1, open=True), timeout=1)
+        return WithItsPool(ConnectionPool(unreachable, min_size=1, max_size=1, open=True), timeout=0.4)
 
 
 class AsyncPostgresKit(AsyncReplayStoreConformance):
@@ -93,7 +93,7 @@ class AsyncPostgresKit(AsyncReplayStoreConformance):
     @override
     def make_failing_store(self, place: Path) -> AsyncPostgresReplayStore:
         unreachable = make_conninfo(os.environ[DATABASE], host="127.0.0.1", hostaddr="", port=1)
-        return AsyncWithItsPool(AsyncConnectionPool(unreachable, min_size=1, max_size=1, open=False), timeout=1)
+        return AsyncWithItsPool(AsyncConnectionPool(unreachable, min_size=1, max_size=1, open=False), timeout=0.4)
 
 
 @without(SLOW)
@@ -101,7 +101,7 @@ class TestPostgres(PostgresKit):
     pass
 
 
-@without(SLOW)
+@without(SLOW | CRASH)
 class TestAsyncPostgres(AsyncPostgresKit):
     pass
 
@@ -113,6 +113,6 @@ class TestPostgresForLong(PostgresKit):
 
 
 @pytest.mark.thorough
-@only(SLOW)
+@only(SLOW | CRASH)
 class TestAsyncPostgresForLong(AsyncPostgresKit):
     pass

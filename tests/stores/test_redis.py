@@ -204,11 +204,11 @@ def test_one_holder_among_threads(shared_server: RedisServer, admin: Any) -> Non
 
 
 def test_one_holder_among_tasks(shared_server: RedisServer, admin: Any) -> None:
-    """Of 16 tasks that race for each of 300 handoffs, one becomes the holder, and all are told which."""
+    """Of 16 tasks that race for each of 100 handoffs, one becomes the holder, and all are told which."""
 
     async def race() -> None:
         async with redis.asyncio.Redis.from_url(shared_server.url) as client, AsyncRedisReplayStore(client) as store:
-            for handoff in handoff_ids(300):
+            for handoff in handoff_ids(100):
                 told = await asyncio.gather(*(store.consume(handoff, **entry(number)) for number in range(16)))
                 assert len({answer.holder for answer in told}) == 1
                 assert sum(answer.first for answer in told) == 1
@@ -482,11 +482,10 @@ def test_blocked_config_is_no_hazard(open_one: OpenOne, shared_server: RedisServ
 def test_stats_count_entries(store: OneStore, admin: Any) -> None:
     """Entries of this prefix are counted, with the times of the oldest and the newest; other keys are not."""
     assert (store.stats().entries, store.stats().oldest_at) == (0, None)
-    for number in range(2500):
-        admin.set(f"other:{number}", "x")
+    admin.mset({f"other:{number}": "x" for number in range(2500)})
     admin.set("ghasi-handoff:x", "x")
-    for handoff in [*handoff_ids(1200), handoff_id(NOW - 50), handoff_id(NOW + 70)]:
-        admin.set(KEY + handoff, "x 5")
+    ids = [*handoff_ids(1200), handoff_id(NOW - 50), handoff_id(NOW + 70)]
+    admin.mset({KEY + handoff: "x 5" for handoff in ids})
     stats = store.stats()
     assert (stats.entries, stats.oldest_at, stats.newest_at) == (1202, NOW - 50, NOW + 70)
     assert (stats.purged_before, stats.refused, stats.outbox, stats.size_bytes) == (None,) * 4

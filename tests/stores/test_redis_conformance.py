@@ -17,7 +17,7 @@ from typing_extensions import override
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
 
-from .kit_tiers import PROCESSES, PURGE_RACE, only, without
+from .kit_tiers import CRASH, PROCESSES, PURGE_RACE, only, without
 
 # Where other processes of a test find the server.
 # Its entries have an end by the clock: that is waited for in the fast tier, too.
@@ -86,7 +86,7 @@ class TestRedis(RedisKit):
     pass
 
 
-@without(SLOW)
+@without(SLOW | CRASH)
 class TestAsyncRedis(AsyncRedisKit):
     pass
 
@@ -98,6 +98,6 @@ class TestRedisForLong(RedisKit):
 
 
 @pytest.mark.thorough
-@only(SLOW)
+@only(SLOW | CRASH)
 class TestAsyncRedisForLong(AsyncRedisKit):
     pass

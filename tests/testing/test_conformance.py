@@ -6,8 +6,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,12 @@ from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStor
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance, handoff_id_at, redemption_id_of
 from ghasi_handoff.testing._promises import Promises
-from tests.stores.kit_tiers import PROCESSES, PURGE_RACE, RETENTION, only, without
+from tests.stores.kit_tiers import CRASH, PROCESSES, PURGE_RACE, RETENTION, only, without
 
 from . import mutants
 
 SLOW_IN_MEMORY = RETENTION | PURGE_RACE
-SLOW_IN_A_FILE = RETENTION | PURGE_RACE
+SLOW_IN_A_FILE = RETENTION | PURGE_RACE | PROCESSES
 
 
 class MemoryKit(ReplayStoreConformance):
@@ -132,13 +130,13 @@ class TestSQLiteReplayStoreForLong(SQLiteKit):
     pass
 
 
-@without(SLOW_IN_A_FILE | PROCESSES)
+@without(SLOW_IN_A_FILE | CRASH)
 class TestAsyncSQLiteReplayStore(AsyncSQLiteKit):
     pass
 
 
 @pytest.mark.thorough
-@only(SLOW_IN_A_FILE | PROCESSES)
+@only(SLOW_IN_A_FILE | CRASH)
 class TestAsyncSQLiteReplayStoreForLong(AsyncSQLiteKit):
     pass
 
@@ -146,53 +144,6 @@ class TestAsyncSQLiteReplayStoreForLong(AsyncSQLiteKit):
 def promises_of(kit: type[Promises[Any]]) -> list[str]:
     """The names of the tests that pytest would collect."""
     return [name for name in dir(kit) if name.startswith("test_") and callable(getattr(kit, name))]
-
-
-def broken_promises(
-    kit: type[Promises[Any]], folder: Path, leave_out: frozenset[str] = frozenset()
-) -> dict[str, Exception]:
-    """Run every test of a kit but those left out. The ones that fail, by name, and why."""
-
-    def run(name: str) -> Exception | None:
-        stage = kit()
-        (folder / name).mkdir()
-        with stage.stage(folder / name):
-            try:
-                getattr(stage, name)()
-            except Exception as exc:
-                return exc
-        return None
-
-    names = [name for name in promises_of(kit) if name not in leave_out]
-    # Side by side: most of the time they wait.
-    with ThreadPoolExecutor(8) as threads:
-        return {name: exc for name, exc in zip(names, threads.map(run, names), strict=True) if exc is not None}
-
-
-@pytest.fixture(autouse=True)
-def _switch_interval() -> Iterator[None]:
-    """Races that run side by side cannot each put it back."""
-    before = sys.getswitchinterval()
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("kit", mutants.REFERENCES, ids=lambda kit: kit.__name__)
-def test_reference_keeps_every_promise(kit: type[Promises[Any]], tmp_path: Path) -> None:
-    """What the mutants are made from is correct: what the kit finds in them is their own."""
-    assert broken_promises(kit, tmp_path) == {}
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.kit.__name__)
-def test_mutant_is_caught(mutant: mutants.Mutant, tmp_path: Path) -> None:
-    """Each planted mutant breaks the promise that it was made to break, by a failed promise and not by some error."""
-    # One test waits for the clock, up to two seconds: it is left to the mutants that it is there for.
-    waits = frozenset({"test_entry_is_held_until_its_retention_ends"})
-    found = broken_promises(mutant.kit, tmp_path, leave_out=waits - {mutant.caught_by, *mutant.also})
-    assert isinstance(found.get(mutant.caught_by), AssertionError), found
-    assert set(found) <= {mutant.caught_by, *mutant.also}
 
 
 def test_every_promise_is_broken_by_some_mutant() -> None:
