@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import redis
-import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.cluster import LoadBalancingStrategy
 from redis.retry import Retry
