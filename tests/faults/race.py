@@ -128,7 +128,7 @@ def _round(url: str, server: OwnServer | None, racing: list[Racer], chance: rand
             if step >= whole or any(one.done() for one in asking):
                 break
             wait_until(partial(_has, ledger, step, asking), "for the race", 300)
-            if server is not None and chance.random() < 0.3:
+            if server is not None and (servers_killed == 0 or chance.random() < 0.3):
                 server.kill()
                 server.start()
                 servers_killed += 1
