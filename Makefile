@@ -36,8 +36,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.test
 demo: $(VENV)/.test  ## the whole story between two real services: booked, redeemed, and what is refused or dies under way
 	@$(BIN)/ghasi-handoff demo
 
-# One process a core. A file, or a class of tests, stays in one process. The pure core must be covered to the last branch.
-PYTEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadscope
+# A process more than cores, since tests also wait; at most eight, since each has servers of its own. A module, or a class of
+# tests, stays in one process. The pure core must be covered to the last branch.
+PROCESSES ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$(( n < 8 ? n + 1 : 8 )))
+PYTEST = $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadscope
 COVERAGE = --cov --cov-report=term
 
 test: $(VENV)/.test  ## each promise at least once, within three minutes
