@@ -99,7 +99,7 @@ def flush(path: str) -> None:
 
 def _load_postgres(url: str, parts: Sequence[Iterator[tuple[str, str, str, int]]]) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(SCHEMA.encode())
+        connection.execute(SCHEMA)
         with connection.cursor().copy("COPY handoff_replay_log FROM STDIN") as copy:
             for part in parts:
                 for values in part:

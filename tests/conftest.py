@@ -90,8 +90,10 @@ def redis_url(redis_server: RedisServer | ExistingServer) -> str:
     import redis
 
     url = urlsplit(redis_server.url)
-    # The processes of one run share a server that an environment variable names; each has a database of its own.
-    database = int(url.path.strip("/") or 0) + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    database = int(url.path.strip("/") or 0)
+    if not redis_server.controllable:
+        # The processes of one run share a server that an environment variable names; each has a database of its own.
+        database += int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     with redis.Redis.from_url(url._replace(path=f"/{database}").geturl()) as client:
         client.flushdb()
     return url._replace(path=f"/{database}").geturl()

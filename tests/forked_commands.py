@@ -117,7 +117,10 @@ def _run(main: Callable[[], object]) -> NoReturn:
     try:
         main()
     except SystemExit as exc:
+        if isinstance(exc.code, str):
+            print(exc.code, file=sys.stderr)
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(exc.code if isinstance(exc.code, int) else 1)  # the interpreter's end takes as long as a command
     raise AssertionError("a command ends with SystemExit")
 

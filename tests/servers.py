@@ -128,7 +128,8 @@ def executable(kind: Kind) -> Path:
 class ExistingServer:
     """A server that somebody else runs and an environment variable names: used, not controlled.
 
-    Its PostgreSQL user must be allowed to create databases. Its Redis database is emptied.
+    Its PostgreSQL user must be allowed to create databases. Its Redis database is emptied,
+    and so is the next one for each further process of the run.
     """
 
     url: str

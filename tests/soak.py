@@ -72,8 +72,9 @@ def main() -> int:
             ["benchmarks.load", "--out", "docs"],
         ):
             failed |= subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode
+    arguments = f"--seed {options.seed} --seconds {options.seconds:g}" + " --races-only" * options.races_only
     lines = [
-        f'Commit `{commit}`, `make soak SOAK_ARGS="--seed {options.seed} --seconds {options.seconds:g}"`, CPython'
+        f'Commit `{commit}`, `make soak SOAK_ARGS="{arguments}"`, CPython'
         f" {platform.python_version()}, {os.cpu_count()} cores, {time.monotonic() - begun:.0f} s in all.",
         "",
         *table(rounds),

@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-SOURCES: Final = "src/ghasi_handoff/**/*_async.py"
+ROOT: Final = Path(__file__).parents[1]
+PACKAGE: Final = ROOT / "src" / "ghasi_handoff"
 HEADER: Final = "# Generated from {name} by tools/sync_twins.py. Do not edit.\n"
 # In this order. Each rule is about a word of Python or of asyncio, or about how this package names things.
 RULES: Final = tuple(
@@ -71,20 +72,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Write the modules for threads.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a twin differs")
     options = parser.parse_args()
-    stale = []
-    for source in sorted(Path().glob(SOURCES)):
-        path = source.with_name(source.name.replace("_async.py", ".py"))
+    sources = sorted(PACKAGE.rglob("*_async.py"))
+    if not sources:
+        parser.error(f"no module under {PACKAGE} ends in _async.py")
+    twins = {source.with_name(source.name.replace("_async.py", ".py")): source for source in sources}
+    begin = HEADER.partition("{")[0]
+    stale = [path for path in PACKAGE.rglob("*.py") if path.read_text("utf-8").startswith(begin) and path not in twins]
+    for path, source in twins.items():
         text = twin(source.read_text("utf-8"), str(path))
         if path.exists() and path.read_text("utf-8") == text:
             continue
-        stale.append(path)
-        if not options.check:
+        if options.check:
+            stale.append(path)
+        else:
             path.write_text(text, "utf-8")
-            print(f"wrote {path}")
-    if options.check and stale:
-        print(f"not what their sources give; run make sync-twins: {', '.join(map(str, stale))}", file=sys.stderr)
-        return 1
-    return 0
+            print(f"wrote {path.relative_to(ROOT)}")
+    for path in stale:
+        known = path in twins
+        why = "is not what its source gives; run make sync-twins" if known else "is generated, and has no source"
+        print(f"{path.relative_to(ROOT)} {why}", file=sys.stderr)
+    return int(bool(stale))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import redis.asyncio
 from ghasi_handoff import Consumption, ReplayStoreError
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.stores.redis._replay_store import exchange
-from tests.servers import RedisServer
+from tests.servers import RedisServer, wait_until
 
 from .entries import NOW, SLACK, entry, handoff_id, handoff_ids, redemption_id
 from .redis_stores import KEY, OpenOne, asked, connect, settle, timed
@@ -90,8 +90,7 @@ def test_a_restart_is_survived(open_one: OpenOne, server: RedisServer) -> None:
         admin.config_set("appendonly", "yes")
         admin.config_set("appendfsync", "always")
         one = open_one(server.url)
-        while admin.info("persistence")["aof_rewrite_in_progress"]:
-            time.sleep(0.01)
+        wait_until(lambda: not admin.info("persistence")["aof_rewrite_in_progress"], "for the append-only file")
         one.consume(handoff_id(NOW), **entry(1))
     server.kill()
     assert timed(lambda: one.consume(handoff_id(NOW), **entry(1))) < 2 + SLACK

@@ -19,6 +19,7 @@ import pytest
 
 from ghasi_handoff import Consumption, ReplayStoreError
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
+from tests.servers import wait_until
 
 from .entries import (
     HORIZON,
@@ -355,10 +356,8 @@ def test_purge_that_is_killed_forgets_nothing_it_should_know(path: str, start_pr
     process.ask("open", path)
     process.say("purge", NOW)
     with closing(sqlite3.connect(path)) as watching:
-        oldest = watching.execute("SELECT min(handoff_id) FROM handoff_replay_log")
-        while oldest.fetchone() < (old[1000],):
-            time.sleep(0.005)
-            oldest = watching.execute("SELECT min(handoff_id) FROM handoff_replay_log")
+        oldest = "SELECT min(handoff_id) FROM handoff_replay_log"
+        wait_until(lambda: watching.execute(oldest).fetchone() >= (old[1000],), "for two chunks")
     process.kill()
     run(path, "DROP TRIGGER slow")
     left = stored_ids(path)

@@ -9,7 +9,7 @@ from ghasi_handoff.errors import ConfigurationError
 
 
 def require(part: object, method: str, *, awaited: bool, name: str, kind: str) -> Any:
-    """The part, if its method is one to await, or is not, as the caller needs it.
+    """Return the part, or refuse it if its method is not of the wanted kind, async or not.
 
     Args:
         part: What was handed over.

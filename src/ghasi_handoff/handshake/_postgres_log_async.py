@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self, cast
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -25,7 +25,10 @@ from ghasi_handoff.stores.postgres._statements import LOCK_SCHEMA
 PURGE_CHUNK: Final = 2000
 SCHEMA_VERSION: Final = 1
 
-LOG_SCHEMA: Final = (files("ghasi_handoff.stores.postgres") / "handoff_log.sql").read_text("utf-8")
+# For type checkers a literal, as psycopg wants: it is a file of this package. mypy does not know the difference.
+LOG_SCHEMA: Final = cast(  # type: ignore[redundant-cast]
+    LiteralString, (files("ghasi_handoff.stores.postgres") / "handoff_log.sql").read_text("utf-8")
+)
 _SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_log_schema"
 # A commit that is answered before it is on disk could be forgotten: a token in the world that the log does not know, or
 # a consumed flag that comes off again.
@@ -161,12 +164,13 @@ class AsyncPostgresHandoffLog:
         """
         async with self._pool.session() as connection, connection.transaction():
             await connection.execute(LOCK_SCHEMA)
-            await connection.execute(LOG_SCHEMA.encode())
+            await connection.execute(LOG_SCHEMA)
             rows = await fetch(connection, _SCHEMA_VERSION)
-        version = rows[0][0] if rows else None
-        if version != SCHEMA_VERSION:
-            text = f"the log's schema has version {version}; this release needs {SCHEMA_VERSION}"
-            raise ReplayStoreError(f"PostgreSQL: {text}")
+            version = rows[0][0] if rows else None
+            # Inside the transaction: nothing of a later release's tables may be changed.
+            if version != SCHEMA_VERSION:
+                text = f"the log's schema has version {version}; this release needs {SCHEMA_VERSION}"
+                raise ReplayStoreError(f"PostgreSQL: {text}")
 
     async def aclose(self) -> None:
         """Nothing to do: the pool stays open. Here so that every log can be closed alike."""

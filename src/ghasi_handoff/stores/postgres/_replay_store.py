@@ -108,13 +108,14 @@ class PostgresReplayStore:
         """
         with self._pool.session() as connection, connection.transaction():
             connection.execute(sql.LOCK_SCHEMA)
-            connection.execute(sql.SCHEMA.encode())
+            connection.execute(sql.SCHEMA)
             rows = fetch(connection, sql.READ_SCHEMA_VERSION)
-        version = rows[0][0] if rows else None
-        if version != sql.SCHEMA_VERSION:
-            raise ReplayStoreError(
-                f"PostgreSQL: the schema has version {version}; this release needs {sql.SCHEMA_VERSION}"
-            )
+            version = rows[0][0] if rows else None
+            # Inside the transaction: the functions of a later release must come back.
+            if version != sql.SCHEMA_VERSION:
+                raise ReplayStoreError(
+                    f"PostgreSQL: the schema has version {version}; this release needs {sql.SCHEMA_VERSION}"
+                )
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove entries that no token can need any more, a chunk a transaction. Returns how many.

@@ -1,10 +1,10 @@
-"""The SQL of the replay store, and what goes into it and comes out: entries -> arrays, rows -> answers. No I/O."""
+"""The SQL of the replay store: entries -> arrays, rows -> answers. No I/O, but for reading schema.sql once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, cast
 
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ReplayStoreError
@@ -12,7 +12,10 @@ from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry, Outcome
 
 SCHEMA_VERSION: Final = 2
-SCHEMA: Final = (files("ghasi_handoff.stores.postgres") / "schema.sql").read_text("utf-8")
+# For type checkers a literal, as psycopg wants: it is a file of this package. mypy does not know the difference.
+SCHEMA: Final = cast(  # type: ignore[redundant-cast]
+    LiteralString, (files("ghasi_handoff.stores.postgres") / "schema.sql").read_text("utf-8")
+)
 # One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
 LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
 READ_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_replay_mark"

@@ -29,7 +29,7 @@ def handoffs(
 ) -> SearchStrategy[MintedHandoff[_PayloadT]]:
     """Good handoffs: each is minted anew while the test runs, by the minter's clock, and has an id of its own.
 
-    So no two are a replay of each other, though Hypothesis draws the same payload twice.
+    So no two are a replay of each other, even if Hypothesis draws the same payload twice.
 
     Args:
         minter: The application's minter.
