@@ -47,7 +47,7 @@ test: $(VENV)/.test  ## each promise at least once, within three minutes
 
 # A missing server or browser fails it. To repeat an order: PYTEST_ARGS="-p randomly --randomly-seed=N"; N is in the first lines.
 test-all: $(VENV)/.test  ## everything but make soak, as in the gate: more examples, faults, kills, load, browsers, in random order
-	HYPOTHESIS_PROFILE=thorough $(PYTEST) -p randomly --no-skips -m "fast or thorough" $(COVERAGE) $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=thorough $(PYTEST) -p randomly --no-skips --durations=30 -m "fast or thorough" $(COVERAGE) $(PYTEST_ARGS)
 
 test-others:  ## make test on each other supported Python found on this machine
 	@$(MAKE) --no-print-directory $(VENV)/.test
