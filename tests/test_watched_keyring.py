@@ -197,8 +197,16 @@ def test_a_service_with_a_bad_file_does_not_start(tmp_path: Path) -> None:
         WatchedKeyRing(tmp_path / "missing.json")
 
 
+def put(path: Path, text: str) -> None:
+    """Replace the file at one moment: a watcher that read it half written would have another reason to refuse it."""
+    new = path.with_name("new.json")
+    new.touch(0o600)
+    new.write_text(text)
+    new.replace(path)
+
+
 def spoil_by_truncation(path: Path) -> None:
-    path.write_text(path.read_text()[:50])
+    put(path, path.read_text()[:50])
 
 
 def spoil_by_mode(path: Path) -> None:
@@ -207,17 +215,17 @@ def spoil_by_mode(path: Path) -> None:
 
 def spoil_by_duplicate(path: Path) -> None:
     document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, "keys": document["keys"] * 2}))
+    put(path, json.dumps({**document, "keys": document["keys"] * 2}))
 
 
 BAD: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "gone": (lambda path: path.unlink(), "No such file"),
     "truncated": (spoil_by_truncation, "not JSON"),
-    "empty": (lambda path: path.write_text(""), "not JSON"),
+    "empty": (lambda path: put(path, ""), "not JSON"),
     "world-readable": (spoil_by_mode, "chmod 600"),
     "duplicate kid": (spoil_by_duplicate, "two keys have this kid"),
-    "no keys": (lambda path: path.write_text('{"format": "ghasi-handoff-keys/v1", "keys": []}'), "at least one key"),
-    "future version": (lambda path: path.write_text(path.read_text().replace("/v1", "/v2")), "ghasi-handoff-keys/v1"),
+    "no keys": (lambda path: put(path, '{"format": "ghasi-handoff-keys/v1", "keys": []}'), "at least one key"),
+    "future version": (lambda path: put(path, path.read_text().replace("/v1", "/v2")), "ghasi-handoff-keys/v1"),
 }
 
 
