@@ -275,11 +275,14 @@ def start_client(url: str, mode: str, limit: int | None = None) -> subprocess.Po
 @contextmanager
 def client(url: str, mode: str, limit: int | None = None) -> Generator[subprocess.Popen[str]]:
     """A process of its own that consumes, ended afterwards."""
-    with start_client(url, mode, limit) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    process = start_client(url, mode, limit)
+    try:
+        yield process
+    finally:
+        process.kill()
+        # Its input may hold something that it never read; to close it sends that once more.
+        with suppress(BrokenPipeError):
+            process.communicate()
 
 
 @dataclass(frozen=True)
