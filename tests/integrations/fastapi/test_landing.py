@@ -694,7 +694,7 @@ class TestNotNow:
             assert sent_on(guest, token)
 
     def test_bff_consumer_is_slow(self, kind: str, tmp_path: Path) -> None:
-        """An answer that comes too late does not count: 503 "confirming"; the guest goes on when it comes in time."""
+        """An answer that comes too late does not count: 503 "confirming"; the handoff stays this browser's, and nobody else's."""
         with both_services(kind, tmp_path, call_seconds=0.2) as services:
             guest, token = services.browser(), services.issue().token
             guest.get(token)
@@ -703,6 +703,7 @@ class TestNotNow:
             self.check_waiting(services, answer, token, "confirmation_unavailable", services.clock.now)
             assert TEXTS["en"].confirming.title in answer.text
             services.consumer.always = None
+            refused(services, services.browser().arrive(token), 409, "replayed")
             assert sent_on(guest, token)
 
     @pytest.mark.parametrize(
