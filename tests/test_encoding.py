@@ -8,15 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from ghasi_handoff import ConfigurationError
-from ghasi_handoff._encoding import (
-    b64u_decode,
-    b64u_encode,
-    from_seconds,
-    is_canonical_payload,
-    read_clock,
-    to_seconds,
-    whole_seconds,
-)
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
+from ghasi_handoff._canonical_json import is_canonical_payload
+from ghasi_handoff._times import from_seconds, read_clock, to_seconds, whole_seconds
 
 
 def test_encoding_is_base64url_without_padding() -> None:

@@ -15,21 +15,16 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    pkcs12,
 )
 
 from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, KeyState, SigningKey
-from ghasi_handoff.keys import _is_der, ring_source
+from ghasi_handoff.keys import ring_source
 from tests.minter_and_verifier import NOW, at, key, secret
 
 DAY = 86_400
@@ -76,35 +71,6 @@ def test_dates_must_be_aware(name: str) -> None:
         make(**{name: NOW})
 
 
-def der_secrets() -> dict[str, bytes]:
-    """Every common DER form of keys, from the library that most people make them with."""
-    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    plain = NoEncryption()
-    sealed: KeySerializationEncryption = BestAvailableEncryption(b"x")
-    found = {"pkcs1": rsa_key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, plain)}
-    found["pkcs1 public"] = rsa_key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
-    found["sec1"] = ec.generate_private_key(ec.SECP256R1()).private_bytes(
-        Encoding.DER, PrivateFormat.TraditionalOpenSSL, plain
-    )
-    for made in (
-        rsa_key,
-        ec.generate_private_key(ec.SECP521R1()),
-        ed25519.Ed25519PrivateKey.generate(),
-        x25519.X25519PrivateKey.generate(),
-    ):
-        name = type(made).__name__
-        found[f"pkcs8 {name}"] = made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, plain)
-        found[f"sealed pkcs8 {name}"] = made.private_bytes(Encoding.DER, PrivateFormat.PKCS8, sealed)
-        found[f"spki {name}"] = made.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    found["pkcs12"] = pkcs12.serialize_key_and_certificates(b"n", rsa_key, None, None, plain)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    builder = x509.CertificateBuilder(subject, subject, rsa_key.public_key(), 1, at(NOW), at(NOW + DAY))
-    found["certificate"] = builder.sign(rsa_key, SHA256()).public_bytes(Encoding.DER)
-    request = x509.CertificateSigningRequestBuilder(subject).sign(rsa_key, SHA256())
-    found["certificate request"] = request.public_bytes(Encoding.DER)
-    return found
-
-
 def text_secrets() -> dict[str, bytes]:
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     raw = secret()
@@ -148,31 +114,6 @@ def test_text_is_no_secret() -> None:
     for wrong in text_secrets().values():
         with pytest.raises(KeyRingError, match="printable text"):
             make(secret=wrong)
-
-
-def test_der_is_no_secret() -> None:
-    """A key or certificate in DER is refused: a public one is known to the world (CVE-2022-29217, CVE-2024-33663)."""
-    for name, wrong in der_secrets().items():
-        assert _is_der(wrong), name
-        with pytest.raises(KeyRingError, match="DER"):
-            make(secret=wrong)
-
-
-def test_broken_der_is_not_taken_for_der() -> None:
-    """What merely begins like DER may be a random secret."""
-    whole = ed25519.Ed25519PrivateKey.generate().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    for broken in (
-        whole[:-1],
-        whole + b"\0",
-        b"\x30",
-        b"\x30\x1e\x02\x01\x00" + b"\xff" * 27,
-        b"\x30\x1e\x30\x1c\x06" + b"\xff" * 27,
-    ):
-        assert not _is_der(broken)
-    assert not _is_der(b"\x30\x22\x02\x20" + b"\x11" * 32)
-    assert not _is_der(b"\x30\x20\x30\x1e\x06\x1c" + b"\x11" * 28)
-    assert not _is_der(b"\x30\x24\x02\x01\x00\x1f\x1f" + b"\x11" * 31)
-    assert not _is_der(b"\x30\x24\x04\x22" + b"\x11" * 34)
 
 
 def test_random_secrets_are_accepted() -> None:

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from ghasi_handoff import HandoffError, KeyRing, KeyRingError, Minter, Redeemer, SigningKey, Verifier, keyfile
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake import Handshake, LastUse, OutboxWorker, SQLiteHandoffLog
 from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey, WatchedKeyRing, _seal

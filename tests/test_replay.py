@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from ghasi_handoff.replay import HORIZON_SECONDS, StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff._limits import HORIZON_SECONDS
+from ghasi_handoff.replay import StoreReport, clock_hazards, purge_hazards
 
 NOW = 1_795_426_200
 LEEWAY = timedelta(seconds=10)

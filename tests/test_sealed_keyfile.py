@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from ghasi_handoff import KeyRing, KeyRingError, keyfile
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey, _kek, _seal
 from tests.minter_and_verifier import secret
 from tests.test_vectors import ROOT, node

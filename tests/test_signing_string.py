@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ghasi_handoff import InvalidHandoffInputError, signing_string
-from ghasi_handoff._encoding import b64u_decode
+from ghasi_handoff._base64url import b64u_decode
 from ghasi_handoff._signing_string import parse_body
 from tests.minter_and_verifier import MinterAndVerifier, secret
 

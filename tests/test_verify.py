@@ -30,7 +30,7 @@ from ghasi_handoff import (
     WrongIssuerError,
     WrongTenantError,
 )
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._mac import compute_mac
 from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, MinterAndVerifier, at, key
 

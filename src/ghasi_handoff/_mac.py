@@ -7,7 +7,7 @@ from hmac import compare_digest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.keys import SigningKey
 
 

@@ -13,17 +13,16 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from typing_extensions import TypeVar, override
 
-from ghasi_handoff._encoding import MAX_SECONDS, from_seconds, read_clock, whole_seconds
+from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS, MAX_SECONDS
 from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._signing_string import as_name, build_body, service_name
+from ghasi_handoff._times import from_seconds, read_clock, whole_seconds
 from ghasi_handoff._token import build_token
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
-from ghasi_handoff.keys import MAX_LIFETIME_SECONDS, KeyRing, ring_source
+from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload, encode_payload
 
 __all__ = ["MintedHandoff", "Minter"]
-
-DEFAULT_LIFETIME: Final = timedelta(seconds=300)
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)

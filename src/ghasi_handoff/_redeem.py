@@ -11,17 +11,16 @@ from typing import Final, Generic, TypedDict, cast
 
 from typing_extensions import TypeVar, override
 
-from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff._formats import REDEMPTION
+from ghasi_handoff._limits import BROWSER_SECRET_BYTES, GRACE_SECONDS, RETENTION_MARGIN_SECONDS
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
-from ghasi_handoff.keys import GRACE_SECONDS
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
 
 __all__ = ["AsyncRedeemer", "Redeemer", "Redemption"]
 
-BROWSER_SECRET_BYTES: Final = 32
-RETENTION_MARGIN_SECONDS: Final = 120
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
@@ -198,4 +197,4 @@ class AsyncRedeemer(_RedemptionCore[_PayloadT]):
 
 def _redemption_id(handoff_id: str, browser_secret: bytes) -> str:
     """Who redeems: the same browser and handoff give the same id on every machine, after any crash."""
-    return sha256(b"ghasi-redemption/v1\n" + handoff_id.encode("ascii") + b"\n" + browser_secret).hexdigest()
+    return sha256(f"{REDEMPTION}\n{handoff_id}\n".encode("ascii") + browser_secret).hexdigest()

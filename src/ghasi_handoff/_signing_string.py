@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple, cast
 
-from ghasi_handoff._encoding import MAX_SECONDS, is_canonical_payload
+from ghasi_handoff._canonical_json import is_canonical_payload
+from ghasi_handoff._formats import MAC_ALGORITHM, SIGNING_STRING
+from ghasi_handoff._limits import MAX_SECONDS
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 
 __all__ = ["signing_string"]
@@ -87,7 +89,7 @@ def handoff_id_seconds(handoff_id: str) -> int:
 
 def signing_string_prefix(kid: str) -> bytes:
     """The fixed first lines: they keep this use of a key apart from every other, and bind the kid."""
-    return b"ghasi-handoff/v1\nHMAC-SHA256\n" + kid.encode("ascii") + b"\n"
+    return f"{SIGNING_STRING}\n{MAC_ALGORITHM}\n{kid}\n".encode("ascii")
 
 
 def build_body(

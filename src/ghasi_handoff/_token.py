@@ -6,15 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from ghasi_handoff._encoding import b64u_encode, decode_b64u_characters
+from ghasi_handoff._base64url import b64u_encode, decode_b64u_characters
+from ghasi_handoff._formats import TOKEN_VERSION
+from ghasi_handoff._limits import MAC_CHARACTERS, MAX_KID_CHARACTERS, MAX_TOKEN_CHARACTERS
 from ghasi_handoff.errors import MalformedTokenError
 
-VERSION: Final = "ghasi1"
-MAX_TOKEN_CHARACTERS: Final = 4096
-
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # of kid, body and MAC alike
-_MAX_KID_CHARACTERS: Final = 32
-_MAC_CHARACTERS: Final = 43
 
 
 class UnverifiedToken(NamedTuple):
@@ -31,7 +28,7 @@ _unverified: Final[Callable[[tuple[str, bytes, str]], UnverifiedToken]] = partia
 
 def build_token(kid: str, body: bytes, mac_text: str) -> str:
     """The one text of a token."""
-    return f"{VERSION}.{kid}.{b64u_encode(body)}.{mac_text}"
+    return f"{TOKEN_VERSION}.{kid}.{b64u_encode(body)}.{mac_text}"
 
 
 def parse_token(token: object) -> UnverifiedToken:
@@ -48,16 +45,16 @@ def parse_token(token: object) -> UnverifiedToken:
     # token = "ghasi1" "." kid "." b64u(body) "." b64u(mac): without their alphabet, just three dots are left.
     if not token.isascii() or token.encode("ascii").translate(None, _ALPHABET) != b"...":
         raise MalformedTokenError(
-            f"not {VERSION}.kid.body.mac: {len(token)} characters in {token.count('.') + 1} parts, or some outside the"
-            " alphabet"
+            f"not {TOKEN_VERSION}.kid.body.mac: {len(token)} characters in {token.count('.') + 1} parts, or some"
+            " outside the alphabet"
         )
     version, kid, body_text, mac_text = token.split(".")
-    if version != VERSION:
-        raise MalformedTokenError(f"the token is not of the version {VERSION}")
-    if not 1 <= len(kid) <= _MAX_KID_CHARACTERS:
-        raise MalformedTokenError(f"the token's kid has {len(kid)} characters; 1 to {_MAX_KID_CHARACTERS} are allowed")
-    if not body_text or len(mac_text) != _MAC_CHARACTERS:
-        raise MalformedTokenError(f"the token has no body, or its MAC has not {_MAC_CHARACTERS} characters", kid=kid)
+    if version != TOKEN_VERSION:
+        raise MalformedTokenError(f"the token is not of the version {TOKEN_VERSION}")
+    if not 1 <= len(kid) <= MAX_KID_CHARACTERS:
+        raise MalformedTokenError(f"the token's kid has {len(kid)} characters; 1 to {MAX_KID_CHARACTERS} are allowed")
+    if not body_text or len(mac_text) != MAC_CHARACTERS:
+        raise MalformedTokenError(f"the token has no body, or its MAC has not {MAC_CHARACTERS} characters", kid=kid)
     body = decode_b64u_characters(body_text)
     if body is None:
         raise MalformedTokenError("the token's body is not canonical base64url", kid=kid)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Generic, NoReturn, cast
+from typing import Generic, NoReturn, cast
 
 from typing_extensions import TypeVar, override
 
-from ghasi_handoff._encoding import from_seconds, read_clock, whole_seconds
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mac import is_mac
 from ghasi_handoff._signing_string import Body, as_name, parse_body, service_name
+from ghasi_handoff._times import from_seconds, read_clock, whole_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -29,13 +30,10 @@ from ghasi_handoff.errors import (
     WrongIssuerError,
     WrongTenantError,
 )
-from ghasi_handoff.keys import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, KeyRing, SigningKey, ring_source
+from ghasi_handoff.keys import KeyRing, SigningKey, ring_source
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload, payload_decoder
 
 __all__ = ["VerifiedHandoff", "Verifier"]
-
-DEFAULT_MAX_LIFETIME: Final = timedelta(seconds=600)
-DEFAULT_LEEWAY: Final = timedelta(seconds=10)
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)

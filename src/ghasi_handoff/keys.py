@@ -26,20 +26,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from typing_extensions import override
 
-from ghasi_handoff._encoding import MAX_SECONDS, b64u_decode, b64u_encode, from_seconds, to_seconds, whole_seconds
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
+from ghasi_handoff._formats import KEY_RING
+from ghasi_handoff._limits import DEFAULT_PROPAGATION, MAX_SECONDS, MIN_SECRET_BYTES, SUPERSEDED_KEY_SECONDS
+from ghasi_handoff._secret_checks import secret_problem
 from ghasi_handoff._signing_string import as_kid, signing_string_prefix
+from ghasi_handoff._times import from_seconds, iso_text, to_seconds, whole_seconds
 from ghasi_handoff.errors import ConfigurationError, KeyRingError
 
 __all__ = ["KeyRing", "KeyState", "SigningKey"]
-
-MIN_SECRET_BYTES: Final = 32  # RFC 2104, section 3: no shorter than the hash's output
-# The caps of every minter and verifier. A ring does not know them, so it keeps a superseded key for the longest case.
-MAX_LIFETIME_SECONDS: Final = 3600
-MAX_LEEWAY_SECONDS: Final = 60
-GRACE_SECONDS: Final = 60  # how long past its end a browser may still repeat its own redemption
-SUPERSEDED_KEY_SECONDS: Final = MAX_LIFETIME_SECONDS + MAX_LEEWAY_SECONDS + GRACE_SECONDS
-DEFAULT_PROPAGATION: Final = timedelta(minutes=15)
-FORMAT: Final = "ghasi-handoff-keys/v1"
 
 _HMAC_BLOCK_BYTES: Final = 64
 _KEY_MEMBERS: Final = ("kid", "secret", "created_at", "sign_from", "verify_until", "revoked_at")
@@ -69,7 +64,7 @@ class SigningKey:
     Args:
         kid: The key's name: 1 to 32 characters of ``A-Z a-z 0-9 _ -``.
         secret: 32 bytes or more from a secure random source, raw. Text of any kind (hex, base64, a pass-phrase, PEM,
-            JWK), DER and one repeated byte are refused: they are what ends up here by mistake.
+            JWK) and one repeated byte are refused: they are what ends up here by mistake.
         created_at: Aware datetime.
         sign_from: Aware datetime: from then on the key may sign.
         verify_until: Aware datetime, or None: from then on the key is retired.
@@ -96,7 +91,7 @@ class SigningKey:
             if plain_kid is None:
                 raise KeyRingError("a key's kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
             kid = plain_kid
-            problem = _secret_problem(secret)
+            problem = secret_problem(secret)
             if problem:
                 raise KeyRingError(f"key {kid}: {problem}")
             self._kid = kid
@@ -145,9 +140,9 @@ class SigningKey:
     def __repr__(self) -> str:
         if not hasattr(self, "_context"):
             return "SigningKey(refused)"  # seen in the traceback of its own refusal
-        dates = [f"sign_from={_iso(self._sign_from)}"]
-        dates += [f"verify_until={_iso(self._verify_until)}"] if self._verify_until is not None else []
-        dates += [f"revoked_at={_iso(self._revoked_at)}"] if self._revoked_at is not None else []
+        dates = [f"sign_from={iso_text(self._sign_from)}"]
+        dates += [f"verify_until={iso_text(self._verify_until)}"] if self._verify_until is not None else []
+        dates += [f"revoked_at={iso_text(self._revoked_at)}"] if self._revoked_at is not None else []
         return f"SigningKey(kid={self._kid!r}, {', '.join(dates)})"
 
     @override
@@ -350,14 +345,14 @@ class KeyRing:
             {
                 "kid": key._kid,
                 "secret": b64u_encode(key._secret),
-                "created_at": _iso(key._created_at),
-                "sign_from": _iso(key._sign_from),
-                "verify_until": None if key._verify_until is None else _iso(key._verify_until),
-                "revoked_at": None if key._revoked_at is None else _iso(key._revoked_at),
+                "created_at": iso_text(key._created_at),
+                "sign_from": iso_text(key._sign_from),
+                "verify_until": None if key._verify_until is None else iso_text(key._verify_until),
+                "revoked_at": None if key._revoked_at is None else iso_text(key._revoked_at),
             }
             for key in self._keys
         ]
-        return json.dumps({"format": FORMAT, "keys": keys}, indent=2) + "\n"
+        return json.dumps({"format": KEY_RING, "keys": keys}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> KeyRing:
@@ -371,9 +366,9 @@ class KeyRing:
         keys: list[SigningKey] = []
         try:
             document = _parsed(text)
-            if not isinstance(document, dict) or set(document) != {"format", "keys"} or document["format"] != FORMAT:
+            if not isinstance(document, dict) or set(document) != {"format", "keys"} or document["format"] != KEY_RING:
                 raise KeyRingError(
-                    f"not a key ring: a JSON object with the format {FORMAT!r} and keys was expected; if it is of a"
+                    f"not a key ring: a JSON object with the format {KEY_RING!r} and keys was expected; if it is of a"
                     " later version, update ghasi-handoff here"
                 )
             if not isinstance(document["keys"], list):
@@ -508,10 +503,6 @@ def _optional_seconds(moment: datetime | None, name: str) -> int | None:
     return None if moment is None else to_seconds(moment, name=name, error=KeyRingError)
 
 
-def _iso(seconds: int) -> str:
-    return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def _parsed(text: str) -> object:
     problem = "not a string"
     try:
@@ -566,67 +557,3 @@ def _date_from_json(value: object, place: str) -> datetime | None:
         except ValueError:
             pass  # the thirtieth of February: said below like every other text that is no date
     raise KeyRingError(f"{place} must be a date such as 2026-11-23T09:30:00Z, or null where that is allowed")
-
-
-def _secret_problem(secret: object) -> str:
-    """Why `secret` cannot be a secret, or nothing. Refuses what gets here by mistake, not what is merely weak.
-
-    A random secret of 32 bytes is refused with a probability below 2^-35 (tests/test_keys.py counts it).
-    """
-    if type(secret) is not bytes:
-        return f"its secret must be bytes, not {type(secret).__name__}"
-    if len(secret) < MIN_SECRET_BYTES:
-        return f"its secret has {len(secret)} bytes; at least {MIN_SECRET_BYTES} are needed"
-    if secret == secret[:1] * len(secret):
-        return "its secret is one byte, repeated"
-    if is_printable(secret):
-        return (
-            "its secret is printable text (hex, base64, a pass-phrase, PEM, JWK?); decode it, or generate a random one"
-        )
-    if _is_der(secret):
-        return "its secret is a DER structure (a private key or certificate?); generate a random one"
-    return ""
-
-
-def is_printable(data: bytes) -> bool:
-    """Whether this is text, and so no random bytes: of 32 of those it is so with a probability below 2^-35."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return all(character.isprintable() or character in "\t\n\r" for character in text)
-
-
-def _is_der(data: bytes) -> bool:
-    """Whether `data` is one whole SEQUENCE (X.690) that begins as keys and certificates do."""
-    whole = _der_content(data, 0x30)
-    if whole is None or whole[1]:
-        return False
-    body = whole[0]
-    if body[:3] in (b"\x02\x01\x00", b"\x02\x01\x01", b"\x02\x01\x03"):  # a version: PKCS #1, PKCS #8, SEC 1, PKCS #12
-        return _is_der_series(body[3:])
-    algorithm = _der_content(body, 0x30)  # or what a certificate or request certifies
-    if algorithm is not None and algorithm[0][:1] in (b"\x06", b"\x02", b"\x30", b"\xa0"):
-        return algorithm[1] != b"" and _is_der_series(algorithm[0]) and _is_der_series(algorithm[1])
-    modulus = _der_content(body, 0x02)  # an RSA public key
-    return modulus is not None and len(modulus[0]) >= 64 and modulus[1] != b"" and _is_der_series(modulus[1])
-
-
-def _is_der_series(data: bytes) -> bool:
-    while data:
-        element = _der_content(data, data[0])
-        if element is None or data[0] & 0x1F == 0x1F:
-            return False
-        data = element[1]
-    return True
-
-
-def _der_content(data: bytes, tag: int) -> tuple[bytes, bytes] | None:
-    """The content of the first element, if it has this tag and fits, and what follows it."""
-    if len(data) < 2 or data[0] != tag:
-        return None
-    length, start = data[1], 2
-    if length >= 0x80:
-        count = length & 0x7F
-        length, start = int.from_bytes(data[2 : 2 + count], "big"), 2 + count
-    return (data[start : start + length], data[start + length :]) if start + length <= len(data) else None

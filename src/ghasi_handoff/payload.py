@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 from typing_extensions import TypeVar, override
 
-from ghasi_handoff._encoding import MAX_INTEGER, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
+from ghasi_handoff._limits import MAX_INTEGER, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 
 __all__ = ["BookingHandoff", "HandoffPayload"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from ghasi_handoff._encoding import MAX_SECONDS, read_clock, to_seconds
+from ghasi_handoff._limits import HORIZON_SECONDS, MAX_SECONDS, PURGE_OVERDUE_SECONDS
 from ghasi_handoff._signing_string import as_handoff_id
+from ghasi_handoff._times import read_clock, to_seconds
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 
 __all__ = [
@@ -29,15 +30,6 @@ __all__ = [
     "StoreStats",
     "check_entry",
 ]
-
-# A purge keeps what is younger than this: the longest lifetime (3600) + twice the largest leeway (60) + 120.
-HORIZON_SECONDS: Final = 3600 + 2 * 60 + 120
-# An entry that a purge could have removed this long ago means that no purge runs.
-PURGE_OVERDUE_SECONDS: Final = 24 * 3600
-# A worker leaves an entry alone for so long after its redemption: the service itself is calling the issuer then.
-OUTBOX_DELAY_SECONDS: Final = 3
-# How far a store's clock may be from ours before `check` reports it: the default leeway of a verifier.
-DEFAULT_LEEWAY: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 
 from .command_runner import AUDIENCE, ISSUER, NOW, OUTCOMES, PAYLOAD, TENANT, CommandRunner, only_object, vectors
 

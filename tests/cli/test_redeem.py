@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from tests.minter_and_verifier import secret
 
 from .command_runner import NOW, PAYLOAD, TENANT, CommandRunner

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ghasi_handoff import keyfile
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from tests.minter_and_verifier import secret
 
 from .command_runner import STAY_OPTIONS, CommandRunner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from tests.minter_and_verifier import secret
 
 from .command_runner import CommandRunner, vectors

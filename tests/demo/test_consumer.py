@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from ghasi_handoff import KeyRing
-from ghasi_handoff._encoding import b64u_decode
+from ghasi_handoff._base64url import b64u_decode
 from ghasi_handoff.demo.consumer import DemoConsumerSettings, create_app
 from tests.integrations.fastapi.both_services import FORM, Answer, answer_of, endless
 

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from ghasi_handoff import keyfile
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.demo.browser import Browser, Form, Visit
 from ghasi_handoff.demo.services import Arrangement, Service, Services
 from tests.steered_clock import PROGRAM, VARIABLE, SteeredClock

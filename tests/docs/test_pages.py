@@ -18,10 +18,7 @@ from typing_extensions import override
 
 import ghasi_handoff
 from ghasi_handoff import (
-    _encoding,
-    _mint,
-    _token,
-    _verify,
+    _limits,
     errors,
     handshake,
     keyfile,
@@ -204,17 +201,17 @@ def test_the_table_of_defaults_is_the_code() -> None:
     def seconds(duration: timedelta | float) -> str:
         return f"{duration.total_seconds() if isinstance(duration, timedelta) else duration:g} s"
 
-    most = seconds(keys.MAX_LIFETIME_SECONDS)
+    most = seconds(_limits.MAX_LIFETIME_SECONDS)
     assert [row[1:] for row in table(DOCS / "reference" / "api.md", "Defaults and caps")] == [
-        [seconds(_mint.DEFAULT_LIFETIME), most],
-        [seconds(_verify.DEFAULT_MAX_LIFETIME), most],
-        [seconds(_verify.DEFAULT_LEEWAY), seconds(keys.MAX_LEEWAY_SECONDS)],
-        [seconds(keys.DEFAULT_PROPAGATION), ""],
+        [seconds(_limits.DEFAULT_LIFETIME), most],
+        [seconds(_limits.DEFAULT_MAX_LIFETIME), most],
+        [seconds(_limits.DEFAULT_LEEWAY), seconds(_limits.MAX_LEEWAY_SECONDS)],
+        [seconds(_limits.DEFAULT_PROPAGATION), ""],
         [seconds(_deadline.DEFAULT_TIMEOUT_SECONDS), "60 s"],
         [str(memory.DEFAULT_CAPACITY), ""],
-        ["", f"{_token.MAX_TOKEN_CHARACTERS} characters"],
-        ["", f"{_encoding.MAX_PAYLOAD_BYTES} bytes"],
-        ["", str(_encoding.MAX_PAYLOAD_DEPTH)],
+        ["", f"{_limits.MAX_TOKEN_CHARACTERS} characters"],
+        ["", f"{_limits.MAX_PAYLOAD_BYTES} bytes"],
+        ["", str(_limits.MAX_PAYLOAD_DEPTH)],
     ]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghasi_handoff import ConfigurationError, KeyRing, ReplayStoreError
+from ghasi_handoff._limits import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.handshake import (
     AsyncConsumeClient,
     AsyncOutboxWorker,
@@ -29,7 +30,7 @@ from ghasi_handoff.handshake import (
     _outbox,
 )
 from ghasi_handoff.handshake._deliveries import GIVEN_UP_SECONDS, LEASE_SECONDS, next_try
-from ghasi_handoff.replay import OUTBOX_DELAY_SECONDS, OutboxStats
+from ghasi_handoff.replay import OutboxStats
 from ghasi_handoff.stores.memory import MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
 

@@ -37,6 +37,7 @@ from ghasi_handoff import (
     ReplayStoreError,
     Verifier,
 )
+from ghasi_handoff._limits import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.errors import (
     ConfirmationUnavailableError,
     InvalidMACError,
@@ -68,7 +69,6 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.handshake._modes import Mode
 from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry, hide_query
-from ghasi_handoff.replay import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 from tests.handshake.services import (

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ghasi_handoff import HandoffPayload
-from ghasi_handoff._encoding import is_canonical_payload
+from ghasi_handoff._canonical_json import is_canonical_payload
 
 from . import oracle
 from .strategies import SITE, any_payloads, integers, share, words

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ghasi_handoff import HandoffPayload, InvalidTokenError, KeyRing, MintedHandoff, SigningKey, Verifier
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
 
 from . import oracle
 from .strategies import NOW, SITE, STAY, PayloadT, Site, Words, any_payloads, aware, secret_of, share, sites, words

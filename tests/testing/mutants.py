@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from ghasi_handoff import Consumption, ReplayStoreError
-from ghasi_handoff.replay import HORIZON_SECONDS, check_entry, purge_cutoff
+from ghasi_handoff._limits import HORIZON_SECONDS
+from ghasi_handoff.replay import check_entry, purge_cutoff
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
 from ghasi_handoff.testing._promises import Promises
 

@@ -21,9 +21,9 @@ from ghasi_handoff import (
     Verifier,
 )
 from ghasi_handoff import testing as kit
+from ghasi_handoff._limits import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._token import build_token, parse_token
-from ghasi_handoff.keys import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff.testing import FrozenClock
 from tests.minter_and_verifier import AUDIENCE, ISSUER, STAY, TENANT, secret
 

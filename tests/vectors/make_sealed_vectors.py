@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ghasi_handoff import KeyRing, SigningKey
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff.keyfile._kek import LocalKeyEncryptionKey
 from ghasi_handoff.keyfile._seal import seal
 

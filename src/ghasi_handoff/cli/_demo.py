@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_json
 from ghasi_handoff.demo import in_process

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
-from ghasi_handoff._encoding import from_seconds, read_clock, to_seconds
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
+from ghasi_handoff._times import from_seconds, read_clock, to_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, opened_log, opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option

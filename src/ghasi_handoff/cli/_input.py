@@ -11,9 +11,8 @@ from typing import Final
 import click
 
 from ghasi_handoff import keyfile
-from ghasi_handoff._encoding import b64u_decode
-from ghasi_handoff._redeem import BROWSER_SECRET_BYTES
-from ghasi_handoff._token import MAX_TOKEN_CHARACTERS
+from ghasi_handoff._base64url import b64u_decode
+from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_TOKEN_CHARACTERS
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, MalformedTokenError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.payload import BookingHandoff

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from ghasi_handoff._limits import DEFAULT_PROPAGATION
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._key_files import dry_run, key_file, key_file_options, out, sealing_options, written
 from ghasi_handoff.cli._key_views import (
@@ -22,7 +23,7 @@ from ghasi_handoff.cli._key_views import (
 from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, now_of, peers_option
 from ghasi_handoff.cli._keys_seal import seal
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
-from ghasi_handoff.keys import DEFAULT_PROPAGATION, KeyRing, KeyState
+from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import waits
 
 if TYPE_CHECKING:

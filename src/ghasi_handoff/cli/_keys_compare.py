@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff.cli._key_files import key_file, key_file_options
 from ghasi_handoff.cli._key_views import sign_at_once, signer
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ghasi_handoff import keyfile
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.cli._key_files import KeyFile, behind_link, key_file, key_file_options, locked, out, taking
 from ghasi_handoff.cli._output import Answer, answers, printable, table
 from ghasi_handoff.errors import KeyRingError

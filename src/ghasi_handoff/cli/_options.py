@@ -6,8 +6,7 @@ from typing import Final
 
 import click
 
-from ghasi_handoff._verify import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME
-from ghasi_handoff.keys import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 
 # Paths are plain text: whether a file can be used is for the code that opens it to say, with its own error code.
 new_keys_file: Final = click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff.cli._databases import STORE_VARIABLE, opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_ring

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ghasi_handoff._encoding import from_seconds
-from ghasi_handoff._verify import DEFAULT_LEEWAY
+from ghasi_handoff._limits import DEFAULT_LEEWAY, MAX_LEEWAY_SECONDS
+from ghasi_handoff._times import from_seconds
 from ghasi_handoff.cli._databases import opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
 from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.handshake._urls import require_extra
-from ghasi_handoff.keys import MAX_LEEWAY_SECONDS
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import click
 
-from ghasi_handoff._encoding import b64u_encode, from_seconds, is_canonical_payload, read_clock
-from ghasi_handoff._mint import DEFAULT_LIFETIME, Minter
+from ghasi_handoff._base64url import b64u_encode
+from ghasi_handoff._canonical_json import is_canonical_payload
+from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS
+from ghasi_handoff._mint import Minter
 from ghasi_handoff._redeem import Redeemer
 from ghasi_handoff._signing_string import parse_body, signing_string_prefix
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff._token import parse_token
 from ghasi_handoff._verify import Verifier
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_browser_secret, read_payload, read_ring, read_token
 from ghasi_handoff.cli._output import Answer, answers, iso, pretty, table
 from ghasi_handoff.errors import MalformedTokenError
-from ghasi_handoff.keys import MAX_LIFETIME_SECONDS
 from ghasi_handoff.payload import BookingHandoff
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
 from ghasi_handoff import keyfile
-from ghasi_handoff._encoding import from_seconds
-from ghasi_handoff._mint import DEFAULT_LIFETIME, Minter
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_LIFETIME, DEFAULT_PROPAGATION
+from ghasi_handoff._mint import Minter
 from ghasi_handoff._redeem import Redeemer
-from ghasi_handoff._verify import DEFAULT_LEEWAY, Verifier
+from ghasi_handoff._times import from_seconds
+from ghasi_handoff._verify import Verifier
 from ghasi_handoff.demo.telling import Happened, Step, SurpriseError, check, labelled, short, with_nine_adults
 from ghasi_handoff.errors import (
     ExpiredTokenError,
@@ -26,7 +27,7 @@ from ghasi_handoff.errors import (
     RevokedKeyError,
     WrongTenantError,
 )
-from ghasi_handoff.keys import DEFAULT_PROPAGATION, KeyRing, KeyState
+from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.payload import BookingHandoff
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NoReturn, Self
 from urllib.parse import quote
 
 from ghasi_handoff import keyfile
-from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake._urls import product_of
 from ghasi_handoff.keys import KeyRing

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._signing_string import parse_body
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.demo.browser import Browser, Form, Visit

@@ -19,8 +19,8 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 
-from ghasi_handoff._encoding import read_clock
 from ghasi_handoff._mint import _is_loopback
+from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import (
     ConfigurationError,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_answers import (
     UNAUTHENTICATED,

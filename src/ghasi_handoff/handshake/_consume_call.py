@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ghasi_handoff._encoding import MAX_SECONDS
+from ghasi_handoff._formats import CONSUME_CALL, MAC_ALGORITHM
+from ghasi_handoff._limits import MAX_SECONDS
 from ghasi_handoff._mac import compute_message_mac, is_message_mac
 from ghasi_handoff._signing_string import _HANDOFF_ID, _NAME, _SECONDS, as_handoff_id, as_kid, as_name
 from ghasi_handoff.errors import InvalidHandoffInputError
@@ -189,6 +190,6 @@ def _signing_string(kid: str, call: ConsumeCall) -> bytes:
     #                consumed-at LF sent-at
     # The first line keeps this use of a key apart from tokens: no text is both.
     return (
-        f"ghasi-consume/v1\nHMAC-SHA256\n{kid}\n{call.issuer}\n{call.audience}\n{call.handoff_id}\n"
+        f"{CONSUME_CALL}\n{MAC_ALGORITHM}\n{kid}\n{call.issuer}\n{call.audience}\n{call.handoff_id}\n"
         f"{call.redemption_id}\n{call.consumed_at}\n{call.sent_at}"
     ).encode("ascii")

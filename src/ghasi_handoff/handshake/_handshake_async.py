@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from ghasi_handoff._limits import GRACE_SECONDS
 from ghasi_handoff._redeem import AsyncRedeemer, Redemption
 from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.errors import (
@@ -31,7 +32,6 @@ from ghasi_handoff.handshake._events import (
 from ghasi_handoff.handshake._kinds import require
 from ghasi_handoff.handshake._modes import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
-from ghasi_handoff.keys import GRACE_SECONDS
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import Consumption, StoreGuarantees
 

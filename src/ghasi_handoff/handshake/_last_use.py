@@ -9,7 +9,7 @@ from datetime import datetime
 
 from typing_extensions import override
 
-from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake._events import HandoffEvent, OnEvent
 from ghasi_handoff.keys import KeyRing, ring_source

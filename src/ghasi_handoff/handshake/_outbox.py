@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import (
     ConfigurationError,
     ConfirmationUnavailableError,

@@ -13,8 +13,8 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff._encoding import read_clock
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_call import ConsumeCall
 from ghasi_handoff.handshake._log import KEPT_SECONDS, LATEST_SECONDS, HandoffQuery, HandoffRecord, record_of, unknown

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from ghasi_handoff._encoding import read_clock
 from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.handshake._consume_call import ConsumeCall
 from ghasi_handoff.handshake._log import (
     KEPT_SECONDS,

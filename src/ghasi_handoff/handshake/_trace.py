@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ghasi_handoff._encoding import from_seconds
+from ghasi_handoff._times import from_seconds
 from ghasi_handoff.handshake._log import HandoffRecord, HandoffState
 from ghasi_handoff.replay import ReplayRecord, ReplayTrace
 

@@ -11,10 +11,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from typing_extensions import override
 
-from ghasi_handoff._encoding import b64u_decode
+from ghasi_handoff._base64url import b64u_decode
+from ghasi_handoff._secret_checks import is_printable
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile._file import read_secret_file
-from ghasi_handoff.keys import is_printable
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # NIST SP 800-38D, section 5.2.1.1: the length for which GCM was made

@@ -17,13 +17,13 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
+from ghasi_handoff._formats import SEALED_KEY_RING
 from ghasi_handoff._signing_string import as_name
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile._kek import KEY_BYTES, NONCE_BYTES, KeyEncryptionKey
 from ghasi_handoff.keys import KeyRing
 
-SEALED_FORMAT: Final = "ghasi-handoff-sealed-keys/v1"
 DEFAULT_PURPOSE: Final = "ghasi-handoff"
 MAX_WRAPPED_BYTES: Final = 65_536
 
@@ -59,7 +59,7 @@ def seal(
             raise KeyRingError("the key-encryption key's wrap returned no encrypted key")
         nonce = random_bytes(NONCE_BYTES)
         document = {
-            "format": SEALED_FORMAT,
+            "format": SEALED_KEY_RING,
             "purpose": purpose,
             "wrapped_key": b64u_encode(wrapped),
             "nonce": b64u_encode(nonce),
@@ -96,7 +96,7 @@ def _context(purpose: str) -> bytes:
     name = as_name(purpose)
     if name is None:
         raise KeyRingError("the purpose of a sealed file must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
-    return f"{SEALED_FORMAT}\nAES-256-GCM\n{name}".encode("ascii")
+    return f"{SEALED_KEY_RING}\nAES-256-GCM\n{name}".encode("ascii")
 
 
 def _parts(text: str, purpose: str) -> dict[str, bytes]:
@@ -107,9 +107,9 @@ def _parts(text: str, purpose: str) -> dict[str, bytes]:
                 "it is not sealed, or is cut short, though a key-encryption key is given; seal it: ghasi-handoff keys"
                 " seal"
             )
-        if document["format"] != SEALED_FORMAT:
+        if document["format"] != SEALED_KEY_RING:
             raise KeyRingError(
-                f"it is sealed in a version this library does not know; it knows {SEALED_FORMAT!r}: update"
+                f"it is sealed in a version this library does not know; it knows {SEALED_KEY_RING!r}: update"
                 " ghasi-handoff here"
             )
         if set(document) != _MEMBERS:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-from ghasi_handoff.keys import MAX_LEEWAY_SECONDS
+from ghasi_handoff._limits import MAX_LEEWAY_SECONDS
 from ghasi_handoff.rotation._fingerprint import Fingerprint, KeyFingerprint
 
 Level: TypeAlias = Literal["ok", "wait", "alarm"]

@@ -18,15 +18,15 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from ghasi_handoff._encoding import from_seconds, to_seconds
+from ghasi_handoff._formats import FINGERPRINT_DOCUMENT, KEY_FINGERPRINT, KEY_RING, MAC_ALGORITHM
 from ghasi_handoff._signing_string import as_kid
+from ghasi_handoff._times import from_seconds, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
 
-FORMAT: Final = "ghasi-handoff-fingerprint/v1"
 MAX_CHARACTERS: Final = 200_000
 
-_PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FORMAT!r} was expected"
+_PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FINGERPRINT_DOCUMENT!r} was expected"
 
 _is_hash: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII).fullmatch
@@ -95,7 +95,7 @@ class Fingerprint:
             }
             for key in self.keys
         ]
-        return {"format": FORMAT, "at": _iso(self.at), "ring": self.ring, "keys": keys}
+        return {"format": FINGERPRINT_DOCUMENT, "at": _iso(self.at), "ring": self.ring, "keys": keys}
 
     def to_json(self) -> str:
         """The fingerprint as one line of JSON, for a file or an internal endpoint."""
@@ -113,13 +113,13 @@ class Fingerprint:
             document = _parsed(text)
             if not isinstance(document, dict):
                 raise KeyRingError(_PROBLEM)
-            if document.get("format") == "ghasi-handoff-keys/v1":
+            if document.get("format") == KEY_RING:
                 raise KeyRingError(
                     "this is a key file, with its secrets; make its fingerprint where it is: ghasi-handoff keys"
                     " fingerprint"
                 )
             keys = document.get("keys")
-            if document.get("format") != FORMAT or not isinstance(keys, list):
+            if document.get("format") != FINGERPRINT_DOCUMENT or not isinstance(keys, list):
                 raise KeyRingError(_PROBLEM)
             return cls(at=_date(document.get("at")), keys=tuple(_key(member) for member in keys))
         finally:
@@ -173,7 +173,7 @@ def _parsed(text: str) -> object:
 
 def _hash(key: SigningKey) -> str:
     mac = HMAC(key.secret, SHA256())
-    mac.update(f"ghasi-fingerprint/v1\nHMAC-SHA256\n{key.kid}".encode("ascii"))
+    mac.update(f"{KEY_FINGERPRINT}\n{MAC_ALGORITHM}\n{key.kid}".encode("ascii"))
     return mac.finalize()[:16].hex()
 
 

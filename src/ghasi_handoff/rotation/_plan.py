@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ghasi_handoff._encoding import from_seconds, to_seconds
+from ghasi_handoff._limits import DEFAULT_PROPAGATION, MAX_LEEWAY_SECONDS
+from ghasi_handoff._times import from_seconds, to_seconds
 from ghasi_handoff.errors import KeyRingError
-from ghasi_handoff.keys import DEFAULT_PROPAGATION, MAX_LEEWAY_SECONDS, KeyRing, KeyState
+from ghasi_handoff.keys import KeyRing, KeyState
 
 # Clocks may differ by the leeway, which is taken off the time that a file has to arrive; as much again is left for it.
 LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)

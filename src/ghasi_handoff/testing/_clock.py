@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from ghasi_handoff._encoding import from_seconds, to_seconds
+from ghasi_handoff._times import from_seconds, to_seconds
 from ghasi_handoff.errors import ConfigurationError
 
 

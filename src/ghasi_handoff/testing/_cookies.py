@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult
 
-from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._times import read_clock
 
 # Chromium's exception for sign-in forms of other sites, "Lax+POST".
 LAX_POST_SECONDS: Final = 120

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import pytest
 
+from ghasi_handoff._limits import HORIZON_SECONDS
 from ghasi_handoff.errors import InvalidHandoffInputError, ReplayStoreError
-from ghasi_handoff.replay import HORIZON_SECONDS, Consumption
+from ghasi_handoff.replay import Consumption
 from ghasi_handoff.testing._entries import (
     RETENTION_SECONDS,
     SCOPE,

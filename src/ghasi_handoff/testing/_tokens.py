@@ -7,11 +7,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from ghasi_handoff._encoding import from_seconds, read_clock
+from ghasi_handoff._limits import GRACE_SECONDS, MAX_LEEWAY_SECONDS, MIN_SECRET_BYTES
 from ghasi_handoff._mint import Minter
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff._token import build_token, parse_token
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.keys import GRACE_SECONDS, MAX_LEEWAY_SECONDS, MIN_SECRET_BYTES, KeyRing, SigningKey
+from ghasi_handoff.keys import KeyRing, SigningKey
 from ghasi_handoff.payload import HandoffPayload
 
 AHEAD_SECONDS: Final = 3600

@@ -11,7 +11,7 @@ import pytest
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT
 
 from ghasi_handoff import KeyRing, Minter
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff.integrations.fastapi._guest_request import MAX_FORM_BYTES
 
 from .both_services import (

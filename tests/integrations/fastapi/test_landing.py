@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from tests.handshake.services import TENANT
 
 from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, Redemption, ReplayedTokenError
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff.handshake import HandoffState, LocalRowLost, PageRefused
 from ghasi_handoff.integrations.fastapi import TEXTS, landing_router
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
 
-from ghasi_handoff._encoding import b64u_encode
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
 
 from .both_services import COOKIE, BothServices

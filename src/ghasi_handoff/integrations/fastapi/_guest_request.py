@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, unquote
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from ghasi_handoff._encoding import b64u_decode, b64u_encode
-from ghasi_handoff._redeem import BROWSER_SECRET_BYTES
+from ghasi_handoff._base64url import b64u_decode, b64u_encode
+from ghasi_handoff._limits import BROWSER_SECRET_BYTES
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import MalformedTokenError
 

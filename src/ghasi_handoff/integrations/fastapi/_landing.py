@@ -11,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from ghasi_handoff._redeem import BROWSER_SECRET_BYTES, Redemption
+from ghasi_handoff._limits import BROWSER_SECRET_BYTES
+from ghasi_handoff._redeem import Redemption
 from ghasi_handoff.errors import (
     ConfigurationError,
     ConfirmationUnavailableError,

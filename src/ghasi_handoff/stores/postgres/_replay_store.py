@@ -16,12 +16,11 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff._encoding import read_clock
+from ghasi_handoff._limits import DEFAULT_LEEWAY, OUTBOX_DELAY_SECONDS
 from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import (
-    DEFAULT_LEEWAY,
-    OUTBOX_DELAY_SECONDS,
     Consumption,
     OutboxEntry,
     ReplayRecord,

@@ -16,8 +16,9 @@ import redis.asyncio.cluster
 import redis.client
 from redis import exceptions
 
+from ghasi_handoff._limits import DEFAULT_LEEWAY
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.replay import DEFAULT_LEEWAY, Consumption, StoreGuarantees, StoreReport, StoreStats, purge_time
+from ghasi_handoff.replay import Consumption, StoreGuarantees, StoreReport, StoreStats, purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores.redis._client import require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import (

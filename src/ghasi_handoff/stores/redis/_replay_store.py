@@ -15,16 +15,9 @@ import redis.client
 import redis.cluster
 from redis import exceptions
 
+from ghasi_handoff._limits import DEFAULT_LEEWAY
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.replay import (
-    DEFAULT_LEEWAY,
-    Consumption,
-    ReplayTrace,
-    StoreGuarantees,
-    StoreReport,
-    StoreStats,
-    purge_time,
-)
+from ghasi_handoff.replay import Consumption, ReplayTrace, StoreGuarantees, StoreReport, StoreStats, purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores.redis._client import require_bounded, require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import (

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from typing_extensions import TypeVar
 
-from ghasi_handoff._encoding import MAX_SECONDS
+from ghasi_handoff._limits import MAX_LIFETIME_SECONDS, MAX_SECONDS
 from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._mint import MintedHandoff, Minter
 from ghasi_handoff._token import build_token, parse_token
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.keys import MAX_LIFETIME_SECONDS
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.testing import _tokens as makers
 from ghasi_handoff.testing.strategies._payloads import payloads

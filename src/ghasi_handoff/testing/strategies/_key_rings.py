@@ -9,9 +9,10 @@ from typing import Final
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from ghasi_handoff._encoding import MAX_SECONDS, from_seconds, to_seconds
+from ghasi_handoff._limits import MAX_SECONDS, SUPERSEDED_KEY_SECONDS
+from ghasi_handoff._times import from_seconds, to_seconds
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.keys import SUPERSEDED_KEY_SECONDS, KeyRing, SigningKey
+from ghasi_handoff.keys import KeyRing, SigningKey
 from ghasi_handoff.testing.strategies._texts import B64U
 
 _KIDS: Final = st.sampled_from(["k", "K", "-", "_", "0", "2026-11a", "2026-11b", "k" * 32]) | st.text(

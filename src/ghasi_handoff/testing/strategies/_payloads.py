@@ -14,7 +14,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pydantic import ValidationError
 from typing_extensions import TypeVar
 
-from ghasi_handoff._encoding import MAX_INTEGER, MAX_PAYLOAD_BYTES
+from ghasi_handoff._limits import MAX_INTEGER, MAX_PAYLOAD_BYTES
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload, encode_payload
 from ghasi_handoff.testing.strategies._texts import ODD_CHARACTERS

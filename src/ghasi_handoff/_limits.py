@@ -1,0 +1,39 @@
+"""Every cap and default of the library, once. Seconds, bytes and characters, unless a name says otherwise."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+# Token and payload
+MAX_TOKEN_CHARACTERS: Final = 4096
+MAX_KID_CHARACTERS: Final = 32
+MAC_CHARACTERS: Final = 43  # 32 bytes as base64url
+MAX_PAYLOAD_BYTES: Final = 2048
+MAX_PAYLOAD_DEPTH: Final = 8
+MAX_INTEGER: Final = 2**53 - 1
+MAX_SECONDS: Final = 253402300799  # 9999-12-31T23:59:59Z
+
+# Times of a token
+DEFAULT_LIFETIME: Final = timedelta(seconds=300)
+DEFAULT_MAX_LIFETIME: Final = timedelta(seconds=600)
+MAX_LIFETIME_SECONDS: Final = 3600
+DEFAULT_LEEWAY: Final = timedelta(seconds=10)
+MAX_LEEWAY_SECONDS: Final = 60
+GRACE_SECONDS: Final = 60  # how long past its end a browser may still repeat its own redemption
+
+# Keys
+MIN_SECRET_BYTES: Final = 32  # RFC 2104, section 3: no shorter than the hash's output
+DEFAULT_PROPAGATION: Final = timedelta(minutes=15)
+# A ring does not know its minters and verifiers, so it keeps a superseded key for the longest case.
+SUPERSEDED_KEY_SECONDS: Final = MAX_LIFETIME_SECONDS + MAX_LEEWAY_SECONDS + GRACE_SECONDS
+
+# Redemptions and replay stores
+BROWSER_SECRET_BYTES: Final = 32
+RETENTION_MARGIN_SECONDS: Final = 120
+# A purge keeps what is younger than this.
+HORIZON_SECONDS: Final = MAX_LIFETIME_SECONDS + 2 * MAX_LEEWAY_SECONDS + RETENTION_MARGIN_SECONDS
+# An entry that a purge could have removed this long ago means that no purge runs.
+PURGE_OVERDUE_SECONDS: Final = 24 * 3600
+# A worker leaves an entry alone for so long after its redemption: the service itself is calling the issuer then.
+OUTBOX_DELAY_SECONDS: Final = 3
