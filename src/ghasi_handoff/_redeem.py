@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._formats import REDEMPTION
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, GRACE_SECONDS, RETENTION_MARGIN_SECONDS
+from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
@@ -90,7 +91,7 @@ class _RedemptionCore(Generic[_PayloadT]):
         # Past its expiry a token may only find an earlier redemption of its own, and only a browser can have one.
         handoff = self._verifier._verify_at(token, tenant, now, 0 if fresh else GRACE_SECONDS)
         entry = _Entry(
-            scope=f"{handoff.issuer}\n{handoff.audience}",
+            scope=str(Scope(handoff.issuer, handoff.audience)),
             redemption_id=_redemption_id(handoff.handoff_id, secret),
             consumed_at=self._now(),
             retain_until=handoff._body.expires_at + 2 * self._verifier._leeway + RETENTION_MARGIN_SECONDS,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from ghasi_handoff._signing_string import handoff_id_seconds
-from ghasi_handoff.replay import Hazard, StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff._store_reports import Hazard, StoreReport, clock_hazards, purge_hazards
 from ghasi_handoff.stores.postgres._statements import SCHEMA_VERSION
 
 
