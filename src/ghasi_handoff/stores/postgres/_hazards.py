@@ -8,7 +8,7 @@ from typing import Any
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
 from ghasi_handoff._signing_string import handoff_id_seconds
-from ghasi_handoff.replay import Hazard, StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff._store_reports import Hazard, StoreReport, clock_hazards, purge_hazards
 
 
 def report(

@@ -20,6 +20,7 @@ from ghasi_handoff._limits import (
     SQLITE_PURGE_PAUSE_SECONDS,
 )
 from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._store_reports import clock_hazards, purge_hazards
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import (
@@ -33,9 +34,7 @@ from ghasi_handoff.replay import (
     StoreReport,
     StoreStats,
     check_entry,
-    clock_hazards,
     purge_cutoff,
-    purge_hazards,
     purge_time,
 )
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
