@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.errors import HandoffLogError
 from ghasi_handoff.handshake._consume_call import SCHEME
 from ghasi_handoff.handshake._verdict import Verdict
 from ghasi_handoff.stores._handoff_log import HandoffRecord
@@ -75,7 +75,7 @@ def unauthenticated() -> ConsumeAnswer:
 
 def unavailable() -> ConsumeAnswer:
     """503: try again."""
-    return _problem(503, ReplayStoreError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
+    return _problem(503, HandoffLogError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
 
 
 def _problem(status: int, code: str, title: str, headers: Mapping[str, str] | None = None) -> ConsumeAnswer:
