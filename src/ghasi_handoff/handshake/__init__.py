@@ -40,7 +40,8 @@ from ghasi_handoff.handshake._outbox_async import AsyncOutboxWorker
 from ghasi_handoff.handshake._sqlite_log import AsyncSQLiteHandoffLog, SQLiteHandoffLog
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
+    from ghasi_handoff.handshake._client import ConsumeClient
+    from ghasi_handoff.handshake._client_async import AsyncConsumeClient
     from ghasi_handoff.handshake._postgres_log import PostgresHandoffLog
     from ghasi_handoff.handshake._postgres_log_async import AsyncPostgresHandoffLog
 
@@ -86,7 +87,7 @@ __all__ = [
 ]
 
 _ON_DEMAND = {
-    "AsyncConsumeClient": "_client",
+    "AsyncConsumeClient": "_client_async",
     "AsyncPostgresHandoffLog": "_postgres_log_async",
     "ConsumeClient": "_client",
     "PostgresHandoffLog": "_postgres_log",

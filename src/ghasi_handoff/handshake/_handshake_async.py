@@ -36,7 +36,7 @@ from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import Consumption, StoreGuarantees
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient
+    from ghasi_handoff.handshake._client_async import AsyncConsumeClient
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 

@@ -10,6 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ghasi_handoff._limits import (
+    DELIVERY_BATCH,
+    DELIVERY_GIVEN_UP_SECONDS,
+    DELIVERY_LEASE_SECONDS,
+    OUTBOX_AGE_EVERY_SECONDS,
+    OUTBOX_POLL_SECONDS,
+)
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -20,15 +27,7 @@ from ghasi_handoff.errors import (
     ReplayedTokenError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._deliveries import (
-    AGE_EVERY_SECONDS,
-    BATCH,
-    GIVEN_UP_SECONDS,
-    LEASE_SECONDS,
-    POLL_SECONDS,
-    Deliveries,
-    next_try,
-)
+from ghasi_handoff.handshake._deliveries import Deliveries, next_try
 from ghasi_handoff.handshake._events import (
     DeliveryGivenUp,
     DeliveryRefused,
@@ -84,9 +83,9 @@ class OutboxWorker:
         self._reporter = Reporter(on_event)
         self._clock = clock
         self._randbelow = randbelow
-        self._age_said_at = -AGE_EVERY_SECONDS
+        self._age_said_at = -OUTBOX_AGE_EVERY_SECONDS
 
-    def deliver(self, *, limit: int = BATCH, whether_due: bool = True) -> Deliveries:
+    def deliver(self, *, limit: int = DELIVERY_BATCH, whether_due: bool = True) -> Deliveries:
         """Take up to `limit` (at most 32) entries that are due and deliver them, one after the other.
 
         Args:
@@ -98,7 +97,7 @@ class OutboxWorker:
         """
         now = int(read_clock(self._clock))
         entries: list[OutboxEntry] = self._outbox.lease(
-            now, limit=min(limit, BATCH), seconds=LEASE_SECONDS, whether_due=whether_due
+            now, limit=min(limit, DELIVERY_BATCH), seconds=DELIVERY_LEASE_SECONDS, whether_due=whether_due
         )
         if entries:
             reached(Step.DELIVERY_LEASED)
@@ -123,7 +122,7 @@ class OutboxWorker:
         return done.total
 
     def _pause(self) -> float:
-        return POLL_SECONDS * (0.5 + self._randbelow(1000) / 1000)
+        return OUTBOX_POLL_SECONDS * (0.5 + self._randbelow(1000) / 1000)
 
     def _deliver(self, entry: OutboxEntry, done: Deliveries) -> Deliveries:
         issuer, _, audience = entry.scope.partition("\n")
@@ -169,7 +168,7 @@ class OutboxWorker:
 
     def _not_now(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Deliveries:
         now = int(read_clock(self._clock))
-        if now - entry.consumed_at >= GIVEN_UP_SECONDS:
+        if now - entry.consumed_at >= DELIVERY_GIVEN_UP_SECONDS:
             return self._give_up(entry, reason, done)
         due_at = next_try(now, entry.attempts, self._randbelow)
         self._outbox.postpone(entry, due_at=due_at, outcome=reason)
@@ -189,7 +188,7 @@ class OutboxWorker:
         self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
 
     def _age(self) -> None:
-        if time.monotonic() - self._age_said_at < AGE_EVERY_SECONDS:
+        if time.monotonic() - self._age_said_at < OUTBOX_AGE_EVERY_SECONDS:
             return
         stats = self._outbox.stats()
         oldest = stats.oldest_consumed_at

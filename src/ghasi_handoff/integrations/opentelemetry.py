@@ -35,7 +35,7 @@ from ghasi_handoff.keys import KeyRing, KeyState, ring_source
 from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
+    from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient
 
 __all__ = ["HandoffTelemetry", "hide_query"]
 

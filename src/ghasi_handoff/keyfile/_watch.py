@@ -24,6 +24,12 @@ from typing import Final, NoReturn, Self, SupportsIndex
 
 from typing_extensions import override
 
+from ghasi_handoff._limits import (
+    DEFAULT_REFRESH_TIMEOUT,
+    DEFAULT_WATCH_INTERVAL,
+    MAX_WATCH_INTERVAL,
+    MIN_WATCH_INTERVAL,
+)
 from ghasi_handoff.errors import ConfigurationError, KeyRingError
 from ghasi_handoff.keyfile._environment import from_env, whereabouts
 from ghasi_handoff.keyfile._events import KeyRingReloaded, KeyRingReloadFailed, OnKeyRingEvent, report
@@ -33,10 +39,6 @@ from ghasi_handoff.keyfile._open import located, opened
 from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE
 from ghasi_handoff.keys import KeyRing
 
-DEFAULT_INTERVAL: Final = timedelta(seconds=10)
-LEAST_INTERVAL: Final = timedelta(milliseconds=10)
-MOST_INTERVAL: Final = timedelta(hours=1)
-DEFAULT_TIMEOUT: Final = timedelta(seconds=2)
 # A mounted secret is exchanged under its readers: for a moment the link leads to a folder that is gone.
 _SECOND_TRY_SECONDS: Final = 0.05
 
@@ -68,12 +70,12 @@ class WatchedKeyRing:
         self,
         source: str | os.PathLike[str] | Callable[[], KeyRing],
         *,
-        interval: timedelta = DEFAULT_INTERVAL,
+        interval: timedelta = DEFAULT_WATCH_INTERVAL,
         kek: KeyEncryptionKey | None = None,
         purpose: str = DEFAULT_PURPOSE,
         on_event: OnKeyRingEvent | None = None,
     ) -> None:
-        if not isinstance(interval, timedelta) or not LEAST_INTERVAL <= interval <= MOST_INTERVAL:
+        if not isinstance(interval, timedelta) or not MIN_WATCH_INTERVAL <= interval <= MAX_WATCH_INTERVAL:
             raise ConfigurationError("interval must be a timedelta from 10 ms to an hour")
         if on_event is not None and not callable(on_event):
             raise ConfigurationError(f"on_event must be a callable, not {type(on_event).__name__}")
@@ -101,7 +103,7 @@ class WatchedKeyRing:
         cls,
         environ: Mapping[str, str] | None = None,
         *,
-        interval: timedelta = DEFAULT_INTERVAL,
+        interval: timedelta = DEFAULT_WATCH_INTERVAL,
         kek: KeyEncryptionKey | None = None,
         purpose: str | None = None,
         on_event: OnKeyRingEvent | None = None,
@@ -126,7 +128,7 @@ class WatchedKeyRing:
         """The ring in use."""
         return self._ring
 
-    def refresh(self, kid: str | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> bool:
+    def refresh(self, kid: str | None = None, *, timeout: timedelta = DEFAULT_REFRESH_TIMEOUT) -> bool:
         """Read the source now, for a token that names a key which the ring has not; from a thread.
 
         At most once per interval, whoever asks: a flood of made-up kids costs one read. Callers that come while a
@@ -146,7 +148,7 @@ class WatchedKeyRing:
                 asked.result(timeout.total_seconds())
         return self._is_worth_it(kid, before)
 
-    async def refresh_async(self, kid: str | None = None, *, timeout: timedelta = DEFAULT_TIMEOUT) -> bool:
+    async def refresh_async(self, kid: str | None = None, *, timeout: timedelta = DEFAULT_REFRESH_TIMEOUT) -> bool:
         """As `refresh`, from a coroutine: nothing blocks, and no thread of a pool is taken."""
         before = self._ring
         asked = self._ask(kid, timeout)

@@ -19,12 +19,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from ghasi_handoff._formats import FINGERPRINT_DOCUMENT, KEY_FINGERPRINT, KEY_RING, MAC_ALGORITHM
+from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS
 from ghasi_handoff._signing_string import as_kid
 from ghasi_handoff._times import from_seconds, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
-
-MAX_CHARACTERS: Final = 200_000
 
 _PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FINGERPRINT_DOCUMENT!r} was expected"
 
@@ -164,7 +163,7 @@ def fingerprint(
 
 def _parsed(text: str) -> object:
     try:
-        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_CHARACTERS else None
+        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_FINGERPRINT_CHARACTERS else None
     except (ValueError, RecursionError):
         return None
     finally:
