@@ -28,8 +28,9 @@ from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
 from ghasi_handoff.handshake._breaker import Breaker
 from ghasi_handoff.handshake._consume_answers import understood
-from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
+from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.stores._handoff_log import ConsumeCall
 
 
 class ConsumeCaller:
