@@ -359,7 +359,7 @@ def test_an_unforeseen_error_does_not_end_the_watching(
     events = Events()
     with WatchedKeyRing(path, interval=QUICK, on_event=events.append) as keys:
         with monkeypatch.context() as patch:
-            patch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", lambda *_: 1 // 0)
+            patch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", lambda *_: 1 // 0)
             eventually(lambda: len(events.reasons()) >= 2)
         assert "unexpected ZeroDivisionError" in events.reasons()[0]
         keyfile.save(path, ring.revoke("k1"))
@@ -445,7 +445,7 @@ def test_an_interval_after_a_refresh_the_next_one_reads_again(source: Source, ri
             source.ring = ring = ring.rotate(f"k{number}")
             assert keys.refresh(f"k{number}") is True
             assert source.calls == number
-            keys._asked_at -= NEVER.total_seconds()
+            keys._reader._asked_at -= NEVER.total_seconds()
 
 
 def test_a_key_that_is_there_costs_no_read(source: Source) -> None:
@@ -558,7 +558,7 @@ def test_verify_never_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with WatchedKeyRing(path, interval=NEVER) as keys:
         foreign = Minter(KeyRing.generate("other"), issuer=ISSUER, audience=AUDIENCE).mint(STAY, tenant=TENANT)
         verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE)
-        monkeypatch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", lambda *_: 1 // 0)
+        monkeypatch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", lambda *_: 1 // 0)
         monkeypatch.setattr(keys, "_ask", lambda *_: 1 // 0)
         with pytest.raises(UnknownKeyError):
             verifier.verify(foreign.token, tenant=TENANT)
@@ -723,7 +723,7 @@ def test_a_file_that_is_gone_for_a_moment_is_looked_for_twice(path: Path, monkey
 
     events = Events()
     with WatchedKeyRing(path, interval=QUICK, on_event=events.append):
-        monkeypatch.setattr("ghasi_handoff.keyfile._watch.read_secret_file", away_every_other_time)
+        monkeypatch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", away_every_other_time)
         eventually(lambda: looks >= 6)
         assert events == []
         path.unlink()
