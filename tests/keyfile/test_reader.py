@@ -12,13 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ghasi_handoff import (
-    KeyRing,
-    keyfile,
-)
-from ghasi_handoff.keyfile import (
-    WatchedKeyRing,
-)
+from ghasi_handoff import KeyRing, keyfile
+from ghasi_handoff.keyfile import WatchedKeyRing
 from tests.keyfile import watching_process
 from tests.keyfile.watched import NEVER, QUICK, Counting, Source, eventually, eventually_async
 from tests.own_process import OwnProcess

@@ -10,15 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ghasi_handoff import (
-    KeyRing,
-    KeyRingError,
-    keyfile,
-)
-from ghasi_handoff.keyfile import (
-    LocalKeyEncryptionKey,
-    WatchedKeyRing,
-)
+from ghasi_handoff import KeyRing, KeyRingError, keyfile
+from ghasi_handoff.keyfile import LocalKeyEncryptionKey, WatchedKeyRing
 from ghasi_handoff.keyfile._file import read_secret_file
 from tests.keyfile import watching_process
 from tests.keyfile.watched import QUICK, Events, Source, eventually, read_three_times

@@ -10,14 +10,8 @@ from concurrent.futures import Future
 from datetime import timedelta
 from typing import Final
 
-from ghasi_handoff import (
-    KeyRing,
-)
-from ghasi_handoff.keyfile import (
-    KeyRingEvent,
-    KeyRingReloadFailed,
-    WatchedKeyRing,
-)
+from ghasi_handoff import KeyRing
+from ghasi_handoff.keyfile import KeyRingEvent, KeyRingReloadFailed, WatchedKeyRing
 
 QUICK: Final = timedelta(milliseconds=20)
 NEVER: Final = timedelta(hours=1)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghasi_handoff import KeyRing, SigningKey
-from ghasi_handoff.rotation import (
-    compare,
-    fingerprint,
-)
+from ghasi_handoff.rotation import compare, fingerprint
 from tests.minter_and_verifier import NOW, at, key, secret
 
 OLD = KeyRing([key("old")])

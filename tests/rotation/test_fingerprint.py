@@ -12,10 +12,7 @@ import pytest
 
 from ghasi_handoff import KeyRing, KeyRingError, SigningKey, signing_string
 from ghasi_handoff.handshake import consume_signing_string
-from ghasi_handoff.rotation import (
-    Fingerprint,
-    fingerprint,
-)
+from ghasi_handoff.rotation import Fingerprint, fingerprint
 from tests.minter_and_verifier import NOW, at, key, secret
 
 

@@ -7,12 +7,7 @@ from datetime import timedelta
 import pytest
 
 from ghasi_handoff import KeyRing, KeyState
-from ghasi_handoff.rotation import (
-    LEAST_PROPAGATION,
-    StateChange,
-    state_changes,
-    waits,
-)
+from ghasi_handoff.rotation import LEAST_PROPAGATION, StateChange, state_changes, waits
 from tests.minter_and_verifier import NOW, at, key
 
 OLD = KeyRing([key("old")])
