@@ -16,9 +16,7 @@ class Step(StrEnum):
     ISSUE_MINTED = "issue.minted"  # the token is signed; the handoff log does not have it yet, and nobody has the token
     ISSUE_LOGGED = "issue.logged"  # the handoff log has it; the token is not returned yet
     REDEEM_VERIFIED = "redeem.verified"  # the token is verified; nothing is stored
-    REDEEM_CONSUMED = (
-        "redeem.consumed"  # the replay store has committed, with its outbox entry; bff-consumer has not been called
-    )
+    REDEEM_CONSUMED = "redeem.consumed"  # the replay store has committed, with its outbox entry; nobody has been called
     CALL_CHECKED = "call.checked"  # at bff-consumer: the call is authentic; the log is unchanged
     CALL_RECORDED = "call.recorded"  # at bff-consumer: the log says consumed; the answer is not sent
     REDEEM_CONFIRMED = "redeem.confirmed"  # bff-consumer has answered 200; the outbox entry is still there
