@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import from_seconds
-from ghasi_handoff.handshake._log import HandoffRecord, HandoffState
 from ghasi_handoff.replay import ReplayRecord, ReplayTrace
+from ghasi_handoff.stores._handoff_log import HandoffRecord, HandoffState
 
 
 @dataclass(frozen=True, slots=True)
