@@ -184,7 +184,7 @@ def test_a_refused_key_file_shows_no_secret(change: Callable[[str], str]) -> Non
     with pytest.raises(KeyRingError) as caught:
         KeyRing.from_json(change(KeyRing([key("a"), key("b", NOW)]).to_json()))
     error = caught.value
-    own_frames = str(error) + repr(error) + "".join(shown(error).split("ghasi_handoff/keys.py")[1:])
+    own_frames = str(error) + repr(error) + "".join(shown(error).split("ghasi_handoff/_signing_key.py")[1:])
     for made in (secret("a"), secret("b")):
         for form in (repr(made)[2:-1], made.hex(), base64.urlsafe_b64encode(made).decode()[:20]):
             assert form not in own_frames
@@ -196,7 +196,7 @@ def test_a_refused_secret_does_not_show(bad: bytes) -> None:
     """The frames of this library hold no refused secret either: it may be the right one, in the wrong form."""
     with pytest.raises(KeyRingError) as caught:
         SigningKey(kid="a", secret=bad, created_at=at(NOW), sign_from=at(NOW))
-    frames = shown(caught.value).split("ghasi_handoff/keys.py")[1:]
+    frames = shown(caught.value).split("ghasi_handoff/_signing_key.py")[1:]
     assert frames
     assert repr(bad)[2:-1] not in "".join(frames)
 
@@ -279,7 +279,7 @@ def test_rotation_keeps_its_distance() -> None:
     old, new = ring.keys
     assert (new.created_at, new.sign_from) == (at(NOW + DAY), at(NOW + DAY + 900))
     assert old.verify_until == at(NOW + DAY + 900 + 3720)
-    assert [ring._signer(moment).kid for moment in (NOW, NOW + DAY + 899, NOW + DAY + 900)] == ["a", "a", "b"]
+    assert [ring.signing_key(moment).kid for moment in (NOW, NOW + DAY + 899, NOW + DAY + 900)] == ["a", "a", "b"]
     at_once = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW + DAY), propagation=timedelta(0))
     assert at_once.keys[1].sign_from == at(NOW + DAY)
 
@@ -297,10 +297,10 @@ def test_a_key_revoked_while_pending_holds_no_rotation_back() -> None:
     mistaken = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW), timedelta(days=365)).revoke("b", at(NOW))
     ring = mistaken.rotate("c", at(NOW + 60))
     assert [made.kid for made in ring.keys] == ["a", "c", "b"]
-    assert ring._signer(NOW + 60 + 900).kid == "c"
+    assert ring.signing_key(NOW + 60 + 900).kid == "c"
     assert ring.keys[0].verify_until == at(NOW + 60 + 900 + 3720)
     emergency = mistaken.rotate("d", at(NOW + 60), timedelta(0))
-    assert emergency._signer(NOW + 60).kid == "d"
+    assert emergency.signing_key(NOW + 60).kid == "d"
     same_second = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW)).revoke("b", at(NOW)).rotate("c", at(NOW))
     assert [made.sign_from for made in same_second.keys] == [at(NOW), at(NOW + 900), at(NOW + 901)]
 
@@ -331,24 +331,24 @@ def test_a_rotation_that_makes_no_sense_is_refused(change: dict[str, Any]) -> No
 def test_a_superseded_key_never_signs_again() -> None:
     """When the active key is revoked none signs, until a successor does."""
     ring = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW)).revoke("b", at(NOW + 1000))
-    assert ring._signer(NOW + 899).kid == "a"
+    assert ring.signing_key(NOW + 899).kid == "a"
     with pytest.raises(KeyRingError, match="key b is revoked"):
-        ring._signer(NOW + 1000)
+        ring.signing_key(NOW + 1000)
     again = ring.rotate("c", at(NOW + 1000), propagation=timedelta(0))
-    assert again._signer(NOW + 1000).kid == "c"
+    assert again.signing_key(NOW + 1000).kid == "c"
 
 
 def test_a_ring_without_a_started_key_does_not_sign() -> None:
     """A minter whose clock is behind says so."""
     with pytest.raises(KeyRingError, match="lies ahead"):
-        KeyRing([key("a", NOW)])._signer(NOW - 1)
+        KeyRing([key("a", NOW)]).signing_key(NOW - 1)
 
 
 def test_revoking_a_pending_key_gives_its_predecessor_back() -> None:
     """It never took part: the old key goes on, without an end."""
     ring = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW)).revoke("b", at(NOW + 899))
     assert ring.keys[0].verify_until is None
-    assert ring._signer(NOW + DAY).kid == "a"
+    assert ring.signing_key(NOW + DAY).kid == "a"
     started = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW)).revoke("b", at(NOW + 900))
     assert started.keys[0].verify_until == at(NOW + 900 + 3720)
 
@@ -360,7 +360,7 @@ def test_revoking_in_the_middle_of_two_pending_keys_keeps_a_valid_ring() -> None
     assert [made.verify_until for made in without_b.keys] == [None, at(NOW + 901 + 3720), None]
     without_both = without_b.revoke("c", at(NOW))
     assert [made.verify_until for made in without_both.keys] == [None, None, None]
-    assert without_both._signer(NOW + DAY).kid == "a"
+    assert without_both.signing_key(NOW + DAY).kid == "a"
     healed = without_b.rotate("d", at(NOW + DAY))
     assert healed.keys[0].verify_until == at(NOW + 901 + 3720)
     assert healed.keys[2].verify_until == at(NOW + DAY + 900 + 3720)

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from ghasi_handoff import BookingHandoff, ConfigurationError, HandoffPayload, InvalidHandoffInputError
-from ghasi_handoff.payload import encode_payload, payload_decoder
+from ghasi_handoff._payload_bytes import encode_payload, payload_decoder
 from tests.minter_and_verifier import STAY
 
 FACTS: dict[str, Any] = {

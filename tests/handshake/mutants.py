@@ -34,7 +34,7 @@ def log_row_after_the_token() -> None:
     def issue(self: Any, payload: Any, *, tenant: str) -> Any:
         minted = self._minter.mint(payload, tenant=tenant)
         with suppress(ReplayStoreError):
-            self._log.record(_issuer._record(self._minter, minted))
+            self._log.record(_issuer._record(minted))
         return minted
 
     plant(_issuer.HandoffIssuer, "issue", issue)
@@ -48,10 +48,10 @@ def consume_before_verify() -> None:
     def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
         plant(_verify, "is_mac", lambda *parts: True)
         try:
-            handoff, entry = self._redeemer._begin(token, tenant, browser_secret)
+            handoff, asked = self._rule.begin(token, tenant=tenant, browser_secret=browser_secret)
         finally:
             plant(_verify, "is_mac", is_mac)
-        self._store.consume(handoff.handoff_id, **entry)
+        self._store.consume(handoff.handoff_id, **asked)
         return right(self, token, tenant, browser_secret)
 
     plant(_handshake.Handshake, "_redeemed", redeemed)
@@ -92,14 +92,14 @@ def lateness_by_sent_at() -> None:
 
 def decided_by_first() -> None:
     """Only the call that the store calls first is let through."""
-    right = _redeem._RedemptionCore._decide
+    right = _redeem.RedemptionRule.decide
 
     def decide(self: Any, handoff: Any, entry: Any, answer: Any) -> Any:
         if not answer.first:
             raise ReplayedTokenError("not the first")
         return right(self, handoff, entry, answer)
 
-    plant(_redeem._RedemptionCore, "_decide", decide)
+    plant(_redeem.RedemptionRule, "decide", decide)
 
 
 def any_200_is_believed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from ghasi_handoff._require import require
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_answers import (
@@ -18,7 +19,6 @@ from ghasi_handoff.handshake._consume_answers import (
 )
 from ghasi_handoff.handshake._consume_call import RefusedCall, verify_call
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
-from ghasi_handoff.handshake._kinds import require
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.handshake._verdict import Verdict, judge
 from ghasi_handoff.keys import KeyRing, ring_source

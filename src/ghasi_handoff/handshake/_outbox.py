@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ghasi_handoff._require import require
 from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import (
@@ -40,7 +41,6 @@ from ghasi_handoff.handshake._events import (
     RedemptionAbandoned,
     Reporter,
 )
-from ghasi_handoff.handshake._kinds import require
 from ghasi_handoff.handshake._modes import require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.replay import OutboxEntry
