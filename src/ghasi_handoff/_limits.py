@@ -86,3 +86,7 @@ DEFAULT_REFRESH_TIMEOUT: Final = timedelta(seconds=2)
 
 # Key rotation
 MAX_FINGERPRINT_CHARACTERS: Final = 200_000
+
+# A database that is opened by its URL
+POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
+POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this
