@@ -7,7 +7,8 @@ from itertools import permutations
 
 from ghasi_handoff import _formats
 
-NAMES = {name: value for name, value in vars(_formats).items() if name.isupper()}
+# The versions of a database schema are numbers, and stand in a table of the database.
+NAMES = {name: value for name, value in vars(_formats).items() if name.isupper() and not isinstance(value, int)}
 
 
 def test_no_two_formats_have_one_name() -> None:

@@ -38,8 +38,8 @@ booking._digest = lambda session: 'one'""",
     (9, "any MAC"): "from ghasi_handoff import _verify; _verify.is_mac = lambda *arguments: True",
     (10, "any tenant"): """
 from ghasi_handoff import Verifier
-verify_at = Verifier._verify_at
-Verifier._verify_at = lambda self, token, tenant, *rest: verify_at(self, token, 'tn_aurora', *rest)""",
+verify_at = Verifier.verify_at
+Verifier.verify_at = lambda self, token, *, tenant, **rest: verify_at(self, token, tenant='tn_aurora', **rest)""",
     (11, "any origin"): """
 from ghasi_handoff.integrations.fastapi import _landing
 _landing.is_same_origin = lambda *arguments: True""",

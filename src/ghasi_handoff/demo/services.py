@@ -227,7 +227,7 @@ class Services:
         if arrangement.keys_file is None and not keys_file.exists():
             keyfile.save(keys_file, KeyRing.generate(kid="demo"))
         self.keys = keyfile.load(keys_file)
-        self.keys._signer(int(read_clock(clock)))  # says at once what the first guest would find out
+        self.keys.signing_key(int(read_clock(clock)))  # says at once what the first guest would find out
         self._ports = ExitStack()
         with ExitStack() as ports:
             consumer_port = ports.enter_context(_Port(arrangement.consumer_port, "--consumer-port"))

@@ -380,7 +380,7 @@ def _revoked(ring: KeyRing) -> set[str]:
 
 
 def _has(ring: KeyRing, kid: str) -> bool:
-    return kid in ring._by_kid
+    return kid in ring
 
 
 # Those that are alive, for a fork: the child has none of its parent's threads.

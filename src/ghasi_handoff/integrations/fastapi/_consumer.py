@@ -12,11 +12,11 @@ from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from ghasi_handoff._require import require
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
 from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES, named_kid
 from ghasi_handoff.handshake._events import OnEvent
-from ghasi_handoff.handshake._kinds import require
 from ghasi_handoff.integrations.fastapi._problems import answer_error, problem_responses
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.keys import KeyRing, ring_source

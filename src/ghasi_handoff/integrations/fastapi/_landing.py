@@ -79,7 +79,7 @@ class Landing:
         render: Callable[[Request, Page], str] | None,
     ) -> None:
         self._handshake = handshake
-        self._keys = handshake._redeemer._verifier._keys
+        self._keys = handshake.key_source
         self._tenant = tenant
         self._public_origin = public_origin
         self._on_redeemed = on_redeemed
@@ -107,7 +107,7 @@ class Landing:
             if token is None:
                 raise MalformedTokenError("the query must have the parameter handoff exactly once")
             await catch_up(self._keys, named_kid(token))
-            self._handshake._look(token, tenant, browser_known=known is not None)
+            self._handshake.look(token, tenant, browser_known=known is not None)
         except InvalidTokenError as exc:
             return await self._refused_by(request, exc)
         except KeyRingError as exc:  # the key file cannot be read just now
@@ -169,7 +169,7 @@ class Landing:
 
     async def _not_now(self, request: Request, exc: HandoffError, token: str, form: str) -> Response:
         """503: the handoff stays with this browser, whose page tries again for a while, then says so."""
-        now = self._handshake._redeemer._now()
+        now = self._handshake.now()
         since = whole_number(form, _SINCE)
         begun = since if since is not None and since <= now else now
         waiting = now - begun < RETRY_SECONDS
@@ -213,9 +213,7 @@ class Landing:
         reference = None
         if code is not None:
             reference = new_reference()
-            self._handshake._reporter.report(
-                PageRefused(reference=reference, code=code, status=status, **(facts or {}))
-            )
+            self._handshake.reporter.report(PageRefused(reference=reference, code=code, status=status, **(facts or {})))
         language = choose_language(preferred_languages(request.headers), self._texts)
         page = make_page(
             kind,

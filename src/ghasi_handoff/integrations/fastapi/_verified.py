@@ -56,7 +56,7 @@ def verified_handoff(
             raise UnknownTenantError
         if len(handoff) != 1:  # two readers of two could differ
             raise MalformedTokenError("the query must have the parameter handoff exactly once")
-        await catch_up(verifier._keys, named_kid(handoff[0]))
+        await catch_up(verifier.key_source, named_kid(handoff[0]))
         return verifier.verify(handoff[0], tenant=site)
 
     return dependency

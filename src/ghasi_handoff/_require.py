@@ -1,4 +1,4 @@
-"""Parts of the wrong kind, asyncio or not, are refused when a service starts."""
+"""A collaborator of the wrong kind, asyncio or not, is refused when a service starts."""
 
 from __future__ import annotations
 
