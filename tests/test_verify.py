@@ -32,7 +32,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._mac import compute_mac
-from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, MinterAndVerifier, at, key
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, Clock, MinterAndVerifier, at, key
 
 
 def test_a_verified_handoff_states_its_facts() -> None:
