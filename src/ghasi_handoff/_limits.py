@@ -37,3 +37,13 @@ HORIZON_SECONDS: Final = MAX_LIFETIME_SECONDS + 2 * MAX_LEEWAY_SECONDS + RETENTI
 PURGE_OVERDUE_SECONDS: Final = 24 * 3600
 # A worker leaves an entry alone for so long after its redemption: the service itself is calling the issuer then.
 OUTBOX_DELAY_SECONDS: Final = 3
+
+# Landing
+BROWSER_COOKIE_SECONDS: Final = 3840  # as long as any token may need it: the largest lifetime, leeways and grace
+MAX_FORM_BYTES: Final = 16384  # a token has at most 4096 characters, and a browser may escape each as three
+MAX_FORM_FIELDS: Final = 100
+MAX_ACCEPT_LANGUAGE_CHARACTERS: Final = 1000
+MAX_TIMES_ESCAPED: Final = 3  # after more rounds of percent-encoding nobody reads a text as what it was
+REFERENCE_CHARACTERS: Final = 8
+PAGE_RETRIES_FOR_SECONDS: Final = 20
+PAGE_RETRIES_EVERY_SECONDS: Final = 2
