@@ -180,8 +180,7 @@ def check_abnf(example: Example) -> str | None:
 
 def check_sql(example: Example) -> str | None:
     """The only SQL is the migrations, and they must be the ones that the library runs."""
-    from ghasi_handoff.handshake._postgres_log import LOG_SCHEMA
-    from ghasi_handoff.stores.postgres import SCHEMA
+    from ghasi_handoff.stores.postgres import LOG_SCHEMA, SCHEMA
 
     known = (SCHEMA.strip(), LOG_SCHEMA.strip())
     return None if str(example.parsed).strip() in known else "this is neither the store's migration nor the log's"

@@ -37,6 +37,23 @@ HORIZON_SECONDS: Final = MAX_LIFETIME_SECONDS + 2 * MAX_LEEWAY_SECONDS + RETENTI
 PURGE_OVERDUE_SECONDS: Final = 24 * 3600
 # A worker leaves an entry alone for so long after its redemption: the service itself is calling the issuer then.
 OUTBOX_DELAY_SECONDS: Final = 3
+# Refused replays are kept this long, for support.
+REFUSALS_KEPT_SECONDS: Final = 24 * 3600
+# Entries, or rows of a handoff log, that one transaction of a purge removes.
+SQLITE_PURGE_CHUNK: Final = 500
+POSTGRES_PURGE_CHUNK: Final = 2000
+# Between two chunks of a purge. SQLite's lock has no queue: without a pause another process seldom gets it in between.
+SQLITE_PURGE_PAUSE_SECONDS: Final = 0.002
+# Above this many entries, `stats` of the PostgreSQL store gives the planner's estimate.
+POSTGRES_COUNTED_EXACTLY: Final = 100_000
+# Statements of maintenance on PostgreSQL may take this long in all.
+POSTGRES_MAINTENANCE_SECONDS: Final = 60.0
+
+# Handoff logs
+# A redemption this long after the end of its token is too late.
+MAX_LATENESS_SECONDS: Final = MAX_LEEWAY_SECONDS
+# A row outlives its token by this: a day of deliveries, and a day to find out what went wrong.
+HANDOFF_LOG_KEPT_SECONDS: Final = 48 * 3600
 
 # Landing
 BROWSER_COOKIE_SECONDS: Final = 3840  # as long as any token may need it: the largest lifetime, leeways and grace

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 from ghasi_handoff._formats import REDEMPTION
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, GRACE_SECONDS, RETENTION_MARGIN_SECONDS
 from ghasi_handoff._require import require
+from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import from_seconds
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
@@ -87,7 +88,7 @@ class RedemptionRule(Generic[_PayloadT]):
         grace = 0 if fresh else GRACE_SECONDS
         handoff = self.verifier.verify_at(token, tenant=tenant, now=self.verifier.now(), grace=grace)
         return handoff, ConsumeArguments(
-            scope=f"{handoff.issuer}\n{handoff.audience}",
+            scope=str(Scope(handoff.issuer, handoff.audience)),
             redemption_id=redemption_id_of(handoff.handoff_id, secret),
             consumed_at=self.verifier.now(),
             retain_until=2 * self.verifier.deadline(handoff) - handoff.body.expires_at + RETENTION_MARGIN_SECONDS,

@@ -17,10 +17,9 @@ from _pytest.runner import runtestprotocol
 
 from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
 from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
-from ghasi_handoff.handshake import _client, _consume, _handshake, _issuer, _sqlite_log
-from ghasi_handoff.handshake._consume_call import ConsumeCall
-from ghasi_handoff.handshake._log import HandoffState, Verdict, judge
-from ghasi_handoff.stores import _sqlite_outbox
+from ghasi_handoff.handshake import ConsumeCall, HandoffState, _client, _consume, _handshake, _issuer
+from ghasi_handoff.handshake._verdict import Verdict, judge
+from ghasi_handoff.stores.sqlite import _handoff_log, _outbox
 
 
 def plant(owner: Any, name: str, value: Any) -> None:
@@ -83,12 +82,12 @@ def conflict_for_the_same_redemption() -> None:
 
 def lateness_by_sent_at() -> None:
     """A redemption is late when it is told late."""
-    right = _sqlite_log.SQLiteHandoffLog.consume
+    right = _handoff_log.SQLiteHandoffLog.consume
 
     def consume(self: Any, call: ConsumeCall, recorded_at: int) -> Any:
         return right(self, call._replace(consumed_at=call.sent_at), recorded_at)
 
-    plant(_sqlite_log.SQLiteHandoffLog, "consume", consume)
+    plant(_handoff_log.SQLiteHandoffLog, "consume", consume)
 
 
 def decided_by_first() -> None:
@@ -147,19 +146,19 @@ def no_lease() -> None:
     def lease(self: Any, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> Any:
         return [entry for entry in self.entries(limit=limit) if entry.dead_at is None]
 
-    plant(_sqlite_outbox.SQLiteOutbox, "lease", lease)
+    plant(_outbox.SQLiteOutbox, "lease", lease)
 
 
 def a_revoked_row_is_consumed() -> None:
     """The update of the log is not guarded by its state."""
-    plant(_sqlite_log, "_CONSUME", _sqlite_log._CONSUME.replace("state = 'issued' AND", ""))
-    right = vars(_sqlite_log)["record_of"]
+    plant(_handoff_log, "_CONSUME", _handoff_log._CONSUME.replace("state = 'issued' AND", ""))
+    right = vars(_handoff_log)["record_of"]
 
     def record_of(row: Any) -> Any:
         record = right(row)
         return record if record.state is not HandoffState.REVOKED else right((*row[:7], "issued", *row[8:]))
 
-    plant(_sqlite_log, "record_of", record_of)
+    plant(_handoff_log, "record_of", record_of)
 
 
 MUTANTS: dict[str, tuple[Callable[[], None], str]] = {

@@ -59,7 +59,7 @@ def init(clock: Clock, *, log_url: str | None, sql: bool, timeout: float) -> Ans
     """Make the log's file or tables, where they are not there yet. Safe to repeat."""
     if sql:
         require_extra("postgresql")
-        from ghasi_handoff.handshake._postgres_log import LOG_SCHEMA
+        from ghasi_handoff.stores.postgres import LOG_SCHEMA
 
         return Answer(facts={"sql": LOG_SCHEMA}, text=LOG_SCHEMA.rstrip("\n"))
     with opened_log(log_url, clock, timeout, new=True) as (product, log):

@@ -30,8 +30,9 @@ from ghasi_handoff.errors import (
     ReplayedTokenError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
+from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.stores._handoff_log import ConsumeCall
 
 CONNECT_TIMEOUT_SECONDS: Final = 0.15
 TIMEOUT_SECONDS: Final = 0.7

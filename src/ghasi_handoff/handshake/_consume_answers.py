@@ -8,7 +8,8 @@ from typing import Final
 
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_call import SCHEME
-from ghasi_handoff.handshake._log import HandoffRecord, Verdict
+from ghasi_handoff.handshake._verdict import Verdict
+from ghasi_handoff.stores._handoff_log import HandoffRecord
 
 UNAUTHENTICATED: Final = "unauthenticated_call"
 _PROBLEMS: Final[Mapping[Verdict, tuple[int, str]]] = {

@@ -17,11 +17,12 @@ from ghasi_handoff.handshake._consume_answers import (
     unauthenticated,
     unavailable,
 )
-from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._consume_call import RefusedCall, verify_call
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
-from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffRecord, Verdict, judge
 from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.handshake._verdict import Verdict, judge
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.stores._handoff_log import AsyncHandoffLog, ConsumeCall, HandoffRecord
 
 
 async def answer_consume_async(

@@ -12,6 +12,7 @@ from ghasi_handoff._mac import compute_message_mac, is_message_mac
 from ghasi_handoff._signing_string import _HANDOFF_ID, _NAME, _SECONDS, as_handoff_id, as_kid, as_name
 from ghasi_handoff.errors import InvalidHandoffInputError, UnknownKeyError
 from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.stores._handoff_log import ConsumeCall
 
 MAX_BODY_BYTES: Final = 1024  # the longest body has 404
 MAX_CLOCK_DIFFERENCE_SECONDS: Final = 60
@@ -26,26 +27,6 @@ _parse_body: Final = re.compile(
     rf'{{"audience":"({_NAME})","consumed_at":({_SECONDS}),"handoff_id":"({_HANDOFF_ID})","issuer":"({_NAME})",'
     rf'"redemption_id":"({_REDEMPTION_ID})","sent_at":({_SECONDS})}}'
 ).fullmatch
-
-
-class ConsumeCall(NamedTuple):
-    """What the booking side reports: this handoff was redeemed, by whom and when.
-
-    Attributes:
-        issuer: The service that minted it, and is called.
-        audience: The service that redeemed it, and calls.
-        handoff_id: The handoff.
-        redemption_id: Who redeemed: 64 lower-case hexadecimal digits.
-        consumed_at: When, Unix seconds. The same in every repetition.
-        sent_at: When this call was signed, Unix seconds.
-    """
-
-    issuer: str
-    audience: str
-    handoff_id: str
-    redemption_id: str
-    consumed_at: int
-    sent_at: int
 
 
 class RefusedCall(NamedTuple):

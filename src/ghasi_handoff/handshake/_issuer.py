@@ -8,9 +8,9 @@ from typing_extensions import TypeVar
 from ghasi_handoff._mint import MintedHandoff, Minter
 from ghasi_handoff._require import require
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.handshake._log import HandoffLog, HandoffRecord
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.payload import HandoffPayload
+from ghasi_handoff.stores._handoff_log import HandoffLog, HandoffRecord
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ghasi_handoff._require import require
+from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -136,13 +137,13 @@ class AsyncOutboxWorker:
         return POLL_SECONDS * (0.5 + self._randbelow(1000) / 1000)
 
     async def _deliver(self, entry: OutboxEntry, done: Deliveries) -> Deliveries:
-        issuer, _, audience = entry.scope.partition("\n")
+        scope = Scope.parse(entry.scope)
         try:
             # Signed by the client as it sends: what waits in the outbox may be a day old.
             await self._client.consume(
                 entry.handoff_id,
-                issuer=issuer,
-                audience=audience,
+                issuer=scope.issuer,
+                audience=scope.audience,
                 redemption_id=entry.redemption_id,
                 consumed_at=entry.consumed_at,
             )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ghasi_handoff._limits import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
-from ghasi_handoff.stores._sqlite_file import SQLiteFile
+from ghasi_handoff.stores.sqlite._file import SQLiteFile
 
 _COLUMNS: Final = "handoff_id, scope, redemption_id, consumed_at, attempts, due_at, dead_at, outcome"
 _KEY: Final = "handoff_id = ? AND scope = ? AND redemption_id = ?"
@@ -31,20 +31,14 @@ ANY_TIME: Final = 2**62
 
 
 class SQLiteOutbox:
-    """See `ghasi_handoff.replay.Outbox`.
+    """See `ghasi_handoff.replay.Outbox`. In the file of its replay store."""
 
-    Args:
-        file: The store's file.
-        delay: Seconds after its redemption before an entry can be leased.
-    """
-
-    def __init__(self, file: SQLiteFile, delay: int) -> None:
+    def __init__(self, file: SQLiteFile) -> None:
         self._file = file
-        self._delay = delay
 
     def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
         """See `Outbox.lease`."""
-        latest = (now, now - self._delay) if whether_due else (ANY_TIME, ANY_TIME)
+        latest = (now, now - OUTBOX_DELAY_SECONDS) if whether_due else (ANY_TIME, ANY_TIME)
         rows = self._write(_LEASE, (now + seconds, *latest, limit))
         return sorted((OutboxEntry(*row) for row in rows), key=lambda entry: entry.consumed_at)
 
@@ -79,38 +73,3 @@ class SQLiteOutbox:
     def _write(self, statement: str, arguments: Sequence[Any]) -> list[Any]:
         with self._file.session() as connection:
             return connection.execute(statement, arguments).fetchall()
-
-
-class AsyncSQLiteOutbox:
-    """`SQLiteOutbox` for asyncio, in threads."""
-
-    def __init__(self, outbox: SQLiteOutbox) -> None:
-        self._outbox = outbox
-
-    async def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
-        """See `Outbox.lease`."""
-        return await asyncio.to_thread(self._outbox.lease, now, limit=limit, seconds=seconds, whether_due=whether_due)
-
-    async def settle(self, handoff_id: str, scope: str, redemption_id: str) -> bool:
-        """See `Outbox.settle`."""
-        return await asyncio.to_thread(self._outbox.settle, handoff_id, scope, redemption_id)
-
-    async def postpone(self, entry: OutboxEntry, *, due_at: int, outcome: str) -> None:
-        """See `Outbox.postpone`."""
-        await asyncio.to_thread(self._outbox.postpone, entry, due_at=due_at, outcome=outcome)
-
-    async def bury(self, entry: OutboxEntry, *, dead_at: int, outcome: str) -> None:
-        """See `Outbox.bury`."""
-        await asyncio.to_thread(self._outbox.bury, entry, dead_at=dead_at, outcome=outcome)
-
-    async def revive(self) -> int:
-        """See `Outbox.revive`."""
-        return await asyncio.to_thread(self._outbox.revive)
-
-    async def entries(self, *, limit: int) -> list[OutboxEntry]:
-        """See `Outbox.entries`."""
-        return await asyncio.to_thread(self._outbox.entries, limit=limit)
-
-    async def stats(self) -> OutboxStats:
-        """See `Outbox.stats`."""
-        return await asyncio.to_thread(self._outbox.stats)

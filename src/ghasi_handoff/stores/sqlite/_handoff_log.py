@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import time
@@ -11,42 +10,26 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Final, Self
 
+from ghasi_handoff._limits import (
+    HANDOFF_LOG_KEPT_SECONDS,
+    MAX_LATENESS_SECONDS,
+    SQLITE_PURGE_CHUNK,
+    SQLITE_PURGE_PAUSE_SECONDS,
+)
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.handshake._consume_call import ConsumeCall
-from ghasi_handoff.handshake._log import (
-    KEPT_SECONDS,
-    LATEST_SECONDS,
+from ghasi_handoff.replay import purge_time
+from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._handoff_log import (
+    ConsumeCall,
     HandoffQuery,
     HandoffRecord,
     HandoffState,
     record_of,
     unknown,
 )
-from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._sqlite_file import SQLiteFile, begin
+from ghasi_handoff.stores.sqlite._file import SQLiteFile, begin
 
-PURGE_CHUNK: Final = 500
-PURGE_PAUSE_SECONDS: Final = 0.002  # SQLite's lock has no queue: others need a gap
-
-_SCHEMA: Final = """
-CREATE TABLE handoff_log (
-    handoff_id    TEXT    NOT NULL PRIMARY KEY,
-    issuer        TEXT    NOT NULL,
-    audience      TEXT    NOT NULL,
-    tenant        TEXT    NOT NULL,
-    kid           TEXT    NOT NULL,
-    issued_at     INTEGER NOT NULL,
-    expires_at    INTEGER NOT NULL,
-    state         TEXT    NOT NULL DEFAULT 'issued' CHECK (state IN ('issued', 'consumed', 'revoked')),
-    redemption_id TEXT,
-    consumed_at   INTEGER,
-    recorded_at   INTEGER,
-    revoked_at    INTEGER
-) STRICT, WITHOUT ROWID;
-CREATE INDEX handoff_log_tenant ON handoff_log (tenant, handoff_id);
-"""
 _COLUMNS: Final = (
     "handoff_id, issuer, audience, tenant, kid, issued_at, expires_at, state, redemption_id, consumed_at, recorded_at,"
     " revoked_at"
@@ -98,7 +81,7 @@ class SQLiteHandoffLog:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)
-        self._file = SQLiteFile(path, (_SCHEMA,), self._timeout, made_by="ghasi-handoff handoff init")
+        self._file = SQLiteFile(path, "handoff_log.sql", self._timeout, made_by="ghasi-handoff handoff init")
         self._clock = clock
 
     def record(self, record: HandoffRecord) -> None:
@@ -120,7 +103,7 @@ class SQLiteHandoffLog:
                 return None if row is None else record_of(row)
             begin(connection, deadline)
             change = (call.redemption_id, call.consumed_at, recorded_at)
-            guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, LATEST_SECONDS)
+            guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, MAX_LATENESS_SECONDS)
             connection.execute(_CONSUME, (*change, *guard))
             row = connection.execute(_FIND, (call.handoff_id,)).fetchone()
             connection.execute("COMMIT")
@@ -173,7 +156,7 @@ class SQLiteHandoffLog:
             removed += count
             if progress is not None:
                 progress(removed)
-            time.sleep(PURGE_PAUSE_SECONDS)
+            time.sleep(SQLITE_PURGE_PAUSE_SECONDS)
 
     def create_schema(self) -> None:
         """Make the file and its table now, instead of at the first use. Safe to repeat.
@@ -195,71 +178,14 @@ class SQLiteHandoffLog:
         self.close()
 
 
-class AsyncSQLiteHandoffLog:
-    """`SQLiteHandoffLog` for asyncio: threads do the work, so the event loop never waits for the disk.
-
-    Args:
-        path: The file.
-        timeout: How long an operation may take at most.
-        clock: Returns Unix seconds.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._log = SQLiteHandoffLog(path, timeout=timeout, clock=clock)
-
-    async def record(self, record: HandoffRecord) -> None:
-        """See `HandoffLog.record`."""
-        await asyncio.to_thread(self._log.record, record)
-
-    async def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
-        """See `HandoffLog.consume`."""
-        return await asyncio.to_thread(self._log.consume, call, recorded_at)
-
-    async def revoke(self, handoff_id: str) -> HandoffRecord:
-        """See `HandoffLog.revoke`."""
-        return await asyncio.to_thread(self._log.revoke, handoff_id)
-
-    async def find(self, handoff_id: str) -> HandoffRecord | None:
-        """See `HandoffLog.find`."""
-        return await asyncio.to_thread(self._log.find, handoff_id)
-
-    async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
-        """See `HandoffLog.search`."""
-        return await asyncio.to_thread(self._log.search, query)
-
-    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """As `SQLiteHandoffLog.purge`; `progress` is called in another thread."""
-        return await asyncio.to_thread(self._log.purge, now, progress=progress)
-
-    async def create_schema(self) -> None:
-        """As `SQLiteHandoffLog.create_schema`."""
-        await asyncio.to_thread(self._log.create_schema)
-
-    async def aclose(self) -> None:
-        """Close the file once running work is done."""
-        await asyncio.to_thread(self._log.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
-
 def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     (newest,) = connection.execute(_NEWEST).fetchone()
     if newest is None:
         connection.execute("ROLLBACK")
         return 0
-    cutoff = max(0, min(now, handoff_id_seconds(newest)) - KEPT_SECONDS)
+    cutoff = max(0, min(now, handoff_id_seconds(newest)) - HANDOFF_LOG_KEPT_SECONDS)
     stamp = f"{cutoff * 1000:012x}"
-    count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", cutoff, PURGE_CHUNK)).rowcount
+    count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", cutoff, SQLITE_PURGE_CHUNK)).rowcount
     connection.execute("COMMIT")
     return count

@@ -6,11 +6,13 @@ The replay store and the handoff log each have one.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 from weakref import WeakSet
@@ -36,7 +38,7 @@ class SQLiteFile:
 
     Args:
         path: The file; made at the first use.
-        schema: Scripts; the one at position n brings a file of schema version n to n + 1.
+        schema: The file of this package with its scripts.
         timeout: Seconds that a session may wait for others, unless it names a deadline.
         made_by: The command that makes the file, for the message that it is not there.
 
@@ -45,7 +47,7 @@ class SQLiteFile:
         ReplayStoreError: The SQLite library of this Python is older than 3.37.
     """
 
-    def __init__(self, path: str | os.PathLike[str], schema: Sequence[str], timeout: float, *, made_by: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], schema: str, timeout: float, *, made_by: str) -> None:
         if sqlite3.sqlite_version_info < MIN_SQLITE_VERSION:
             needed = ".".join(map(str, MIN_SQLITE_VERSION))
             raise ReplayStoreError(f"SQLite {sqlite3.sqlite_version} is too old; {needed} or newer is needed")
@@ -57,7 +59,7 @@ class SQLiteFile:
             or self._path.startswith("file:")
         ):
             raise ConfigurationError("path must name a file: text or a path object, not :memory: and not a URI")
-        self._schema = schema
+        self._schema = _scripts(schema)
         self._timeout = timeout
         self._made_by = made_by
         self._pid = os.getpid()
@@ -242,6 +244,12 @@ def _prepare(connection: sqlite3.Connection, schema: Sequence[str]) -> None:
     version = schema_version(connection)
     if version != len(schema):
         raise ReplayStoreError(f"SQLite: the file has schema version {version}; this release needs {len(schema)}")
+
+
+def _scripts(name: str) -> list[str]:
+    """The scripts of a schema. The one at position n brings a file of schema version n to n + 1."""
+    text = (files("ghasi_handoff.stores.sqlite") / name).read_text("utf-8")
+    return re.split(r"^-- Version \d+\n", text, flags=re.MULTILINE)[1:]
 
 
 def _one_integer(connection: sqlite3.Connection, query: str) -> int:

@@ -1,4 +1,3 @@
-# Generated from _postgres_log_async.py by tools/sync_twins.py. Do not edit.
 """The handoff log in PostgreSQL, for an issuer on many machines. Over the psycopg 3 pools of the application."""
 
 from __future__ import annotations
@@ -10,21 +9,19 @@ from importlib.resources import files
 from typing import Any, Final, LiteralString, Self, cast
 from uuid import UUID
 
-from psycopg import Connection
-from psycopg_pool import ConnectionPool
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
+from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
+from ghasi_handoff._limits import HANDOFF_LOG_KEPT_SECONDS, MAX_LATENESS_SECONDS, POSTGRES_PURGE_CHUNK
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.handshake._consume_call import ConsumeCall
-from ghasi_handoff.handshake._log import KEPT_SECONDS, LATEST_SECONDS, HandoffQuery, HandoffRecord, record_of, unknown
 from ghasi_handoff.replay import purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores.postgres._pool import PostgresPool, change, fetch
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
+from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, fetch
 from ghasi_handoff.stores.postgres._statements import LOCK_SCHEMA
-
-PURGE_CHUNK: Final = 2000
-SCHEMA_VERSION: Final = 1
 
 # For type checkers a literal, as psycopg wants: it is a file of this package. mypy does not know the difference.
 LOG_SCHEMA: Final = cast(  # type: ignore[redundant-cast]
@@ -66,7 +63,7 @@ SELECT handoff_id FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s OR
 _PURGE: Final = "DELETE FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s AND expires_at <= %s"
 
 
-class PostgresHandoffLog:
+class AsyncPostgresHandoffLog:
     """What an issuer issued, in PostgreSQL, each row on disk before its token is returned. For many machines.
 
     Args:
@@ -81,59 +78,59 @@ class PostgresHandoffLog:
 
     def __init__(
         self,
-        pool: ConnectionPool[Any],
+        pool: AsyncConnectionPool[Any],
         *,
         timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._pool = PostgresPool(pool, timeout_seconds(timeout))
+        self._pool = AsyncPostgresPool(pool, timeout_seconds(timeout))
         self._clock = clock
 
-    def record(self, record: HandoffRecord) -> None:
+    async def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
         names = (record.handoff_id, record.issuer, record.audience, record.tenant, record.kid)
-        self._pool.change(_RECORD, (*names, record.issued_at, record.expires_at))
+        await self._pool.change(_RECORD, (*names, record.issued_at, record.expires_at))
 
-    def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
+    async def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
         change_to = (call.redemption_id, call.consumed_at, recorded_at)
-        guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, LATEST_SECONDS)
+        guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, MAX_LATENESS_SECONDS)
 
-        def consume(connection: Connection[Any]) -> HandoffRecord | None:
-            change(connection, _CONSUME, (*change_to, *guard))
+        async def consume(connection: AsyncConnection[Any]) -> HandoffRecord | None:
+            await change(connection, _CONSUME, (*change_to, *guard))
             # By a statement of its own: only that one sees what another call committed while ours waited for it.
-            return _find(connection, call.handoff_id)
+            return await _find(connection, call.handoff_id)
 
-        return self._pool.run(consume)
+        return await self._pool.run(consume)
 
-    def revoke(self, handoff_id: str) -> HandoffRecord:
+    async def revoke(self, handoff_id: str) -> HandoffRecord:
         """See `HandoffLog.revoke`."""
         now = int(read_clock(self._clock))
         if as_handoff_id(handoff_id) is None:
             raise unknown(handoff_id)
 
-        def revoke(connection: Connection[Any]) -> HandoffRecord | None:
-            change(connection, _REVOKE, (now, handoff_id))
-            return _find(connection, handoff_id)
+        async def revoke(connection: AsyncConnection[Any]) -> HandoffRecord | None:
+            await change(connection, _REVOKE, (now, handoff_id))
+            return await _find(connection, handoff_id)
 
-        record = self._pool.run(revoke)
+        record = await self._pool.run(revoke)
         if record is None:
             raise unknown(handoff_id)
         return record
 
-    def find(self, handoff_id: str) -> HandoffRecord | None:
+    async def find(self, handoff_id: str) -> HandoffRecord | None:
         """See `HandoffLog.find`."""
         if as_handoff_id(handoff_id) is None:
             return None  # what is no id has no row; the server would call it an error, as if the log were out of order
-        return self._pool.run(lambda connection: _find(connection, handoff_id))
+        return await self._pool.run(lambda connection: _find(connection, handoff_id))
 
-    def search(self, query: HandoffQuery) -> list[HandoffRecord]:
+    async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
         narrowed = {"tenant": query.tenant, "since": query.since, "until": query.until, "limit": query.limit}
         state = None if query.state is None else str(query.state)
-        return [record_of(row) for row in self._pool.fetch(_SEARCH, {**narrowed, "state": state})]
+        return [record_of(row) for row in await self._pool.fetch(_SEARCH, {**narrowed, "state": state})]
 
-    def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
 
         Bounded by the newest row as well as the clock: a clock that jumps ahead must not empty the log.
@@ -150,51 +147,51 @@ class PostgresHandoffLog:
         removed = 0
         start: UUID | None = UUID(int=0)
         while start is not None:
-            with self._pool.session() as connection, connection.transaction():
-                count, start = _purge_chunk(connection, seconds, start)
+            async with self._pool.session() as connection, connection.transaction():
+                count, start = await _purge_chunk(connection, seconds, start)
             removed += count
             if progress is not None:
                 progress(removed)
         return removed
 
-    def create_schema(self) -> None:
+    async def create_schema(self) -> None:
         """Make the tables, if they are not there. Safe to repeat, and from many processes at once.
 
         Raises:
             ReplayStoreError: The database refused, or has a schema of another version.
         """
-        with self._pool.session() as connection, connection.transaction():
-            connection.execute(LOCK_SCHEMA)
-            connection.execute(LOG_SCHEMA)
-            rows = fetch(connection, _SCHEMA_VERSION)
+        async with self._pool.session() as connection, connection.transaction():
+            await connection.execute(LOCK_SCHEMA)
+            await connection.execute(LOG_SCHEMA)
+            rows = await fetch(connection, _SCHEMA_VERSION)
             version = rows[0][0] if rows else None
             # Inside the transaction: nothing of a later release's tables may be changed.
-            if version != SCHEMA_VERSION:
-                text = f"the log's schema has version {version}; this release needs {SCHEMA_VERSION}"
+            if version != POSTGRES_HANDOFF_LOG_SCHEMA:
+                text = f"the log's schema has version {version}; this release needs {POSTGRES_HANDOFF_LOG_SCHEMA}"
                 raise ReplayStoreError(f"PostgreSQL: {text}")
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
 
-def _find(connection: Connection[Any], handoff_id: str) -> HandoffRecord | None:
-    rows = fetch(connection, _FIND, (handoff_id,))
+async def _find(connection: AsyncConnection[Any], handoff_id: str) -> HandoffRecord | None:
+    rows = await fetch(connection, _FIND, (handoff_id,))
     return record_of(rows[0]) if rows else None
 
 
-def _purge_chunk(connection: Connection[Any], now: int, start: UUID) -> tuple[int, UUID | None]:
+async def _purge_chunk(connection: AsyncConnection[Any], now: int, start: UUID) -> tuple[int, UUID | None]:
     """How many were removed, and where the next chunk begins; None if this was the last."""
-    newest = fetch(connection, _NEWEST)
+    newest = await fetch(connection, _NEWEST)
     if not newest:
         return 0, None
-    cutoff = max(0, min(now, handoff_id_seconds(newest[0][0])) - KEPT_SECONDS)
+    cutoff = max(0, min(now, handoff_id_seconds(newest[0][0])) - HANDOFF_LOG_KEPT_SECONDS)
     end = UUID(int=(cutoff * 1000) << 80)
-    chunk_end = fetch(connection, _CHUNK_END, (start, end, PURGE_CHUNK))
+    chunk_end = await fetch(connection, _CHUNK_END, (start, end, POSTGRES_PURGE_CHUNK))
     upto: UUID | None = chunk_end[0][0] if chunk_end else None
-    return change(connection, _PURGE, (start, upto or end, cutoff)), upto
+    return await change(connection, _PURGE, (start, upto or end, cutoff)), upto

@@ -1,4 +1,4 @@
-"""What every store shares beside its one decision: the hazards that two clocks show. Purging is tested with each store."""
+"""What stores report: the hazards that two clocks show, and an entry that nobody purged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from ghasi_handoff._limits import HORIZON_SECONDS
-from ghasi_handoff.replay import StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff._store_reports import StoreReport, clock_hazards, purge_hazards
 
 NOW = 1_795_426_200
 LEEWAY = timedelta(seconds=10)

@@ -1,20 +1,14 @@
-"""A handoff at its issuer: issued, then consumed or revoked. The protocol of handoff logs, one decision. No I/O."""
+"""A handoff at its issuer: issued, then consumed or revoked. The protocol of handoff logs. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import UnknownHandoffError
-from ghasi_handoff.handshake._consume_call import ConsumeCall
-
-# A redemption later than this after the token's end is none: the largest leeway.
-LATEST_SECONDS: Final = 60
-# Rows live so long past their token's end: a day of deliveries, and a day to find out what went wrong.
-KEPT_SECONDS: Final = 48 * 3600
 
 
 class HandoffState(StrEnum):
@@ -75,6 +69,26 @@ class HandoffQuery:
     until: int | None = None
     state: HandoffState | None = None
     limit: int = 100
+
+
+class ConsumeCall(NamedTuple):
+    """What the booking side reports: this handoff was redeemed, by whom and when.
+
+    Attributes:
+        issuer: The service that minted it, and is called.
+        audience: The service that redeemed it, and calls.
+        handoff_id: The handoff.
+        redemption_id: Who redeemed: 64 lower-case hexadecimal digits.
+        consumed_at: When, Unix seconds. The same in every repetition.
+        sent_at: When this call was signed, Unix seconds.
+    """
+
+    issuer: str
+    audience: str
+    handoff_id: str
+    redemption_id: str
+    consumed_at: int
+    sent_at: int
 
 
 class HandoffLog(Protocol):
@@ -138,32 +152,6 @@ class AsyncHandoffLog(Protocol):
     async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """As `HandoffLog.search`."""
         ...
-
-
-class Verdict(StrEnum):
-    """What the issuer answers to an authentic call. The value is the problem's code."""
-
-    CONFIRMED = "confirmed"
-    REPLAYED = "replayed"
-    REVOKED = "revoked_handoff"
-    EXPIRED = "expired"
-    UNKNOWN = "unknown_handoff"
-    UNDECIDED = "undecided"
-
-
-def judge(call: ConsumeCall, record: HandoffRecord | None) -> Verdict:
-    """The answer to `call`, from the row as it is after `HandoffLog.consume`. Steps 6 to 9 of the specification."""
-    if record is None or (record.issuer, record.audience) != (call.issuer, call.audience):
-        return Verdict.UNKNOWN
-    if record.state is HandoffState.CONSUMED:
-        # By the same redemption id: a repetition, after a lost reply or a reload. It gets the same answer again.
-        return Verdict.CONFIRMED if record.redemption_id == call.redemption_id else Verdict.REPLAYED
-    if record.state is HandoffState.REVOKED:
-        return Verdict.REVOKED
-    # By the time of the redemption, not of the call: a timely one counts, however late it is delivered.
-    if call.consumed_at >= record.expires_at + LATEST_SECONDS:
-        return Verdict.EXPIRED
-    return Verdict.UNDECIDED  # the row came into being between the update and the reading
 
 
 def record_of(row: Sequence[Any]) -> HandoffRecord:

@@ -5,7 +5,6 @@ Never on a network file system: its locks do not hold there.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import time
@@ -14,8 +13,14 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY, OUTBOX_DELAY_SECONDS
+from ghasi_handoff._limits import (
+    DEFAULT_LEEWAY,
+    REFUSALS_KEPT_SECONDS,
+    SQLITE_PURGE_CHUNK,
+    SQLITE_PURGE_PAUSE_SECONDS,
+)
 from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._store_reports import clock_hazards, purge_hazards
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import (
@@ -29,56 +34,13 @@ from ghasi_handoff.replay import (
     StoreReport,
     StoreStats,
     check_entry,
-    clock_hazards,
     purge_cutoff,
-    purge_hazards,
     purge_time,
 )
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome, ThreadedGroupCommit
-from ghasi_handoff.stores._sqlite_file import FULL, SQLiteFile, begin, schema_version
-from ghasi_handoff.stores._sqlite_outbox import OF_ONE, AsyncSQLiteOutbox, SQLiteOutbox
-
-__all__ = ["AsyncSQLiteReplayStore", "SQLiteReplayStore"]
-
-PURGE_CHUNK: Final = 500
-# Between two chunks of a purge. SQLite's lock has no queue: without a pause another process seldom gets it in between.
-PURGE_PAUSE_SECONDS: Final = 0.002
-REFUSALS_KEPT_SECONDS: Final = 24 * 3600
-
-_SCHEMA_1: Final = """
-CREATE TABLE handoff_replay_log (
-    handoff_id    TEXT    NOT NULL,
-    scope         TEXT    NOT NULL,
-    redemption_id TEXT    NOT NULL,
-    consumed_at   INTEGER NOT NULL,
-    PRIMARY KEY (handoff_id, scope)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE handoff_replay_refused (
-    handoff_id    TEXT    NOT NULL,
-    scope         TEXT    NOT NULL,
-    redemption_id TEXT    NOT NULL,
-    refused_at    INTEGER NOT NULL,
-    PRIMARY KEY (handoff_id, scope, refused_at, redemption_id)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE handoff_outbox (
-    handoff_id    TEXT    NOT NULL,
-    scope         TEXT    NOT NULL,
-    redemption_id TEXT    NOT NULL,
-    consumed_at   INTEGER NOT NULL,
-    PRIMARY KEY (handoff_id, scope)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE handoff_replay_mark (purged_before INTEGER NOT NULL) STRICT;
-INSERT INTO handoff_replay_mark VALUES (0);
-"""
-# When to deliver an entry next, and what became of the last try. An entry with dead_at is delivered no more.
-_SCHEMA_2: Final = """
-ALTER TABLE handoff_outbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE handoff_outbox ADD COLUMN due_at   INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE handoff_outbox ADD COLUMN dead_at  INTEGER;
-ALTER TABLE handoff_outbox ADD COLUMN outcome  TEXT    NOT NULL DEFAULT '';
-CREATE INDEX handoff_outbox_due ON handoff_outbox (due_at) WHERE dead_at IS NULL;
-"""
+from ghasi_handoff.stores.sqlite._file import FULL, SQLiteFile, begin, schema_version
+from ghasi_handoff.stores.sqlite._outbox import OF_ONE, SQLiteOutbox
 
 # CROSS JOIN fixes the order, so that each wanted key is looked up in the primary key.
 _FIND: Final = """
@@ -135,8 +97,8 @@ class SQLiteReplayStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)
-        self._file = SQLiteFile(path, (_SCHEMA_1, _SCHEMA_2), self._timeout, made_by="ghasi-handoff store init")
-        self._outbox = SQLiteOutbox(self._file, OUTBOX_DELAY_SECONDS) if outbox else None
+        self._file = SQLiteFile(path, "schema.sql", self._timeout, made_by="ghasi-handoff store init")
+        self._outbox = SQLiteOutbox(self._file) if outbox else None
         self._clock = clock
         self._commits = ThreadedGroupCommit(
             self._run, self._note, self._file.interrupt, timeout=self._timeout, product="SQLite"
@@ -179,7 +141,7 @@ class SQLiteReplayStore:
                 break
             if progress is not None:
                 progress(removed)
-            time.sleep(PURGE_PAUSE_SECONDS)
+            time.sleep(SQLITE_PURGE_PAUSE_SECONDS)
         with self._file.session() as connection:
             connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
@@ -286,83 +248,6 @@ class SQLiteReplayStore:
             return
 
 
-class AsyncSQLiteReplayStore:
-    """`SQLiteReplayStore` for asyncio: a thread of its own does the work, so the event loop never waits for the disk.
-
-    A caller that is cancelled or times out leaves the question open, never half answered: the same call repeated gets
-    the truth.
-
-    Args:
-        path: The file.
-        outbox: Also write an outbox entry, in the transaction of the consume that wins.
-        timeout: How long a consume may take at most. Seconds or a timedelta, up to 60 s.
-        clock: Returns Unix seconds; read only to purge.
-
-    Raises:
-        ConfigurationError: An argument is not valid.
-        ReplayStoreError: The SQLite library of this Python is older than 3.37.
-    """
-
-    guarantees = SQLiteReplayStore.guarantees
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        outbox: bool = False,
-        *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = SQLiteReplayStore(path, outbox, timeout=timeout, clock=clock)
-        self._outbox = None if self._store.outbox is None else AsyncSQLiteOutbox(self._store.outbox)
-
-    @property
-    def outbox(self) -> AsyncSQLiteOutbox | None:
-        """The outbox, if this store writes one."""
-        return self._outbox
-
-    async def consume(
-        self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
-    ) -> Consumption:
-        """See `ghasi_handoff.ReplayStore.consume`.
-
-        Raises:
-            ReplayStoreError: As `SQLiteReplayStore.consume`.
-        """
-        check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
-        return await self._store._commits.consume_async(Entry(handoff_id, scope, redemption_id, consumed_at))
-
-    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """As `SQLiteReplayStore.purge`; `progress` is called in another thread."""
-        return await asyncio.to_thread(self._store.purge, now, progress=progress)
-
-    async def create_schema(self) -> None:
-        """As `SQLiteReplayStore.create_schema`."""
-        await asyncio.to_thread(self._store.create_schema)
-
-    async def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
-        """As `SQLiteReplayStore.check`."""
-        return await asyncio.to_thread(self._store.check, leeway=leeway)
-
-    async def stats(self) -> StoreStats:
-        """As `SQLiteReplayStore.stats`."""
-        return await asyncio.to_thread(self._store.stats)
-
-    async def trace(self, handoff_id: str) -> ReplayTrace:
-        """As `SQLiteReplayStore.trace`."""
-        return await asyncio.to_thread(self._store.trace, handoff_id)
-
-    async def aclose(self) -> None:
-        """Close the file once running work is done. The store cannot be used afterwards."""
-        await asyncio.to_thread(self._store.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
-
 def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     (newest,) = connection.execute(_NEWEST).fetchone()
@@ -373,7 +258,7 @@ def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
     # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
     connection.execute(_RAISE_MARK, (cutoff,))
     stamp = f"{cutoff * 1000:012x}"
-    count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", PURGE_CHUNK)).rowcount
+    count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", SQLITE_PURGE_CHUNK)).rowcount
     connection.execute("COMMIT")
     return count
 
