@@ -39,6 +39,7 @@ RULES: Final = tuple(
         (r"\baclose\b", "close"),
         (r"\bTaskGroupCommit\b", "ThreadedGroupCommit"),
         (r"\basyncio\.get_running_loop\(\)\.time\b", "time.monotonic"),
+        (r"\basyncio\.to_thread\(([\w.]+)(?:,\s*)?", r"\1("),  # what blocks is called where it is
         (r"\bAsync(?=[A-Z])", ""),
         (r"\b([a-z_]+)_async\b", r"\1"),
         (r"\bawaited=True\b", "awaited=False"),

@@ -50,7 +50,7 @@ def run_and_close(store: AsyncSQLiteReplayStore, main: Callable[[], Awaitable[T]
 def lock_met(store: AsyncSQLiteReplayStore) -> asyncio.Event:
     """Set once the store asks for its file's write lock. Its file must have been used before."""
     met, loop = asyncio.Event(), asyncio.get_running_loop()
-    tell_of_lock(store._store, lambda: loop.call_soon_threadsafe(met.set))
+    tell_of_lock(store, lambda: loop.call_soon_threadsafe(met.set))
     return met
 
 
