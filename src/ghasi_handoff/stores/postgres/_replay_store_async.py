@@ -18,18 +18,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
 from ghasi_handoff._limits import DEFAULT_LEEWAY, POSTGRES_COUNTED_EXACTLY, REFUSALS_KEPT_SECONDS
+from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import (
-    Consumption,
-    ReplayTrace,
-    StoreGuarantees,
-    StoreReport,
-    StoreStats,
-    check_entry,
-    purge_cutoff,
-    purge_time,
-)
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome, TaskGroupCommit
 from ghasi_handoff.stores._owners import REPLAY_STORE

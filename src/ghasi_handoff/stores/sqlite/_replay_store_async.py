@@ -14,17 +14,9 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY, REFUSALS_KEPT_SECONDS, SQLITE_PURGE_CHUNK
+from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import (
-    Consumption,
-    ReplayTrace,
-    StoreGuarantees,
-    StoreReport,
-    StoreStats,
-    check_entry,
-    purge_cutoff,
-    purge_time,
-)
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, ThreadedGroupCommit
 from ghasi_handoff.stores._owners import REPLAY_STORE
