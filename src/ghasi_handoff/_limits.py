@@ -86,3 +86,5 @@ DEFAULT_REFRESH_TIMEOUT: Final = timedelta(seconds=2)
 
 # Key rotation
 MAX_FINGERPRINT_CHARACTERS: Final = 200_000
+# Clocks may differ by the leeway, which is taken off the time that a file has to arrive; as much again is left for it.
+LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)
