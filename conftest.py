@@ -207,7 +207,7 @@ def is_tutorial_file(module: str) -> str:
 # What cannot run in a test, and what is looked up instead.
 LOOKUPS: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     # It would start the test suite in the test suite, or build a virtual environment.
-    (r"make ([a-z-]+)(?: PYTHON=[\w./]+)?", is_make_target),
+    (r"make ([a-z-]+)(?: (?:FILE|PYTHON)=[\w./]+)?", is_make_target),
     # It would change the environment that the test runs in.
     (r"python -m pip install 'ghasi-handoff(?:\[([a-z-]+)\])?'", is_extra),
     # They would not come back, or ask those that did not; tests/docs/test_tutorial.py does what the page tells.

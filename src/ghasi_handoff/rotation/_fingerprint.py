@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from ghasi_handoff._formats import FINGERPRINT_DOCUMENT, KEY_FINGERPRINT, KEY_RING, MAC_ALGORITHM
 from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS
 from ghasi_handoff._signing_string import as_kid
-from ghasi_handoff._times import from_seconds, to_seconds
+from ghasi_handoff._times import from_seconds, iso, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
 
@@ -71,10 +71,10 @@ class Fingerprint:
     @property
     def ring(self) -> str:
         """16 hex digits in groups, to read out on the telephone: equal where keys and dates are."""
-        lines = [
-            f"{key.kid} {key.hash} {_iso(key.sign_from)} {_iso(key.verify_until)} {_iso(key.revoked_at)}"
-            for key in self.keys
-        ]
+        lines = []
+        for key in self.keys:
+            dates = (key.sign_from, key.verify_until, key.revoked_at)
+            lines.append(f"{key.kid} {key.hash} " + " ".join(iso(date) if date else "None" for date in dates))
         digits = sha256("\n".join(lines).encode("ascii")).hexdigest()[:16]
         return "-".join(digits[place : place + 4] for place in range(0, 16, 4))
 
@@ -82,10 +82,10 @@ class Fingerprint:
         """What `to_json` writes, as a dict."""
         # The members of a key are the fields of `KeyFingerprint`, in their order.
         keys = [
-            {name: _iso(value) if isinstance(value, datetime) else value for name, value in asdict(key).items()}
+            {name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(key).items()}
             for key in self.keys
         ]
-        return {"format": FINGERPRINT_DOCUMENT, "at": _iso(self.at), "ring": self.ring, "keys": keys}
+        return {"format": FINGERPRINT_DOCUMENT, "at": iso(self.at), "ring": self.ring, "keys": keys}
 
     def to_json(self) -> str:
         """The fingerprint as one line of JSON, for a file or an internal endpoint."""
@@ -197,7 +197,3 @@ def _date(value: object) -> datetime:
         except ValueError:
             pass  # the thirtieth of February: said below like every other text that is no date
     raise KeyRingError("not a fingerprint: a date must be such as 2026-11-23T09:30:00Z")
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ghasi_handoff._limits import DEFAULT_PROPAGATION, LEAST_PROPAGATION
-from ghasi_handoff._times import from_seconds, to_seconds
+from ghasi_handoff._times import from_seconds, iso, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState
 
@@ -84,7 +84,7 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
     )
     if latest > now:
         text = (
-            f"key {changed} was made or revoked at {_iso(latest)}, and this clock reads {_iso(now)}: it is behind, and"
+            f"key {changed} was made or revoked at {iso(latest)}, and this clock reads {iso(now)}: it is behind, and"
             " the new key would sign before the others have it; set the clock; or, if it is right now and was ahead"
             " then, use --emergency with --propagation"
         )
@@ -93,7 +93,7 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
     if pending:
         last = pending[-1]
         text = (
-            f"key {last.kid} does not sign before {_iso(last.sign_from)}: until then a copy of its file may still be on"
+            f"key {last.kid} does not sign before {iso(last.sign_from)}: until then a copy of its file may still be on"
             " its way, and could replace the new one; wait until then, or take that rotation back with:"
             f" keys revoke {last.kid}"
         )
@@ -107,8 +107,8 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
         revoked, kid = max(recent)
         arrived = revoked + propagation
         text = (
-            f"key {kid} was revoked at {_iso(revoked)}: that file may still be on its way, and could replace the new"
-            f" one; wait until {_iso(arrived)}, or, if that is too late, use --emergency"
+            f"key {kid} was revoked at {iso(revoked)}: that file may still be on its way, and could replace the new"
+            f" one; wait until {iso(arrived)}, or, if that is too late, use --emergency"
         )
         yield Wait(code="recent_revocation", text=text, until=arrived)
     if propagation < LEAST_PROPAGATION:
@@ -122,7 +122,3 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
 
 def _floored(now: datetime | None) -> datetime:
     return from_seconds(to_seconds(datetime.now(UTC) if now is None else now, name="now", error=KeyRingError))
-
-
-def _iso(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
