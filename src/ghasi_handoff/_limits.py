@@ -92,3 +92,13 @@ LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)
 # A database that is opened by its URL
 POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
 POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this
+
+# Landing
+BROWSER_COOKIE_SECONDS: Final = 3840  # as long as any token may need it: the largest lifetime, leeways and grace
+MAX_FORM_BYTES: Final = 16384  # a token has at most 4096 characters, and a browser may escape each as three
+MAX_FORM_FIELDS: Final = 100
+MAX_ACCEPT_LANGUAGE_CHARACTERS: Final = 1000
+MAX_TIMES_ESCAPED: Final = 3  # after more rounds of percent-encoding nobody reads a text as what it was
+REFERENCE_CHARACTERS: Final = 8
+PAGE_RETRIES_FOR_SECONDS: Final = 20
+PAGE_RETRIES_EVERY_SECONDS: Final = 2
