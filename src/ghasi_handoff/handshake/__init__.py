@@ -28,6 +28,7 @@ from ghasi_handoff.handshake._events import (
     OutboxAge,
     PageRefused,
     RedemptionAbandoned,
+    RedemptionEvent,
 )
 from ghasi_handoff.handshake._handshake import Handshake
 from ghasi_handoff.handshake._handshake_async import AsyncHandshake
@@ -86,6 +87,7 @@ __all__ = [
     "PageRefused",
     "PostgresHandoffLog",
     "RedemptionAbandoned",
+    "RedemptionEvent",
     "SQLiteHandoffLog",
     "answer_consume",
     "answer_consume_async",

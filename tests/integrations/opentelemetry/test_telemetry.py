@@ -13,25 +13,9 @@ import pytest
 from opentelemetry.sdk.metrics.export import Histogram
 from opentelemetry.trace import StatusCode
 
-from ghasi_handoff import KeyRing, MintedHandoff, ReplayStoreError
+from ghasi_handoff import KeyRing, MintedHandoff, ReplayStoreError, handshake
 from ghasi_handoff.errors import ReplayedTokenError, UnknownKeyError
-from ghasi_handoff.handshake import (
-    AsyncOutboxWorker,
-    CallAnswered,
-    ConfirmationFailed,
-    ConsumeRequest,
-    DeliveryGivenUp,
-    DeliveryRefused,
-    HandoffEvent,
-    HandoffRedeemed,
-    HandoffRefused,
-    HandoffReplayed,
-    LocalRowLost,
-    OutboxAge,
-    OutboxWorker,
-    SQLiteHandoffLog,
-    answer_consume,
-)
+from ghasi_handoff.handshake import AsyncOutboxWorker, ConsumeRequest, OutboxWorker, SQLiteHandoffLog, answer_consume
 from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry
 from tests.handshake.services import STRANGER, TENANT, Clock, Consumer, issue
 from tests.integrations.opentelemetry.observatory import Booking, Observatory, refused, story
@@ -63,15 +47,15 @@ def test_a_store_that_cannot_answer_is_an_outcome(telemetry: HandoffTelemetry, o
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        (ConfirmationFailed(redemption_id="r", reason="timeout"), "timeout"),
-        (DeliveryGivenUp(redemption_id="r", age_seconds=86400, reason="status_404"), "status_404"),
-        (DeliveryRefused(redemption_id="r", code="revoked_handoff"), "revoked_handoff"),
-        (HandoffRefused(code="malformed", reason="a text for operators"), None),
-        (LocalRowLost(redemption_id="r", deferred=True), None),
+        (handshake.ConfirmationFailed(redemption_id="r", reason="timeout"), "timeout"),
+        (handshake.DeliveryGivenUp(redemption_id="r", age_seconds=86400, reason="status_404"), "status_404"),
+        (handshake.DeliveryRefused(redemption_id="r", code="revoked_handoff"), "revoked_handoff"),
+        (handshake.HandoffRefused(code="malformed", reason="a text for operators"), None),
+        (handshake.LocalRowLost(redemption_id="r", deferred=True), None),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_every_event_is_counted_by_its_name(telemetry: HandoffTelemetry, observatory: Observatory, event: HandoffEvent, reason: str | None) -> None:  # fmt: skip
+def test_every_event_is_counted_by_its_name(telemetry: HandoffTelemetry, observatory: Observatory, event: handshake.HandoffEvent, reason: str | None) -> None:  # fmt: skip
     """With its reason where that is one word of a short list; texts for operators are for the log."""
     telemetry.on_event(event)
     assert observatory.values("ghasi_handoff.events", "ghasi_handoff.event", "ghasi_handoff.reason") == {
@@ -81,9 +65,11 @@ def test_every_event_is_counted_by_its_name(telemetry: HandoffTelemetry, observa
 
 def test_lost_rows_end_an_attempt_only_where_a_guest_waits(telemetry: HandoffTelemetry, observatory: Observatory) -> None:  # fmt: skip
     """A worker that finds out adds no attempt; a guest who is refused for it is one."""
-    telemetry.on_event(LocalRowLost(handoff_id="id", redemption_id="r", deferred=True))
+    telemetry.on_event(handshake.LocalRowLost(handoff_id="id", redemption_id="r", deferred=True))
     assert observatory.values("ghasi_handoff.redemptions", "ghasi_handoff.outcome") == {}
-    telemetry.on_event(LocalRowLost(handoff_id="id", tenant=TENANT, kid="k", redemption_id="r", deferred=False))
+    telemetry.on_event(
+        handshake.LocalRowLost(handoff_id="id", tenant=TENANT, kid="k", redemption_id="r", deferred=False)
+    )
     assert observatory.values("ghasi_handoff.redemptions", "ghasi_handoff.outcome") == {"local_row_lost": 1}
 
 
@@ -117,7 +103,7 @@ def test_buckets(booking: Booking, minted: MintedHandoff, observatory: Observato
 
 def test_a_gap_below_zero_counts_as_none(telemetry: HandoffTelemetry, observatory: Observatory) -> None:
     """Two machines' clocks differ: the replay is counted all the same."""
-    telemetry.on_event(HandoffReplayed(redemption_id="a", holder="b", gap_seconds=-2))
+    telemetry.on_event(handshake.HandoffReplayed(redemption_id="a", holder="b", gap_seconds=-2))
     (point,) = observatory.points("ghasi_handoff.replay.gap")
     assert (point.count, point.sum) == (1, 0)
 
@@ -143,9 +129,9 @@ def test_a_running_worker_shows_its_outbox(telemetry: HandoffTelemetry, observat
     clock.now += 90
     stop = threading.Event()
 
-    def on_event(event: HandoffEvent) -> None:
+    def on_event(event: handshake.HandoffEvent) -> None:
         telemetry.on_event(event)
-        if isinstance(event, OutboxAge):
+        if isinstance(event, handshake.OutboxAge):
             stop.set()
 
     if not booking.awaited:
@@ -201,7 +187,9 @@ def test_made_up_kids_make_one_series(booking: Booking, minted: MintedHandoff, o
 def test_without_a_ring_no_state_is_told(observatory: Observatory, minted: MintedHandoff) -> None:
     """Nothing is guessed."""
     observatory.telemetry().on_event(
-        HandoffRedeemed(handoff_id="id", tenant=TENANT, kid=minted.kid, redemption_id="r", first=True, mode="strict")
+        handshake.HandoffRedeemed(
+            handoff_id="id", tenant=TENANT, kid=minted.kid, redemption_id="r", first=True, mode="strict"
+        )
     )
     (point,) = observatory.points("ghasi_handoff.redemptions")
     assert dict(point.attributes) == {"ghasi_handoff.outcome": "redeemed"}
@@ -215,7 +203,7 @@ def test_a_ring_that_cannot_be_read_costs_no_count(observatory: Observatory, min
         raise OSError("keys.json")
 
     observatory.telemetry(lost).on_event(
-        HandoffRedeemed(handoff_id="id", kid=minted.kid, redemption_id="r", first=True, mode="strict")
+        handshake.HandoffRedeemed(handoff_id="id", kid=minted.kid, redemption_id="r", first=True, mode="strict")
     )
     assert observatory.values("ghasi_handoff.redemptions", "ghasi_handoff.outcome") == {"redeemed": 1}
     assert observatory.values("ghasi_handoff.keys") == {}
@@ -236,9 +224,9 @@ def test_the_rings_keys_are_counted_by_state(observatory: Observatory, keys: Key
 def test_tenants_are_counted_only_if_asked_for(observatory: Observatory) -> None:
     """A platform has thousands of them."""
     events = [
-        HandoffRedeemed(tenant=TENANT, redemption_id="r", first=True, mode="strict"),
-        HandoffReplayed(tenant=TENANT, redemption_id="r", holder="h", gap_seconds=1),
-        CallAnswered(tenant=TENANT, status=200),
+        handshake.HandoffRedeemed(tenant=TENANT, redemption_id="r", first=True, mode="strict"),
+        handshake.HandoffReplayed(tenant=TENANT, redemption_id="r", holder="h", gap_seconds=1),
+        handshake.CallAnswered(tenant=TENANT, status=200),
     ]
     names = ("ghasi_handoff.redemptions", "ghasi_handoff.replay.gap", "ghasi_handoff.consume_calls")
     other = Observatory()
