@@ -163,7 +163,7 @@ class DeliveryGivenUp(RedemptionEvent, name="delivery_given_up", level=logging.C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxAge(HandoffEvent, name="outbox_age", level=logging.DEBUG):
-    """How much waits in the outbox, said about every half minute by a worker that runs.
+    """How much waits in the outbox. A running worker reports it about every half minute.
 
     Attributes:
         pending: Entries still to be delivered.
@@ -219,20 +219,13 @@ OnEvent: TypeAlias = Callable[[HandoffEvent], None]
 
 
 class Reporter:
-    """Sends events where they are wanted.
-
-    Args:
-        on_event: The application's hook. It must be quick; what it raises is logged and goes no further.
-
-    Raises:
-        ConfigurationError: `on_event` cannot be called, or would have to be awaited.
-    """
+    """Logs events and hands them to the application's hook, whose errors are logged and go no further."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
         if on_event is not None and not callable(on_event):
             raise ConfigurationError(f"on_event must be a callable, not {type(on_event).__name__}")
         if inspect.iscoroutinefunction(on_event):
-            raise ConfigurationError("on_event must be a plain function: nobody awaits it, so it would never run")
+            raise ConfigurationError("on_event must be a plain function, not a coroutine function: it is not awaited")
         self._on_event = on_event
 
     def warn(self, exc: Exception) -> None:
@@ -252,9 +245,9 @@ class Reporter:
 
 
 def harmless(what: str, work: Callable[[], _T]) -> _T | None:
-    """What `work` returns; None if it raises, which is logged. Only for work that decides nothing."""
+    """What `work` returns; None if it raises, and the error is logged. Only for work that decides nothing."""
     try:
         return work()
-    except Exception:  # whatever it is: a guest must not be refused because a counter is broken
+    except Exception:  # any error: a guest must not be refused because a counter is broken
         _logger.exception("%s failed", what)
         return None

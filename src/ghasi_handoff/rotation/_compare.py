@@ -1,4 +1,4 @@
-"""our fingerprint, theirs -> what is wrong, what to wait for, or that all is well."""
+"""our fingerprint, theirs -> what is wrong, what to wait for, or that nothing is wrong."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Finding:
             file arrives by `until`. ``ok``: nothing to do.
         code: ``same``, ``not_there_yet``, ``older_copy``, ``missing_there``, ``missing_here``, ``other_secret``,
             ``other_dates``, ``not_revoked_there``, ``not_revoked_here``, ``clocks_differ``.
-        kid: The key that it is about, if it is about one.
-        text: What is the matter, and what to do.
+        kid: The key that it is about, if any.
+        text: What is wrong, and what to do.
         until: Aware datetime: when it must be well, if there is one.
     """
 

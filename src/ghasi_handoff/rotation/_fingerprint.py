@@ -33,7 +33,7 @@ _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFingerprint:
-    """What may be said of one key.
+    """What may be shown of one key.
 
     Attributes:
         kid: The key's name.
@@ -58,7 +58,7 @@ class KeyFingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What may be said of a ring.
+    """What may be shown of a ring.
 
     Attributes:
         at: When it was made, by the clock of the machine that made it.
@@ -119,7 +119,7 @@ class Fingerprint:
 def fingerprint(
     keys: KeyRing, now: datetime | None = None, *, last_use: Mapping[str, datetime] | None = None
 ) -> Fingerprint:
-    """What may be said of the ring: to a monitor, an internal endpoint, or the people of the other service.
+    """What may be shown of the ring: to a monitor, an internal endpoint, or the people of the other service.
 
     Args:
         keys: The ring.
@@ -195,5 +195,5 @@ def _date(value: object) -> datetime:
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            pass  # the thirtieth of February: said below like every other text that is no date
+            pass  # such as the thirtieth of February
     raise KeyRingError("not a fingerprint: a date must be such as 2026-11-23T09:30:00Z")

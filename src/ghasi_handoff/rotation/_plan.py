@@ -34,7 +34,7 @@ class Wait:
     Attributes:
         code: ``clock_behind``, ``pending_key``, ``recent_revocation`` or ``short_propagation``.
         text: What is the matter, and what to wait for.
-        until: Aware datetime from which on it is no reason any more; None if time alone does not help.
+        until: Aware datetime from which on it no longer applies; None if time alone does not help.
     """
 
     code: str
