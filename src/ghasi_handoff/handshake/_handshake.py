@@ -96,7 +96,8 @@ class Handshake(Generic[_PayloadT]):
         Raises:
             InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser,
                 `RevokedHandoffError` if it was revoked at bff-consumer.
-            ReplayStoreError: The store could not confirm the outcome. Nothing was accepted; the same browser may try again.
+            ReplayStoreError: The store could not confirm the outcome. Nothing was accepted; the same browser may try
+                again.
             ConfirmationUnavailableError: bff-consumer did not confirm (strict mode). The handoff stays with
                 this browser, which may try again.
             ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
@@ -118,7 +119,7 @@ class Handshake(Generic[_PayloadT]):
             raise ConfigurationError(f"deferred mode needs a store that states its guarantees; {name} does not")
         if not guarantees.durable or not guarantees.outbox:
             raise ConfigurationError(
-                f"deferred mode needs a store with durable commits and an outbox; {name} lacks one of them; use strict mode"
+                f"deferred mode needs a store with durable commits and an outbox, which {name} is not; use strict mode"
             )
         if self._outbox is None:
             raise ConfigurationError(f"deferred mode needs the store's outbox: {name}(…, outbox=True)")

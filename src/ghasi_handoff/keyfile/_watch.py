@@ -196,7 +196,7 @@ class WatchedKeyRing:
         healed = [key.kid for key in new.keys if key.kid in self._revoked - revoked]
         if healed:
             raise KeyRingError(
-                f"{self._source.name}: key {healed[0]} was revoked and no longer is: an older copy of the file has arrived"
+                f"{self._source.name}: key {healed[0]} was revoked and no longer is: an older copy of the file arrived"
                 " late; bring the newest (if the revocation was a mistake, restart this process)"
             )
         self._ring = new

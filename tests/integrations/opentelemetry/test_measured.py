@@ -214,7 +214,7 @@ def test_messages_name_the_store_that_was_measured(telemetry: HandoffTelemetry, 
     """An operator has never heard of the class around it."""
     client: Any = telemetry.client(ConsumeClient("https://bff-consumer.example", keys=keys))
     redeemer = Redeemer(booking.verifier, telemetry.store(MemoryReplayStore()))
-    with pytest.raises(ConfigurationError, match="MemoryReplayStore has not both"):
+    with pytest.raises(ConfigurationError, match="which MemoryReplayStore is not"):
         Handshake(redeemer, client, "deferred")
 
 
