@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
+from tests.landing.both_services import COOKIE, BothServices
 
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake import ConsumeCall
 from ghasi_handoff.handshake._consume_call import sign_call
 
-from .both_services import COOKIE, BothServices
 from .published import booking_app, consumer_app
 
 # Schemathesis is imported where it is used: whoever runs no fuzzer must not wait for it.

@@ -24,6 +24,7 @@ from .both_services import (
     BothServices,
     Browser,
     endless,
+    plain,
 )
 
 
@@ -108,11 +109,6 @@ def explained(caplog: pytest.LogCaptureFixture, answer: Answer, code: str, token
     assert len(mac) < 43 or not any(mac in str(vars(r)) for r in caplog.records)
 
 
-def plain(services: BothServices) -> Answer:
-    """The answer to no token at all."""
-    return services.ask("GET", "/aurora/handoff", ARRIVES)
-
-
 class TestTokens:
     @pytest.mark.parametrize("name", TOKENS)
     def test_each_gets_the_one_answer(
@@ -195,26 +191,6 @@ class TestPlaces:
         assert count == 29
         assert (services.rows(), services.consumer.requests, services.redemptions) == (before, [], [])
 
-    @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
-    def test_in_the_path_there_is_no_such_page(self, services: BothServices, method: str) -> None:
-        """Below /handoff there is nothing."""
-        token = services.issue().token
-        before = services.rows()
-        answer = services.ask(method, f"/aurora/handoff/{token}", (*SUBMITS, ("Content-Type", FORM)))
-        assert answer.status == 404 and token not in answer.text
-        assert services.rows() == before
-
-    @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "X"])
-    def test_other_methods_do_nothing(self, services: BothServices, method: str) -> None:
-        """405, and nothing changes."""
-        token = services.issue().token
-        before = services.rows()
-        answer = services.ask(
-            method, f"/aurora/handoff?handoff={token}", (*SUBMITS, ("Content-Type", FORM)), b"handoff=x"
-        )
-        assert answer.status == 405 and token not in answer.text
-        assert services.rows() == before
-
 
 class TestSize:
     def post(self, services: BothServices, body: Any, *more: tuple[str, str]) -> Answer:
@@ -227,24 +203,6 @@ class TestSize:
         body = start + b"y" * (MAX_FORM_BYTES - len(start))
         assert self.post(services, body + b"y").uniform == plain(services).uniform
         assert self.post(services, (bytes([byte]) for byte in body)).status == 303
-
-    def test_a_form_in_pieces_without_a_length(self, services: BothServices) -> None:
-        """Chunked: what counts is what came."""
-        token = services.issue().token
-        before, wanted = services.rows(), plain(services)
-        chunks = [f"handoff={token}&x=".encode(), b"y" * MAX_FORM_BYTES]
-        assert self.post(services, chunks, ("Transfer-Encoding", "chunked")).uniform == wanted.uniform
-        assert services.rows() == before
-        assert (
-            self.post(services, [chunks[0][:10], b"", chunks[0][10:]], ("Transfer-Encoding", "chunked")).status == 303
-        )
-
-    def test_an_endless_form_is_not_read_to_its_end(self, services: BothServices) -> None:
-        """Reading stops at the limit, whatever the length says."""
-        for more in ((), (("Content-Length", "10"),), (("Content-Length", "99999999999"),)):
-            answer = self.post(services, endless(b"x" * 1000), *more)
-            assert answer.uniform == plain(services).uniform
-            assert answer.chunks_read <= MAX_FORM_BYTES // 1000 + 1
 
     def test_nothing_is_read_for_a_stranger(self, services: BothServices) -> None:
         """Without the right origin, or a cookie, the body is not read at all."""
