@@ -11,10 +11,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
 
+from ghasi_handoff._limits import MAX_CONSUME_BODY_BYTES
 from ghasi_handoff._require import require
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
-from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES, named_kid
+from ghasi_handoff.handshake._consume_call import named_kid
 from ghasi_handoff.handshake._events import OnEvent
 from ghasi_handoff.integrations.fastapi._messages import read_body, response_of
 from ghasi_handoff.integrations.fastapi._openapi import json_or_problem
@@ -103,7 +104,7 @@ def consumer_router(
         call = ConsumeRequest(
             path_id=request.path_params["handoff_id"],
             authorization=request.headers.getlist("authorization"),
-            body=await read_body(request, MAX_BODY_BYTES),
+            body=await read_body(request, MAX_CONSUME_BODY_BYTES),
         )
         options: dict[str, Any] = {"log": checked_log, "keys": source, "clock": clock, "on_event": on_event}
         try:
