@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, Consumer, consumer
 
 from ghasi_handoff import AsyncRedeemer, KeyRing, MintedHandoff, Minter, Redeemer, Redemption, Verifier
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake import (
     AsyncConsumeClient,
     AsyncHandshake,
@@ -46,6 +47,8 @@ Fields = Sequence[tuple[str, str | bytes]]
 # What a browser says when a site has sent its guest here, and when it sends the landing page's own form.
 ARRIVES: Fields = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
 SUBMITS: Fields = (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
+# The cookie of a browser that has been here.
+KNOWN = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -201,6 +204,10 @@ class BothServices:
         fields = tuple((name.lower(), value) for name, value in (*own.headers, *added))
         return Answer(own.status, fields, own.body, content.chunks_read)
 
+    def plain(self) -> Answer:
+        """The answer to no token at all."""
+        return self.ask("GET", "/aurora/handoff", ARRIVES)
+
     def rows(self, *, with_refused: bool = True) -> list[str]:
         """Everything that both databases hold, each row with its table's name."""
         found = []
@@ -264,11 +271,6 @@ class Browser:
             if name == COOKIE:
                 self.cookie = value
         return answer
-
-
-def plain(services: BothServices) -> Answer:
-    """The answer to no token at all."""
-    return services.ask("GET", "/aurora/handoff", ARRIVES)
 
 
 def site_of(request: GuestRequest) -> str:

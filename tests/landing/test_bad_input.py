@@ -16,15 +16,14 @@ from ghasi_handoff._limits import MAX_FORM_BYTES
 
 from .both_services import (
     ARRIVES,
-    COOKIE,
     FORM,
+    KNOWN,
     OTHER_TENANT,
     SUBMITS,
     Answer,
     BothServices,
     Browser,
     endless,
-    plain,
 )
 
 
@@ -119,7 +118,7 @@ class TestTokens:
         token = make(services)
         before = services.rows()
         guest = Browser(services, cookie=b64u_encode(b"G" * 32))
-        wanted = plain(services)
+        wanted = services.plain()
         assert wanted.status == 400
         for answer in (services.browser().get(token), guest.get(token), guest.post(token)):
             assert answer.uniform == wanted.uniform
@@ -146,12 +145,11 @@ class TestTokens:
 class TestPlaces:
     def ask_all(self, services: BothServices, token: str) -> Iterable[Answer]:
         """The token everywhere but where it belongs; each time with a cookie and the right origin."""
-        cookie = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
         form, json = ("Content-Type", FORM), ("Content-Type", "application/json")
-        path, body, here = "/aurora/handoff", f"handoff={token}".encode(), (*SUBMITS, cookie)
+        path, body, here = "/aurora/handoff", f"handoff={token}".encode(), (*SUBMITS, KNOWN)
         yield services.ask("GET", path, (*here, ("Authorization", f"Bearer {token}")))
         yield services.ask("GET", path, (*here, ("X-Handoff", token), ("Handoff", token)))
-        yield services.ask("GET", path, (*SUBMITS, ("Cookie", f"{cookie[1]}; handoff={token}")))
+        yield services.ask("GET", path, (*SUBMITS, ("Cookie", f"{KNOWN[1]}; handoff={token}")))
         yield services.ask("GET", path, (*here, form), body)
         yield services.ask("GET", f"{path}?Handoff={token}", here)
         yield services.ask("GET", f"{path}?handoff[]={token}", here)
@@ -170,7 +168,7 @@ class TestPlaces:
         yield services.ask("POST", f"{path}?handoff=", (*here, form), body)
         yield services.ask("POST", f"{path}?{'a=b&' * 100}handoff={token}", (*here, form), body)
         yield services.ask("POST", path, (*here, form, ("Authorization", f"Bearer {token}"), ("X-Handoff", token)))
-        yield services.ask("POST", path, (*SUBMITS, form, ("Cookie", f"{cookie[1]}; handoff={token}")))
+        yield services.ask("POST", path, (*SUBMITS, form, ("Cookie", f"{KNOWN[1]}; handoff={token}")))
         yield services.ask("POST", path, (*here, json), f'{{"handoff":"{token}"}}'.encode())
         yield services.ask("POST", path, (*here, form), f'{{"handoff":"{token}"}}'.encode())
         yield services.ask("POST", path, (*here, form), body + b"&" + body)
@@ -182,7 +180,7 @@ class TestPlaces:
     def test_in_the_wrong_place_it_is_not_seen(self, services: BothServices, caplog: pytest.LogCaptureFixture) -> None:
         """Query of the POST, header, JSON, cookie, another name, twice: the one answer, and nothing is redeemed."""
         token = services.issue().token
-        before, wanted = services.rows(), plain(services)
+        before, wanted = services.rows(), services.plain()
         count = 0
         for answer in self.ask_all(services, token):
             count += 1
@@ -194,14 +192,13 @@ class TestPlaces:
 
 class TestSize:
     def post(self, services: BothServices, body: Any, *more: tuple[str, str]) -> Answer:
-        cookie = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
-        return services.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", FORM), *more), body)
+        return services.ask("POST", "/aurora/handoff", (*SUBMITS, KNOWN, ("Content-Type", FORM), *more), body)
 
     def test_the_longest_form_is_read(self, services: BothServices) -> None:
         """One of exactly the limit, in pieces of a byte, is a form; one byte more is none."""
         start = f"handoff={services.issue().token}&x=".encode()
         body = start + b"y" * (MAX_FORM_BYTES - len(start))
-        assert self.post(services, body + b"y").uniform == plain(services).uniform
+        assert self.post(services, body + b"y").uniform == services.plain().uniform
         assert self.post(services, (bytes([byte]) for byte in body)).status == 303
 
     def test_nothing_is_read_for_a_stranger(self, services: BothServices) -> None:

@@ -35,7 +35,7 @@ from ghasi_handoff.landing._refusals import (
     not_now,
     refusal_of,
 )
-from ghasi_handoff.landing._texts import TEXTS, PageTexts, choose_language
+from ghasi_handoff.landing._texts import TEXTS, PageTexts
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 
 METHODS: Final = ("GET", "HEAD", "POST")
@@ -181,15 +181,6 @@ class AsyncLanding(Generic[_PayloadT]):
         return await self._page(request, refused.kind, refused.status, reference=reference, **refused.form)
 
     async def _page(self, request: GuestRequest, kind: Kind, status: int, **parts: Any) -> Answer:
-        language = choose_language(request.languages, self._texts)
-        page = make_page(
-            kind,
-            status,
-            language=language,
-            texts=self._texts[language],
-            nonce=secrets.token_urlsafe(16),
-            start_url=self._start_url,
-            **parts,
-        )
+        page = make_page(kind, status, request.languages, self._texts, start_url=self._start_url, **parts)
         html = html_of(page) if self._render is None else await self._render(request, page)
         return Answer(status=status, headers=headers_of(page), body=html.encode("utf-8"))

@@ -8,18 +8,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import PAGE_RETRIES_EVERY_SECONDS, PAGE_RETRIES_FOR_SECONDS, REFERENCE_CHARACTERS
-from ghasi_handoff.errors import (
-    ConfigurationError,
-    ConfirmationUnavailableError,
-    ExpiredTokenError,
-    HandoffError,
-    InvalidHandoffInputError,
-    InvalidTokenError,
-    ReplayedTokenError,
-    RevokedHandoffError,
-    UnknownHandoffError,
-)
+from ghasi_handoff.errors import HandoffError, InvalidTokenError
 from ghasi_handoff.landing._answer import Answer
 from ghasi_handoff.landing._pages import Kind
 
@@ -33,14 +24,14 @@ _logger: Final = logging.getLogger("ghasi_handoff")
 _REFERENCE_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 # The first that fits. What may pass by itself is a 503.
 _TOLD: Final[Mapping[type[HandoffError], tuple[int, Kind]]] = {
-    ReplayedTokenError: (409, "replayed"),
-    ExpiredTokenError: (410, "expired"),
-    RevokedHandoffError: (410, "revoked"),
-    UnknownHandoffError: (404, "invalid"),
+    errors.ReplayedTokenError: (409, "replayed"),
+    errors.ExpiredTokenError: (410, "expired"),
+    errors.RevokedHandoffError: (410, "revoked"),
+    errors.UnknownHandoffError: (404, "invalid"),
     InvalidTokenError: (400, "invalid"),
-    InvalidHandoffInputError: (422, "unavailable"),
-    ConfigurationError: (500, "unavailable"),
-    ConfirmationUnavailableError: (503, "confirming"),
+    errors.InvalidHandoffInputError: (422, "unavailable"),
+    errors.ConfigurationError: (500, "unavailable"),
+    errors.ConfirmationUnavailableError: (503, "confirming"),
     HandoffError: (503, "unavailable"),
 }
 

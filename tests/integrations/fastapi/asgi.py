@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -38,16 +38,9 @@ class FastAPIServices(BothServices):
         return self.runner.run(answer_of(app, method, target, headers, body))
 
 
-async def answer_of(
-    app: Any, method: str, target: str | bytes, headers: Fields = (), body: bytes | Iterable[bytes] = b""
-) -> Answer:
-    """The answer of an ASGI application to a request, each byte of which is the caller's to choose."""
-    raw = target if isinstance(target, bytes) else target.encode("ascii")
-    path, _, query = raw.partition(b"?")
-    lines = [(name.lower().encode("ascii"), v if isinstance(v, bytes) else v.encode("latin-1")) for name, v in headers]
-    if not any(name == b"host" for name, _ in lines):
-        lines.append((b"host", b"aurora.example"))
-    scope = {
+def scope_of(method: str, path: bytes, query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """What a server tells an ASGI application of a request."""
+    return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
@@ -57,10 +50,22 @@ async def answer_of(
         "raw_path": path,
         "query_string": query,
         "root_path": "",
-        "headers": lines,
+        "headers": list(headers),
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }
+
+
+async def answer_of(
+    app: Any, method: str, target: str | bytes, headers: Fields = (), body: bytes | Iterable[bytes] = b""
+) -> Answer:
+    """The answer of an ASGI application to a request, each byte of which is the caller's to choose."""
+    raw = target if isinstance(target, bytes) else target.encode("ascii")
+    path, _, query = raw.partition(b"?")
+    lines = [(name.lower().encode("ascii"), v if isinstance(v, bytes) else v.encode("latin-1")) for name, v in headers]
+    if not any(name == b"host" for name, _ in lines):
+        lines.append((b"host", b"aurora.example"))
+    scope = scope_of(method, path, query, lines)
     chunks = iter((body,) if isinstance(body, bytes) else body)
     sent: list[Any] = []
     read = 0

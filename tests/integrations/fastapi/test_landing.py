@@ -13,17 +13,16 @@ from tests.landing.both_services import (
     ARRIVES,
     COOKIE,
     FORM,
+    KNOWN,
     ORIGIN,
     SUBMITS,
     Answer,
     BothServices,
     Browser,
     endless,
-    plain,
 )
 
 from ghasi_handoff import ConfigurationError, Redemption
-from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._limits import MAX_FORM_BYTES
 from ghasi_handoff.integrations.fastapi import Page, landing_router
 
@@ -113,13 +112,12 @@ class TestRoutes:
 
 class TestBody:
     def post(self, services: BothServices, body: Any, *more: tuple[str, str]) -> Answer:
-        cookie = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
-        return services.ask("POST", "/aurora/handoff", (*SUBMITS, cookie, ("Content-Type", FORM), *more), body)
+        return services.ask("POST", "/aurora/handoff", (*SUBMITS, KNOWN, ("Content-Type", FORM), *more), body)
 
     def test_a_form_in_pieces_without_a_length(self, services: BothServices) -> None:
         """Chunked: what counts is what came."""
         token = services.issue().token
-        before, wanted = services.rows(), plain(services)
+        before, wanted = services.rows(), services.plain()
         chunks = [f"handoff={token}&x=".encode(), b"y" * MAX_FORM_BYTES]
         assert self.post(services, chunks, ("Transfer-Encoding", "chunked")).uniform == wanted.uniform
         assert services.rows() == before
@@ -131,7 +129,7 @@ class TestBody:
         """Reading stops at the limit, whatever the length says."""
         for more in ((), (("Content-Length", "10"),), (("Content-Length", "99999999999"),)):
             answer = self.post(services, endless(b"x" * 1000), *more)
-            assert answer.uniform == plain(services).uniform
+            assert answer.uniform == services.plain().uniform
             assert answer.chunks_read <= MAX_FORM_BYTES // 1000 + 1
 
 
