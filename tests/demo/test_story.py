@@ -145,7 +145,10 @@ def test_without_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_demo, "find_spec", lambda name: None)
     result = run()
     assert result.exit_code == 0
-    assert result.stderr == "hint: for the story between two real services, install ghasi-handoff[client,fastapi]\n"
+    assert (
+        result.stderr
+        == "hint: for the story between two real services, install ghasi-handoff[client,fastapi] uvicorn\n"
+    )
     assert "All 13 steps behaved as told" in result.stdout
     assert run("--in-process").stderr == ""
     result = run("--serve")

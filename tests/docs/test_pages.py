@@ -23,6 +23,7 @@ from ghasi_handoff import (
     handshake,
     keyfile,
     keys,
+    landing,
     replay,
     rotation,
     testing,
@@ -155,6 +156,7 @@ def test_every_public_name_is_in_the_reference() -> None:
         public |= {f"stores.{store.__name__.rpartition('.')[2]}.{name}" for name in store.__all__ if name != "SCHEMA"}
     public |= {f"handshake.{name}" for name in handshake.__all__}
     public |= {f"integrations.fastapi.{name}" for name in web.__all__ if name != "TEXTS"}
+    public |= {f"landing.{name}" for name in landing.__all__ if name not in web.__all__}
     public |= {f"integrations.opentelemetry.{name}" for name in opentelemetry.__all__}
     public |= {f"testing.{name}" for name in testing.__all__}
     public |= {f"testing.strategies.{name}" for name in strategies.__all__}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ghasi_handoff.cli._output import Clock
 
-_EXTRAS: Final = "ghasi-handoff[client,fastapi]"
+_EXTRAS: Final = "ghasi-handoff[client,fastapi] uvicorn"
 _NEEDED: Final = ("fastapi", "httpx2", "pydantic_settings", "uvicorn")
 _DEFAULT: Final = click.core.ParameterSource.DEFAULT
 _port: Final = click.IntRange(1, 65535)
@@ -62,7 +62,7 @@ def demo(
     It needs nothing: no key, no file, no server. It runs both services as processes of their own on this machine, with
     SQLite in a temporary folder, which it removes. It asks them over HTTP, shows what each logs, and checks each step;
     if one does not behave as told, it says which and exits with 1. Key files and URLs of the environment are not used.
-    It needs the extras client and fastapi.
+    It needs the extras client and fastapi, and uvicorn.
 
     --in-process shows what the library does underneath, key rotation too. That needs neither, and runs where they are
     missing.
