@@ -18,7 +18,8 @@ from ghasi_handoff import KeyRing, KeyRingError, keyfile
 from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey, _kek, _seal
 from tests.minter_and_verifier import secret
-from tests.test_vectors import ROOT, node
+from tests.node import node
+from tests.published_vectors import ROOT
 
 from .test_keyfile import assert_tells_nothing_of, chain
 

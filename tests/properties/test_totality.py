@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ boxed_texts = texts.map(lambda text: Boxed("a text", lambda: text))
 
 
 @contextmanager
-def refusals(leaves: Collection[type[HandoffError]]) -> Iterator[list[str]]:
+def refusals(leaves: Collection[type[HandoffError]]) -> Generator[list[str]]:
     """The code of a refusal, if the block ends in one of `leaves`. Any other error gets through."""
     codes: list[str] = []
     try:

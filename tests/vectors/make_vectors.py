@@ -1,6 +1,6 @@
 """Write the test vectors of the handoff token, version 1: one scenario a file, in the format of docs/spec/v1.md.
 
-    python3 tests/vectors/make_vectors.py
+    python3 -m tests.vectors.make_vectors
 
 This program signs and never verifies. What a scenario expects is stated beside it, by hand, from the specification.
 The scenarios stand in the order of the specification's verification steps. It needs nothing but the standard library.
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
+
+from tests.vectors.vector_files import write_vectors
 
 ISSUER, AUDIENCE, TENANT = "bff-consumer", "bff-tenant-booking", "tn_aurora"
 ISSUED = 1795426200  # 2026-11-23 09:30:00 UTC
@@ -1167,19 +1169,8 @@ GROUPS = (
 
 
 def main() -> None:
-    folder = Path(__file__).parent
-    files: dict[str, str] = {}
-    for group in GROUPS:
-        for each in group():
-            if each.name in files:
-                raise ValueError(f"two scenarios are named {each.name}")
-            files[each.name] = json.dumps(each.members, indent=2) + "\n"
-    for stale in folder.glob("*.json"):
-        if stale.stem not in files:
-            stale.unlink()
-    for name, text in files.items():
-        (folder / f"{name}.json").write_text(text, encoding="ascii", newline="\n")
-    print(f"{len(files)} vectors, {sum(name.startswith('accept-') for name in files)} of them accepted")
+    names = write_vectors(Path(__file__).parent, ((each.name, each.members) for group in GROUPS for each in group()))
+    print(f"{len(names)} vectors, {sum(name.startswith('accept-') for name in names)} of them accepted")
 
 
 if __name__ == "__main__":
