@@ -54,7 +54,7 @@ def assert_written_by(maker: str, files: list[Path], root: Path) -> None:
     """The program `maker` writes these files again, byte by byte. `root` is empty, and stands for this repository's."""
     folder = root / FOLDER.relative_to(ROOT)
     folder.mkdir(parents=True)
-    for name in (f"{maker}.py", "vector_files.py"):
+    for name in (f"{maker}.py", "usual_facts.py", "vector_files.py"):
         shutil.copy(FOLDER / name, folder)
     # Without the environment's and the user's packages.
     program = [sys.executable, "-E", "-s", "-m", f"tests.vectors.{maker}"]

@@ -48,6 +48,17 @@ class Config:
             ]
         )
 
+    def verifier(self) -> Verifier:
+        """The library's verifier, so configured."""
+        return Verifier(
+            self.ring,
+            issuer=SITE.issuer,
+            audience=SITE.audience,
+            leeway=timedelta(seconds=self.leeway),
+            max_lifetime=timedelta(seconds=self.max_lifetime),
+            clock=lambda: self.now,
+        )
+
     def vector(self, token: str) -> dict[str, Any]:
         """The token and the configuration as a test vector has them."""
         return {
@@ -115,14 +126,7 @@ def configs(draw: st.DrawFn) -> Config:
 def compare(token: str, config: Config) -> str:
     """Ask both; they must say the same, and where they accept, tell the same facts. Returns what they said."""
     expected, facts = oracle.verdict(config.vector(token))
-    verifier = Verifier(
-        config.ring,
-        issuer=SITE.issuer,
-        audience=SITE.audience,
-        leeway=timedelta(seconds=config.leeway),
-        max_lifetime=timedelta(seconds=config.max_lifetime),
-        clock=lambda: config.now,
-    )
+    verifier = config.verifier()
     said, verified = "accepted", None
     try:
         verified = verifier.verify(token, tenant=config.tenant)

@@ -7,7 +7,6 @@ import json
 import re
 import traceback
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -88,14 +87,7 @@ def chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 def refusal(token: str, config: Config, *, redeem: bool) -> HandoffError | None:
     """The error that ends verify or redeem, if one does."""
-    verifier = Verifier(
-        config.ring,
-        issuer=SITE.issuer,
-        audience=SITE.audience,
-        leeway=timedelta(seconds=config.leeway),
-        max_lifetime=timedelta(seconds=config.max_lifetime),
-        clock=lambda: config.now,
-    )
+    verifier = config.verifier()
     store = MemoryReplayStore(clock=lambda: config.now)
     try:
         if redeem:

@@ -16,25 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.vectors.usual_facts import AUDIENCE, EXPIRES, ISSUED, ISSUER, LAST_SECOND, LONGEST_NAME, b64u
 from tests.vectors.vector_files import write_vectors
 
-ISSUER, AUDIENCE = "bff-consumer", "bff-tenant-booking"
-ISSUED = 1795426200  # 2026-11-23 09:30:00 UTC
-EXPIRES = ISSUED + 300
 CONSUMED = ISSUED + 60
 NOW = ISSUED + 61
-LAST_SECOND = 253402300799
-NAME_CHARS = "AZaz09._:/-"
-LONGEST_NAME = (NAME_CHARS * 6)[:64]
 ID = "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71"
 OTHER_ID = "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c72"
 WHO = "256e8f8f0951db509d7f4b6bc93bdbee81820b80d005c166b588a00eb8b5a4b9"
 OTHER = "1" * 64
 WORKED_SECRET = hashlib.sha256(b"ghasi-handoff worked example").hexdigest()
-
-
-def b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def key(kid: str = "2026-11a", **changes: Any) -> dict[str, Any]:

@@ -17,15 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from tests.vectors.usual_facts import AUDIENCE, EXPIRES, ISSUED, ISSUER, LAST_SECOND, LONGEST_NAME, b64u
 from tests.vectors.vector_files import write_vectors
 
-ISSUER, AUDIENCE, TENANT = "bff-consumer", "bff-tenant-booking", "tn_aurora"
-ISSUED = 1795426200  # 2026-11-23 09:30:00 UTC
-EXPIRES = ISSUED + 300
+TENANT = "tn_aurora"
 NOW = ISSUED + 30
-LAST_SECOND = 253402300799
-NAME_CHARS = "AZaz09._:/-"
-LONGEST_NAME = (NAME_CHARS * 6)[:64]
 B64U = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 ARABIC = str.maketrans("0123456789", "".join(chr(0x660 + n) for n in range(10)))
 FULL_WIDTH = str.maketrans("0123456789", "".join(chr(0xFF10 + n) for n in range(10)))
@@ -35,10 +31,6 @@ Text = str | bytes
 
 def raw(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
-
-
-def b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def random_looking(label: str, size: int = 32) -> bytes:
