@@ -45,7 +45,7 @@ from redis.retry import Retry
 from typing_extensions import override
 
 from . import in_memory, server_watcher
-from .missing import NoServerError
+from .no_server_error import NoServerError
 
 PATIENCE_SECONDS: Final = 30
 SLOTS: Final = 16384  # of a Redis cluster
