@@ -256,5 +256,5 @@ class TestConsume:
 
 
 def calls_of(calls: int) -> str:
-    """What a round is, where it is not one call."""
+    """Rounds that are more than one call."""
     return "" if calls == 1 else f", {calls} calls"

@@ -27,7 +27,7 @@ PROGRAMS: Final = {
 
 
 def check(program: str, files: Iterable[Path]) -> subprocess.CompletedProcess[str]:
-    """What the program says of each file."""
+    """Run the program on these files."""
     command = [*PROGRAMS[program](), *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 

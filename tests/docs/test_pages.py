@@ -1,4 +1,4 @@
-"""README, docs/ and the other pages -> links, fences, tables. What a page says about the code, the code is asked about."""
+"""README, docs/ and the other pages: links, fences and tables are held against the code."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def slug(heading: str) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """What a link to a page may name after ``#``."""
+    """The anchors that a link to a page may name after ``#``."""
     text = FENCE.sub("", path.read_text("utf-8"))
     return {slug(match["text"]) for match in HEADING.finditer(text)} | {
         match["name"] for match in OBJECT.finditer(text)
@@ -144,7 +144,7 @@ def test_every_decision_is_in_the_index() -> None:
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    """What can be imported from the top package is described, once."""
+    """Every public name is described once."""
     described = [
         match["name"].removeprefix("ghasi_handoff.")
         for page in (DOCS / "reference").glob("*.md")

@@ -195,21 +195,21 @@ def with_payload(payload: bytes) -> str:
 @share(5)
 @given(body=bodies(st.just(STAY_TEXT)) | addressed_bodies())
 def test_bodies(body: bytes) -> None:
-    """Whatever stands in the six lines, the verdicts agree."""
+    """The verdicts agree for any text in the lines of the body."""
     compare(signed(body), PLAIN)
 
 
 @share(4)
 @given(payload=booking_texts)
 def test_payloads(payload: bytes) -> None:
-    """Whatever stands in the payload, the verdicts agree."""
+    """The verdicts agree for any payload."""
     compare(with_payload(payload), PLAIN)
 
 
 @share(5)
 @given(token=keyed(plain_bodies()), config=configs())
 def test_configurations(token: str, config: Config) -> None:
-    """Whatever the clock, leeway, max lifetime, tenant and states of the keys, the verdicts agree."""
+    """The verdicts agree for any clock, leeway, max lifetime, tenant and states of the keys."""
     compare(token, config)
 
 
@@ -220,7 +220,7 @@ def test_configurations(token: str, config: Config) -> None:
     data=st.data(),
 )
 def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> None:
-    """Whatever is wrong with token and configuration together, both verifiers find the same fault first."""
+    """If several things are wrong with token and configuration, both verifiers report the same one."""
     for _ in range(data.draw(st.sampled_from([0, 0, 0, 1, 2]))):
         place = data.draw(st.integers(0, len(token)))
         token = token[:place] + data.draw(st.sampled_from([*"ABab019-_.=+/ \n", "", "é"])) + token[place + 1 :]
@@ -230,7 +230,7 @@ def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> 
 @share(3)
 @given(token=st.one_of(any_texts, near_tokens()), config=configs())
 def test_texts(token: str, config: Config) -> None:
-    """Whatever the text, the verdicts agree."""
+    """The verdicts agree for any text."""
     compare(token, config)
 
 

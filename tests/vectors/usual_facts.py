@@ -1,4 +1,4 @@
-"""What the scenarios of tokens and of consume calls have in common. Standard library only."""
+"""Facts that the scenarios of tokens and of consume calls share. Standard library only."""
 
 from __future__ import annotations
 
