@@ -70,7 +70,7 @@ SUBMITS: Final = (
 
 
 class Answer(NamedTuple):
-    """What an application sent."""
+    """The answer that an application sent."""
 
     status: int
     headers: dict[bytes, bytes]
