@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -18,11 +17,10 @@ import uvicorn
 from fastapi import FastAPI
 from typing_extensions import override
 
+from ghasi_handoff.demo.service_process import NAMES, bound_socket
 from ghasi_handoff.errors import HandoffError
 
-LOOPBACK: Final = "127.0.0.1"
-NAMES: Final = {"consumer": "bff-consumer", "booking": "bff-tenant-booking"}
-# For requests that are being answered. Then it ends, whoever may still wait.
+# For requests that are being answered. Then the process ends, whoever may still wait.
 _GRACE_SECONDS: Final = 3
 
 
@@ -75,11 +73,8 @@ def main(arguments: list[str]) -> int:
     )
     server = uvicorn.Server(config)
     threading.Thread(target=_end_with_standard_input, args=(server,), daemon=True).start()
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        # The parent holds the port, without listening: nobody else gets it while a service is down. See services.py.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((LOOPBACK, int(port)))
+    # The parent holds the port without listening: nobody else gets it while a service is down.
+    with bound_socket(int(port)) as listener:
         server.run(sockets=[listener])
     return 0 if server.started else 1
 
