@@ -1,4 +1,4 @@
-# Two commands need nothing but Python 3.11 or newer and make:  make demo   make test
+# All commands need Python 3.11 or newer and make; they install what they use into .venv. Begin with:  make demo   make test
 # PYTHON may be set to choose the interpreter: make test PYTHON=python3.13
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -11,10 +11,11 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-one test-others soak lint sync-twins types contracts docs bench bench-save bench-compare bench-check bench-peers bench-stores bench-growth load faults vectors openapi pictures lock clean
+.PHONY: help test-one check format test test-all demo docs lint types contracts test-others faults load soak sync-twins vectors openapi pictures lock \
+	bench bench-peers bench-stores bench-growth bench-save bench-compare bench-check clean
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer with venv and pip was found; install one (on Debian also python3-venv), or say where: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -33,8 +34,19 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.test
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
-demo: $(VENV)/.test  ## the whole story between two real services: booked, redeemed, and what is refused or dies under way
-	@$(BIN)/ghasi-handoff demo
+##@ Every day (CONTRIBUTING.md says more)
+
+# PYTEST_ARGS goes to pytest as it is: make test-one FILE=tests/test_verify.py PYTEST_ARGS="-k leeway -x"
+test-one: $(VENV)/.test  ## one file or folder: make test-one FILE=tests/test_verify.py
+	@test -n "$(FILE)$(PYTEST_ARGS)" || { echo "make: say which: make test-one FILE=tests/test_verify.py" >&2; exit 1; }
+	$(BIN)/python -m pytest $(FILE) $(PYTEST_ARGS)
+
+check: lint types contracts test  ## before you commit: style, types, import rules and the fast tests
+
+format: $(VENV)/.dev  ## sort imports, format, and write the generated modules anew
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/python tools/sync_twins.py
 
 # A process more than cores, since tests also wait; at most eight, since each has servers of its own. A module, or a class of
 # tests, stays in one process. The pure core must be covered to the last branch.
@@ -49,30 +61,62 @@ test: $(VENV)/.test  ## each promise at least once, within three minutes
 test-all: $(VENV)/.test  ## everything but make soak, as in the gate: more examples, faults, kills, load, browsers, in random order
 	HYPOTHESIS_PROFILE=thorough $(PYTEST) -p randomly --no-skips --durations=30 -m "fast or thorough" $(COVERAGE) $(PYTEST_ARGS)
 
-test-others:  ## make test on each other supported Python found on this machine
-	@$(MAKE) --no-print-directory $(VENV)/.test
-	@$(BIN)/python tests/other_pythons.py --make "$(MAKE)"
+##@ See it work
 
-test-one: $(VENV)/.test  ## one file or test: make test-one PYTEST_ARGS=tests/test_verify.py
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+demo: $(VENV)/.test  ## the whole story between two real services: booked, redeemed, and what is refused or dies under way
+	@$(BIN)/ghasi-handoff demo
+
+docs: $(VENV)/.dev  ## the documentation site, into site/; a warning is an error
+	$(BIN)/zensical build --clean --strict
+
+##@ Checks one by one
 
 lint: $(VENV)/.dev  ## style: ruff; and that generated modules are what their sources give
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/sync_twins.py --check
 
-sync-twins: $(VENV)/.dev  ## write the modules for threads anew, from those for asyncio
-	$(BIN)/python tools/sync_twins.py
-
 types: $(VENV)/.dev  ## types: mypy strict and pyright, on source and tests
 	$(BIN)/mypy
 	$(BIN)/pyright --warnings
 
-contracts: $(VENV)/.dev  ## layers and purity: import-linter
+contracts: $(VENV)/.dev  ## layers: import-linter; and that the pure core imports only what is on its allow-list
 	$(BIN)/lint-imports
+	$(BIN)/python tools/core_imports.py
 
-docs: $(VENV)/.dev  ## the documentation site, into site/; a warning is an error
-	$(BIN)/zensical build --clean --strict
+test-others:  ## make test on each other supported Python found on this machine
+	@$(MAKE) --no-print-directory $(VENV)/.test
+	@$(BIN)/python tests/other_pythons.py --make "$(MAKE)"
+
+faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/explanation/faults.md
+	$(BIN)/python -m tests.faults --out docs/explanation/faults.md $(FAULTS_ARGS)
+
+load: $(VENV)/.test  ## both services under load, each killed under way, into docs/explanation/load.md
+	$(BIN)/python -m benchmarks.load --out docs $(LOAD_ARGS)
+
+soak: $(VENV)/.test  ## races with kill -9 for ten minutes, then make faults and make load; docs/explanation/soak.md has what came of it
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+##@ Write generated files anew
+
+sync-twins: $(VENV)/.dev  ## the modules for threads, from those for asyncio
+	$(BIN)/python tools/sync_twins.py
+
+vectors: $(VENV)/.test  ## tests/vectors/*.json
+	$(BIN)/python tests/vectors/make_vectors.py
+	$(BIN)/python tests/vectors/make_sealed_vectors.py
+
+openapi: $(VENV)/.test  ## docs/reference/openapi-*.json
+	$(BIN)/python -m tests.integrations.fastapi.published
+
+pictures: $(VENV)/.test  ## the pages that guests see, as pictures of the documentation (needs Chromium)
+	$(BIN)/python -m tests.browser.pictures --out docs/assets/pages
+
+lock:  ## requirements/*.txt: the locked dependencies (needs uv)
+	uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt
+	uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test --group lint --group docs --group bench -c requirements/test.txt -o requirements/dev.txt
+
+##@ Benchmarks
 
 bench:  ## benchmarks: ratios within one process; peers, stores, growth (the last needs a quarter of an hour and 8 GB of disk)
 	@$(MAKE) --no-print-directory bench-peers
@@ -103,28 +147,7 @@ bench-compare: $(VENV)/.test  ## run the suites, and fail if something is slower
 bench-check: $(VENV)/.test  ## that the suites run: each benchmark once, nothing timed
 	$(BIN)/python -m pytest benchmarks/test_*.py
 
-load: $(VENV)/.test  ## both services under load, each killed under way, into docs/explanation/load.md
-	$(BIN)/python -m benchmarks.load --out docs $(LOAD_ARGS)
-
-faults: $(VENV)/.test  ## every fault of every store, ten times, into docs/explanation/faults.md
-	$(BIN)/python -m tests.faults --out docs/explanation/faults.md $(FAULTS_ARGS)
-
-soak: $(VENV)/.test  ## races with kill -9 for ten minutes, then make faults and make load; docs/explanation/soak.md has what came of it
-	$(BIN)/python -m tests.soak $(SOAK_ARGS)
-
-pictures: $(VENV)/.test  ## the pages that guests see, as pictures of the documentation (needs Chromium)
-	$(BIN)/python -m tests.browser.pictures --out docs/assets/pages
-
-vectors: $(VENV)/.test  ## write tests/vectors/*.json anew
-	$(BIN)/python tests/vectors/make_vectors.py
-	$(BIN)/python tests/vectors/make_sealed_vectors.py
-
-openapi: $(VENV)/.test  ## write docs/reference/openapi-*.json anew
-	$(BIN)/python -m tests.integrations.fastapi.published
-
-lock:  ## lock the dependencies anew (needs uv)
-	uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test -o requirements/test.txt
-	uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml --extra all --group test --group lint --group docs --group bench -c requirements/test.txt -o requirements/dev.txt
+##@ Clean up
 
 clean:  ## remove what these targets made
 	rm -rf .venv .venv-* site .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .cache demo-data

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from ghasi_handoff.handshake import (
+    ConsumeCall,
     ConsumeRequest,
+    HandoffRecord,
     HandoffState,
     SQLiteHandoffLog,
     answer_consume,
     consume_signing_string,
 )
-from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, named_kid, verify_call
-from ghasi_handoff.handshake._log import HandoffRecord
+from ghasi_handoff.handshake._consume_call import RefusedCall, named_kid, verify_call
 from tests.docs.test_grammar import expression, rules_of
 from tests.test_vectors import PROGRAMS, ROOT, check, flip, load, ring_of
 

@@ -1,49 +1,65 @@
-"""What every store shares beside its one decision: the hazards that two clocks show. Purging is tested with each store."""
+"""What every replay store shares: the protocol, the entries that it refuses, and how far a purge goes."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from ghasi_handoff._limits import HORIZON_SECONDS
-from ghasi_handoff.replay import StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff import (
+    AsyncReplayStore,
+    ConfigurationError,
+    InvalidHandoffInputError,
+    ReplayStore,
+    ReplayStoreError,
+)
+from ghasi_handoff.replay import check_entry, purge_cutoff, purge_time
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
+from tests.minter_and_verifier import at
 
-NOW = 1_795_426_200
-LEEWAY = timedelta(seconds=10)
+
+def test_stores_satisfy_the_protocol_at_run_time() -> None:
+    """Isinstance works for whoever wants to ask."""
+    assert isinstance(MemoryReplayStore(), ReplayStore)
+    assert isinstance(AsyncMemoryReplayStore(), AsyncReplayStore)
+
+
+ENTRY: dict[str, Any] = {
+    "handoff_id": "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71",
+    "scope": "a\nb",
+    "redemption_id": "0" * 64,
+    "consumed_at": 5,
+    "retain_until": 6,
+}
 
 
 @pytest.mark.parametrize(
-    ("theirs", "newest", "codes"),
+    "wrong",
     [
-        (None, None, []),
-        (NOW + 10, NOW + 10, []),
-        (NOW - 10, None, []),
-        (NOW + 10.5, None, ["clock_differs"]),
-        (NOW - 10.5, None, ["clock_differs"]),
-        (NOW, NOW + 11, ["clock_behind"]),
-        (NOW, NOW - 4000, []),
-        (NOW + 11, NOW + 11, ["clock_differs", "clock_behind"]),
+        {"handoff_id": "x"}, {"handoff_id": None}, {"scope": ""}, {"scope": None}, {"redemption_id": ""}, {"redemption_id": 5}, {"consumed_at": -1},
+        {"consumed_at": 5.0}, {"consumed_at": True}, {"retain_until": 2**60}, {"retain_until": "6"},
     ],
-)
-def test_a_clock_further_away_than_the_leeway_is_a_hazard(
-    theirs: float | None, newest: int | None, codes: list[str]
-) -> None:
-    """A server's clock counts in both directions. An id counts only if it is ahead: old ids are no sign of anything."""
-    found = clock_hazards(NOW, theirs, newest, LEEWAY)
-    assert [hazard.code for hazard in found] == codes
+)  # fmt: skip
+def test_an_entry_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
+    """Every argument has its type and grammar, and an id is a UUIDv7."""
+    check_entry(**ENTRY)
+    with pytest.raises(InvalidHandoffInputError):
+        check_entry(**(ENTRY | wrong))
 
 
-def test_a_report_without_hazards_is_ok() -> None:
-    """A report is ok if and only if it names no hazard."""
-    hazards = tuple(clock_hazards(NOW, NOW + 99, None, LEEWAY))
-    assert StoreReport("a server", {}, ()).ok
-    assert not StoreReport("a server", {}, hazards).ok
+@pytest.mark.parametrize("consumed_at", [6, 7])
+def test_an_entry_past_its_retention_is_refused(consumed_at: int) -> None:
+    """A purge might have removed it already, so it cannot be known whether it is new."""
+    with pytest.raises(ReplayStoreError, match="past the entry's retention"):
+        check_entry(**(ENTRY | {"consumed_at": consumed_at}))
 
 
-def test_an_entry_that_a_purge_should_have_removed_a_day_ago_is_a_hazard() -> None:
-    """A purge may remove an entry after the horizon. A day later it is a sign that none runs."""
-    allowed = HORIZON_SECONDS + 24 * 3600
-    assert purge_hazards(NOW, None) == []
-    assert purge_hazards(NOW, NOW - allowed) == []
-    assert [hazard.code for hazard in purge_hazards(NOW, NOW - allowed - 1)] == ["purge_overdue"]
+def test_the_time_of_a_purge() -> None:
+    """Unix seconds, an aware datetime, or the clock; the horizon is counted from the older of clock and newest id."""
+    assert purge_time(None, lambda: 5.9) == 5
+    assert purge_time(7, lambda: 5) == 7
+    assert purge_time(at(9), lambda: 5) == 9
+    for wrong in (at(9).replace(tzinfo=None), "9", float("nan"), -1):
+        with pytest.raises(ConfigurationError):
+            purge_time(wrong, lambda: 5)  # type: ignore[arg-type]
+    assert [purge_cutoff(10_000, 9_000), purge_cutoff(9_000, 10_000), purge_cutoff(10_000, 5)] == [5160, 5160, 0]

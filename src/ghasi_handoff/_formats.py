@@ -20,3 +20,7 @@ KEY_FINGERPRINT: Final = "ghasi-fingerprint/v1"
 KEY_RING: Final = "ghasi-handoff-keys/v1"
 SEALED_KEY_RING: Final = "ghasi-handoff-sealed-keys/v1"
 FINGERPRINT_DOCUMENT: Final = "ghasi-handoff-fingerprint/v1"
+
+# Versions of database schemas. That of SQLite is the number of scripts in its file.
+POSTGRES_REPLAY_SCHEMA: Final = 2
+POSTGRES_HANDOFF_LOG_SCHEMA: Final = 1

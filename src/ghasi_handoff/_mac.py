@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from ghasi_handoff._base64url import b64u_encode
-from ghasi_handoff.keys import SigningKey
+from ghasi_handoff._signing_key import SigningKey
 
 
 def compute_mac(key: SigningKey, body: bytes) -> str:
     """The MAC of `body` under `key`, whose context has already taken in the signing string's fixed first lines."""
-    context = key._context.copy()
+    context = key.mac_context()
     context.update(body)
     return b64u_encode(context.finalize())
 
@@ -25,7 +25,7 @@ def is_mac(key: SigningKey, body: bytes, mac_text: str) -> bool:
 
 def compute_message_mac(key: SigningKey, message: bytes) -> str:
     """The MAC of a message of another kind than a token, whose first line must say so: one key, apart uses."""
-    context = HMAC(key._secret, SHA256())
+    context = HMAC(key.secret, SHA256())
     context.update(message)
     return b64u_encode(context.finalize())
 

@@ -7,20 +7,22 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Final, Generic
+from datetime import timedelta
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from typing_extensions import TypeVar, override
+from typing_extensions import TypeVar
 
+from ghasi_handoff._handoff import Handoff
 from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS, MAX_SECONDS
 from ghasi_handoff._mac import compute_mac
-from ghasi_handoff._signing_string import as_name, build_body, service_name
-from ghasi_handoff._times import from_seconds, read_clock, whole_seconds
+from ghasi_handoff._payload_bytes import encode_payload
+from ghasi_handoff._signing_string import Body, as_name, build_body, service_name
+from ghasi_handoff._times import read_clock, whole_seconds
 from ghasi_handoff._token import build_token
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 from ghasi_handoff.keys import KeyRing, ring_source
-from ghasi_handoff.payload import BookingHandoff, HandoffPayload, encode_payload
+from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 
 __all__ = ["MintedHandoff", "Minter"]
 
@@ -34,7 +36,7 @@ _is_parameter: Final = re.compile("[A-Za-z0-9._~-]{1,64}").fullmatch
 _is_url_text: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+").fullmatch
 
 
-class MintedHandoff(Generic[_PayloadT_co]):
+class MintedHandoff(Handoff[_PayloadT_co]):
     """A handoff as its issuer knows it: what was signed, and the token. Frozen; the token is not in its repr.
 
     Attributes:
@@ -47,68 +49,16 @@ class MintedHandoff(Generic[_PayloadT_co]):
         expires_at: Aware datetime in UTC, whole seconds.
     """
 
-    __slots__ = ("_expires_at", "_handoff_id", "_issued_at", "_kid", "_payload", "_tenant", "_token")
+    __slots__ = ("_token",)
 
-    def __init__(
-        self,
-        *,
-        token: str,
-        handoff_id: str,
-        tenant: str,
-        payload: _PayloadT_co,
-        kid: str,
-        issued_at: int,
-        expires_at: int,
-    ) -> None:
+    def __init__(self, token: str, body: Body, kid: str, payload: _PayloadT_co) -> None:
+        super().__init__(body, kid, payload)
         self._token = token
-        self._handoff_id = handoff_id
-        self._tenant = tenant
-        self._payload = payload
-        self._kid = kid
-        self._issued_at = issued_at
-        self._expires_at = expires_at
 
     @property
     def token(self) -> str:
         """The text for the URL."""
         return self._token
-
-    @property
-    def handoff_id(self) -> str:
-        """The token's unique id."""
-        return self._handoff_id
-
-    @property
-    def tenant(self) -> str:
-        """The hotel that the token is for."""
-        return self._tenant
-
-    @property
-    def payload(self) -> _PayloadT_co:
-        """What is handed over."""
-        return self._payload
-
-    @property
-    def kid(self) -> str:
-        """The name of the key that signed."""
-        return self._kid
-
-    @property
-    def issued_at(self) -> datetime:
-        """When it was minted."""
-        return from_seconds(self._issued_at)
-
-    @property
-    def expires_at(self) -> datetime:
-        """From when on it is refused (a verifier adds its leeway)."""
-        return from_seconds(self._expires_at)
-
-    @override
-    def __repr__(self) -> str:
-        return (
-            f"MintedHandoff(handoff_id={self._handoff_id!r}, tenant={self._tenant!r}, kid={self._kid!r},"
-            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()})"
-        )
 
     def url(self, base: str, param: str = "handoff") -> str:
         """The redirect's URL: `base` with the token as one more query parameter, before a fragment.
@@ -202,27 +152,13 @@ class Minter:
         plain_tenant = as_name(tenant)
         if plain_tenant is None:
             raise InvalidHandoffInputError("tenant must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
-        key = self._keys()._signer(issued_at)
+        key = self._keys().signing_key(issued_at)
         checked, payload_bytes = encode_payload(payload)
         handoff_id = _new_handoff_id(reading, self._random_bytes)
-        body = build_body(
-            issuer=self._issuer,
-            audience=self._audience,
-            tenant=plain_tenant,
-            handoff_id=handoff_id,
-            issued_at=issued_at,
-            expires_at=expires_at,
-            payload=payload_bytes,
-        )
-        return MintedHandoff(
-            token=build_token(key.kid, body, compute_mac(key, body)),
-            handoff_id=handoff_id,
-            tenant=plain_tenant,
-            payload=checked,
-            kid=key.kid,
-            issued_at=issued_at,
-            expires_at=expires_at,
-        )
+        body = Body(self._issuer, self._audience, plain_tenant, handoff_id, issued_at, expires_at, payload_bytes)
+        body_bytes = build_body(body)
+        token = build_token(key.kid, body_bytes, compute_mac(key, body_bytes))
+        return MintedHandoff(token, body, key.kid, checked)
 
 
 def _new_handoff_id(reading: float, random_bytes: Callable[[int], bytes]) -> str:

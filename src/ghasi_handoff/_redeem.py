@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,9 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._formats import REDEMPTION
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, GRACE_SECONDS, RETENTION_MARGIN_SECONDS
-from ghasi_handoff._times import from_seconds, read_clock
+from ghasi_handoff._require import require
+from ghasi_handoff._scope import Scope
+from ghasi_handoff._times import from_seconds
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
@@ -56,8 +57,8 @@ class Redemption(Generic[_PayloadT_co]):
     redeemed_at: datetime
 
 
-class _Entry(TypedDict):
-    """What a store is told beside the handoff id."""
+class ConsumeArguments(TypedDict):
+    """What a store is told beside the handoff id; see `ReplayStore.consume`."""
 
     scope: str
     redemption_id: str
@@ -65,60 +66,55 @@ class _Entry(TypedDict):
     retain_until: int
 
 
-class _RedemptionCore(Generic[_PayloadT]):
-    """What both redeemers share: everything but the call of the store."""
+class RedemptionRule(Generic[_PayloadT]):
+    """What stands before and after the call of the store, for every caller of one: begin, consume, decide."""
 
-    def __init__(self, verifier: Verifier[_PayloadT], store: object, *, awaited: bool) -> None:
+    def __init__(self, verifier: Verifier[_PayloadT]) -> None:
         if not isinstance(verifier, Verifier):
             raise ConfigurationError(f"the first argument must be a Verifier, not {type(verifier).__name__}")
-        consume = getattr(store, "consume", None)
-        if not callable(consume) or inspect.iscoroutinefunction(consume) is not awaited:
-            kind = "an AsyncReplayStore" if awaited else "a ReplayStore"
-            raise ConfigurationError(f"the store must be {kind}; {type(store).__name__} is not")
-        self._verifier = verifier
+        self.verifier = verifier
 
-    def _begin(
-        self, token: object, tenant: object, browser_secret: object
-    ) -> tuple[VerifiedHandoff[_PayloadT], _Entry]:
+    def begin(
+        self, token: object, *, tenant: object, browser_secret: object
+    ) -> tuple[VerifiedHandoff[_PayloadT], ConsumeArguments]:
+        """Verify `token`, and say what to ask the store. Raises as `Redeemer.redeem` does."""
         fresh = browser_secret is _FRESH
         secret = secrets.token_bytes(BROWSER_SECRET_BYTES) if fresh else browser_secret
         if type(secret) is not bytes or len(secret) != BROWSER_SECRET_BYTES:
             raise ConfigurationError(
                 f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call"
             )
-        now = self._now()
         # Past its expiry a token may only find an earlier redemption of its own, and only a browser can have one.
-        handoff = self._verifier._verify_at(token, tenant, now, 0 if fresh else GRACE_SECONDS)
-        entry = _Entry(
-            scope=f"{handoff.issuer}\n{handoff.audience}",
-            redemption_id=_redemption_id(handoff.handoff_id, secret),
-            consumed_at=self._now(),
-            retain_until=handoff._body.expires_at + 2 * self._verifier._leeway + RETENTION_MARGIN_SECONDS,
+        grace = 0 if fresh else GRACE_SECONDS
+        handoff = self.verifier.verify_at(token, tenant=tenant, now=self.verifier.now(), grace=grace)
+        return handoff, ConsumeArguments(
+            scope=str(Scope(handoff.issuer, handoff.audience)),
+            redemption_id=redemption_id_of(handoff.handoff_id, secret),
+            consumed_at=self.verifier.now(),
+            retain_until=2 * self.verifier.deadline(handoff) - handoff.body.expires_at + RETENTION_MARGIN_SECONDS,
         )
-        return handoff, entry
 
-    def _decide(self, handoff: VerifiedHandoff[_PayloadT], entry: _Entry, answer: Consumption) -> Redemption[_PayloadT]:
-        """The one rule: accept if and only if the holder is ours, was in time, and it is not too late to repeat."""
+    def decide(
+        self, handoff: VerifiedHandoff[_PayloadT], asked: ConsumeArguments, answer: Consumption
+    ) -> Redemption[_PayloadT]:
+        """Accept if and only if the holder is ours, was in time, and it is not too late to repeat."""
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
         if not isinstance(answer, Consumption):
             raise ReplayStoreError(f"the store answered with {type(answer).__name__}, not Consumption", **facts)
-        if answer.holder != entry["redemption_id"]:
+        if answer.holder != asked["redemption_id"]:
             raise ReplayedTokenError("the handoff belongs to another browser", **facts)
-        deadline = handoff._body.expires_at + self._verifier._leeway
+        deadline = self.verifier.deadline(handoff)
         if answer.consumed_at >= deadline:
             raise ExpiredTokenError(f"redeemed {answer.consumed_at - deadline} s too late", **facts)
-        after = self._now()  # read after the call: a store that answers late must not make a late redemption
+        after = self.verifier.now()  # read after the call: a store that answers late must not make a late redemption
         if after >= deadline + GRACE_SECONDS:
             raise ExpiredTokenError(
                 f"the store's answer came {after - deadline} s after the last moment to redeem", **facts
             )
-        return Redemption(handoff, answer.first, entry["redemption_id"], from_seconds(answer.consumed_at))
-
-    def _now(self) -> int:
-        return int(read_clock(self._verifier._clock))
+        return Redemption(handoff, answer.first, asked["redemption_id"], from_seconds(answer.consumed_at))
 
 
-class Redeemer(_RedemptionCore[_PayloadT]):
+class Redeemer(Generic[_PayloadT]):
     """Verifies a token and gives its handoff to one browser, exactly once.
 
     Args:
@@ -148,8 +144,8 @@ class Redeemer(_RedemptionCore[_PayloadT]):
     """
 
     def __init__(self, verifier: Verifier[_PayloadT], store: ReplayStore) -> None:
-        super().__init__(verifier, store, awaited=False)
-        self._store = store
+        self.rule = RedemptionRule(verifier)
+        self.store: ReplayStore = require(store, "consume", awaited=False, name="store", kind="a ReplayStore")
 
     def redeem(self, token: str, *, tenant: str, browser_secret: bytes = _FRESH) -> Redemption[_PayloadT]:
         """The handoff of `token`, if it is valid and belongs, from now on, to this browser.
@@ -168,12 +164,12 @@ class Redeemer(_RedemptionCore[_PayloadT]):
             ReplayStoreError: The store gave no sure answer. Nothing was accepted; the same browser may try again.
             ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
         """
-        handoff, entry = self._begin(token, tenant, browser_secret)
-        answer = self._store.consume(handoff.handoff_id, **entry)
-        return self._decide(handoff, entry, answer)
+        handoff, asked = self.rule.begin(token, tenant=tenant, browser_secret=browser_secret)
+        answer = self.store.consume(handoff.handoff_id, **asked)
+        return self.rule.decide(handoff, asked, answer)
 
 
-class AsyncRedeemer(_RedemptionCore[_PayloadT]):
+class AsyncRedeemer(Generic[_PayloadT]):
     """`Redeemer` for asyncio, over an `AsyncReplayStore`.
 
     Args:
@@ -185,16 +181,16 @@ class AsyncRedeemer(_RedemptionCore[_PayloadT]):
     """
 
     def __init__(self, verifier: Verifier[_PayloadT], store: AsyncReplayStore) -> None:
-        super().__init__(verifier, store, awaited=True)
-        self._store = store
+        self.rule = RedemptionRule(verifier)
+        self.store: AsyncReplayStore = require(store, "consume", awaited=True, name="store", kind="an AsyncReplayStore")
 
     async def redeem(self, token: str, *, tenant: str, browser_secret: bytes = _FRESH) -> Redemption[_PayloadT]:
         """As `Redeemer.redeem`."""
-        handoff, entry = self._begin(token, tenant, browser_secret)
-        answer = await self._store.consume(handoff.handoff_id, **entry)
-        return self._decide(handoff, entry, answer)
+        handoff, asked = self.rule.begin(token, tenant=tenant, browser_secret=browser_secret)
+        answer = await self.store.consume(handoff.handoff_id, **asked)
+        return self.rule.decide(handoff, asked, answer)
 
 
-def _redemption_id(handoff_id: str, browser_secret: bytes) -> str:
+def redemption_id_of(handoff_id: str, browser_secret: bytes) -> str:
     """Who redeems: the same browser and handoff give the same id on every machine, after any crash."""
     return sha256(f"{REDEMPTION}\n{handoff_id}\n".encode("ascii") + browser_secret).hexdigest()

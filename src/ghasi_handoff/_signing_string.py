@@ -92,11 +92,10 @@ def signing_string_prefix(kid: str) -> bytes:
     return f"{SIGNING_STRING}\n{MAC_ALGORITHM}\n{kid}\n".encode("ascii")
 
 
-def build_body(
-    *, issuer: str, audience: str, tenant: str, handoff_id: str, issued_at: int, expires_at: int, payload: bytes
-) -> bytes:
-    """The body of a token, from parts whose grammar has been checked."""
-    return f"{issuer}\n{audience}\n{tenant}\n{handoff_id}\n{issued_at}\n{expires_at}\n".encode("ascii") + payload
+def build_body(body: Body) -> bytes:
+    """The bytes of a body, whose parts' grammar has been checked."""
+    lines = f"{body.issuer}\n{body.audience}\n{body.tenant}\n{body.handoff_id}\n{body.issued_at}\n{body.expires_at}\n"
+    return lines.encode("ascii") + body.payload
 
 
 def parse_body(body: bytes) -> Body | None:
@@ -159,6 +158,5 @@ def signing_string(
         raise InvalidHandoffInputError("payload must be the bytes of a canonical JSON object; see docs/spec/v1.md")
     # The names have been checked one by one above.
     lines = cast("dict[str, str]", names)
-    return signing_string_prefix(plain_kid) + build_body(
-        **lines, handoff_id=plain_id, issued_at=issued_at, expires_at=expires_at, payload=payload
-    )
+    body = Body(**lines, handoff_id=plain_id, issued_at=issued_at, expires_at=expires_at, payload=payload)
+    return signing_string_prefix(plain_kid) + build_body(body)

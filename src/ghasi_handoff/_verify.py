@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Generic, NoReturn, cast
 
-from typing_extensions import TypeVar, override
+from typing_extensions import TypeVar
 
+from ghasi_handoff._handoff import Handoff
 from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mac import is_mac
+from ghasi_handoff._payload_bytes import payload_decoder
 from ghasi_handoff._signing_string import Body, as_name, parse_body, service_name
-from ghasi_handoff._times import from_seconds, read_clock, whole_seconds
+from ghasi_handoff._times import read_clock, whole_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -23,15 +25,12 @@ from ghasi_handoff.errors import (
     LifetimeTooLongError,
     MalformedTokenError,
     NotYetValidTokenError,
-    RetiredKeyError,
-    RevokedKeyError,
-    UnknownKeyError,
     WrongAudienceError,
     WrongIssuerError,
     WrongTenantError,
 )
-from ghasi_handoff.keys import KeyRing, SigningKey, ring_source
-from ghasi_handoff.payload import BookingHandoff, HandoffPayload, payload_decoder
+from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 
 __all__ = ["VerifiedHandoff", "Verifier"]
 
@@ -39,7 +38,7 @@ _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
 
 
-class VerifiedHandoff(Generic[_PayloadT_co]):
+class VerifiedHandoff(Handoff[_PayloadT_co]):
     """A handoff whose token is authentic, addressed to this verifier and tenant, and current. Frozen.
 
     Verified is not redeemed: anybody who has the token can verify it as often as they like.
@@ -55,70 +54,7 @@ class VerifiedHandoff(Generic[_PayloadT_co]):
         expires_at: Aware datetime in UTC, whole seconds.
     """
 
-    __slots__ = ("_body", "_kid", "_payload")
-
-    def __init__(self, body: Body, kid: str, payload: _PayloadT_co) -> None:
-        self._body = body
-        self._kid = kid
-        self._payload = payload
-
-    @property
-    def payload(self) -> _PayloadT_co:
-        """What was handed over."""
-        return self._payload
-
-    @property
-    def handoff_id(self) -> str:
-        """The token's unique id."""
-        return self._body.handoff_id
-
-    @property
-    def tenant(self) -> str:
-        """The hotel that the token is for."""
-        return self._body.tenant
-
-    @property
-    def kid(self) -> str:
-        """The name of the key that signed."""
-        return self._kid
-
-    @property
-    def issuer(self) -> str:
-        """The service that minted it."""
-        return self._body.issuer
-
-    @property
-    def audience(self) -> str:
-        """The service that it is for."""
-        return self._body.audience
-
-    @property
-    def issued_at(self) -> datetime:
-        """When it was minted."""
-        return from_seconds(self._body.issued_at)
-
-    @property
-    def expires_at(self) -> datetime:
-        """From when on it is refused, the leeway apart."""
-        return from_seconds(self._body.expires_at)
-
-    @override
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, VerifiedHandoff):
-            return NotImplemented
-        return (self._body, self._kid) == (other._body, other._kid) and self._payload == other._payload
-
-    @override
-    def __hash__(self) -> int:
-        return hash((self._body, self._kid))
-
-    @override
-    def __repr__(self) -> str:
-        return (
-            f"VerifiedHandoff(handoff_id={self.handoff_id!r}, tenant={self.tenant!r}, kid={self._kid!r},"
-            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()},"
-            f" payload={self._payload!r})"
-        )
+    __slots__ = ()
 
 
 class Verifier(Generic[_PayloadT]):
@@ -176,6 +112,23 @@ class Verifier(Generic[_PayloadT]):
         )
         self._clock = clock
 
+    @property
+    def key_source(self) -> Callable[[], KeyRing]:
+        """Returns the present ring."""
+        return self._keys
+
+    def now(self) -> int:
+        """The clock's reading, floored to Unix seconds.
+
+        Raises:
+            ConfigurationError: The clock is broken.
+        """
+        return int(read_clock(self._clock))
+
+    def deadline(self, handoff: Handoff[HandoffPayload]) -> int:
+        """From when on `verify` refuses the handoff, in Unix seconds: its end and the leeway."""
+        return handoff.body.expires_at + self._leeway
+
     def verify(self, token: str, *, tenant: str) -> VerifiedHandoff[_PayloadT]:
         """The handoff of `token`, if it is authentic, for this verifier and `tenant`, and current.
 
@@ -187,12 +140,12 @@ class Verifier(Generic[_PayloadT]):
             InvalidTokenError: One of its leaves, by the first check that fails; see docs/spec/v1.md, "Verification".
             ConfigurationError: The clock is broken.
         """
-        return self._verify_at(token, tenant, int(read_clock(self._clock)), 0)
+        return self.verify_at(token, tenant=tenant, now=self.now())
 
-    def _verify_at(self, token: object, tenant: object, now: int, grace: int) -> VerifiedHandoff[_PayloadT]:
-        """`verify` at a given time. `grace`: by how many seconds more a token may have expired."""
+    def verify_at(self, token: object, *, tenant: object, now: int, grace: int = 0) -> VerifiedHandoff[_PayloadT]:
+        """As `verify`, at a given time in Unix seconds. `grace`: how many seconds more a token may have expired."""
         kid, body_bytes, mac_text = parse_token(token)
-        key = self._usable_key(kid, now)
+        key = self._keys().verifying_key(kid, now)
         if not is_mac(key, body_bytes, mac_text):
             raise InvalidMACError(f"the MAC does not match under key {kid}", kid=kid)
         body = parse_body(body_bytes)
@@ -205,16 +158,6 @@ class Verifier(Generic[_PayloadT]):
             text = f"the payload is not canonical JSON, or no valid {self._payload_name}"
             _refuse(InvalidPayloadError, text, body, kid)
         return VerifiedHandoff(body, kid, payload)
-
-    def _usable_key(self, kid: str, now: int) -> SigningKey:
-        key = self._keys()._by_kid.get(kid)
-        if key is None:
-            raise UnknownKeyError(f"the ring has no key {kid}: is it the ring of this issuer, and up to date?", kid=kid)
-        if key._revoked_at is not None:
-            raise RevokedKeyError(f"key {kid} is revoked", kid=kid)
-        if key._verify_until is not None and now >= key._verify_until:
-            raise RetiredKeyError(f"key {kid} is retired since {now - key._verify_until} s", kid=kid)
-        return key
 
     def _check_addressee(self, body: Body, tenant: object, kid: str) -> None:
         if body.issuer != self._issuer:

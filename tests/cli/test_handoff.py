@@ -338,6 +338,6 @@ def test_mistakes_have_a_code(arguments: list[str], code: str, tmp_path: Path) -
 
 def test_the_logs_migration_is_printed_as_sql() -> None:
     """For a migration tool; it is what `init` runs."""
-    from ghasi_handoff.handshake._postgres_log import LOG_SCHEMA
+    from ghasi_handoff.stores.postgres import LOG_SCHEMA
 
     assert run_here("handoff", "init", "--sql").stdout == LOG_SCHEMA

@@ -17,10 +17,9 @@ from _pytest.runner import runtestprotocol
 
 from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
 from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
-from ghasi_handoff.handshake import _client, _consume, _handshake, _issuer, _sqlite_log
-from ghasi_handoff.handshake._consume_call import ConsumeCall
-from ghasi_handoff.handshake._log import HandoffState, Verdict, judge
-from ghasi_handoff.stores import _sqlite_outbox
+from ghasi_handoff.handshake import ConsumeCall, HandoffState, _consume, _consume_http, _handshake, _issuer
+from ghasi_handoff.handshake._verdict import Verdict, judge
+from ghasi_handoff.stores.sqlite import _handoff_log, _outbox
 
 
 def plant(owner: Any, name: str, value: Any) -> None:
@@ -35,7 +34,7 @@ def log_row_after_the_token() -> None:
     def issue(self: Any, payload: Any, *, tenant: str) -> Any:
         minted = self._minter.mint(payload, tenant=tenant)
         with suppress(ReplayStoreError):
-            self._log.record(_issuer._record(self._minter, minted))
+            self._log.record(_issuer._record(minted))
         return minted
 
     plant(_issuer.HandoffIssuer, "issue", issue)
@@ -49,10 +48,10 @@ def consume_before_verify() -> None:
     def redeemed(self: Any, token: Any, tenant: Any, browser_secret: Any) -> Any:
         plant(_verify, "is_mac", lambda *parts: True)
         try:
-            handoff, entry = self._redeemer._begin(token, tenant, browser_secret)
+            handoff, asked = self._rule.begin(token, tenant=tenant, browser_secret=browser_secret)
         finally:
             plant(_verify, "is_mac", is_mac)
-        self._store.consume(handoff.handoff_id, **entry)
+        self._store.consume(handoff.handoff_id, **asked)
         return right(self, token, tenant, browser_secret)
 
     plant(_handshake.Handshake, "_redeemed", redeemed)
@@ -64,7 +63,7 @@ def signed_at_enqueue() -> None:
     def call(issuer: str, audience: str, handoff_id: str, redemption_id: str, at: int, now: int) -> ConsumeCall:
         return ConsumeCall(issuer, audience, handoff_id, redemption_id, at, at)
 
-    plant(_client, "ConsumeCall", call)
+    plant(_consume_http, "ConsumeCall", call)
 
 
 def conflict_for_the_same_redemption() -> None:
@@ -83,32 +82,32 @@ def conflict_for_the_same_redemption() -> None:
 
 def lateness_by_sent_at() -> None:
     """A redemption is late when it is told late."""
-    right = _sqlite_log.SQLiteHandoffLog.consume
+    right = _handoff_log.SQLiteHandoffLog.consume
 
     def consume(self: Any, call: ConsumeCall, recorded_at: int) -> Any:
         return right(self, call._replace(consumed_at=call.sent_at), recorded_at)
 
-    plant(_sqlite_log.SQLiteHandoffLog, "consume", consume)
+    plant(_handoff_log.SQLiteHandoffLog, "consume", consume)
 
 
 def decided_by_first() -> None:
     """Only the call that the store calls first is let through."""
-    right = _redeem._RedemptionCore._decide
+    right = _redeem.RedemptionRule.decide
 
     def decide(self: Any, handoff: Any, entry: Any, answer: Any) -> Any:
         if not answer.first:
             raise ReplayedTokenError("not the first")
         return right(self, handoff, entry, answer)
 
-    plant(_redeem._RedemptionCore, "_decide", decide)
+    plant(_redeem.RedemptionRule, "decide", decide)
 
 
 def any_200_is_believed() -> None:
     """Whatever answers 200 has confirmed."""
-    right = _client._understood
+    right = vars(_consume_http)["understood"]
     plant(
-        _client,
-        "_understood",
+        _consume_http,
+        "understood",
         lambda call, status, kind, body: None if status == 200 else right(call, status, kind, body),
     )
 
@@ -147,19 +146,19 @@ def no_lease() -> None:
     def lease(self: Any, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> Any:
         return [entry for entry in self.entries(limit=limit) if entry.dead_at is None]
 
-    plant(_sqlite_outbox.SQLiteOutbox, "lease", lease)
+    plant(_outbox.SQLiteOutbox, "lease", lease)
 
 
 def a_revoked_row_is_consumed() -> None:
     """The update of the log is not guarded by its state."""
-    plant(_sqlite_log, "_CONSUME", _sqlite_log._CONSUME.replace("state = 'issued' AND", ""))
-    right = vars(_sqlite_log)["record_of"]
+    plant(_handoff_log, "_CONSUME", _handoff_log._CONSUME.replace("state = 'issued' AND", ""))
+    right = vars(_handoff_log)["record_of"]
 
     def record_of(row: Any) -> Any:
         record = right(row)
         return record if record.state is not HandoffState.REVOKED else right((*row[:7], "issued", *row[8:]))
 
-    plant(_sqlite_log, "record_of", record_of)
+    plant(_handoff_log, "record_of", record_of)
 
 
 MUTANTS: dict[str, tuple[Callable[[], None], str]] = {

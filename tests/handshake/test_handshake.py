@@ -88,7 +88,7 @@ def redeem(handshake: Handshake, token: str, browser: bytes = GUEST) -> Any:
 
 
 def handoff_of(strict: Handshake, token: str) -> str:
-    return strict._redeemer._verifier.verify(token, tenant=TENANT).handoff_id
+    return strict._rule.verifier.verify(token, tenant=TENANT).handoff_id
 
 
 def holder(store: Any, handoff_id: str) -> str | None:
@@ -248,7 +248,7 @@ def test_a_lagging_log_is_waited_for(strict: Handshake, keys: KeyRing, log: Any,
     assert caught.value.reason == "status_404"
     assert any(isinstance(event, HandoffUnknown) for event in events)
     assert (log.find(minted.handoff_id), store.outbox.stats().pending) == (None, 1)
-    log.record(_record(minter, minted))
+    log.record(_record(minted))
     redeemed = redeem(strict, minted.token)
     row = log.find(minted.handoff_id)
     assert (row.state, row.redemption_id) == (HandoffState.CONSUMED, redeemed.redemption_id)
@@ -284,16 +284,16 @@ def test_looking_at_a_token_consumes_nothing(
     strict: Handshake, token: str, store: Any, service: Consumer, events: list[HandoffEvent], clock: Clock
 ) -> None:
     """The page before the form verifies, and changes nothing. A browser that was here has a minute more than others."""
-    assert strict._look(token, TENANT, browser_known=False).tenant == TENANT
+    assert strict.look(token, TENANT, browser_known=False).tenant == TENANT
     assert holder(store, handoff_of(strict, token)) is None
     assert (service.requests, events) == ([], [])
     clock.now += 310
-    strict._look(token, TENANT, browser_known=True)
+    strict.look(token, TENANT, browser_known=True)
     with pytest.raises(ExpiredTokenError):
-        strict._look(token, TENANT, browser_known=False)
+        strict.look(token, TENANT, browser_known=False)
     clock.now += 60
     with pytest.raises(ExpiredTokenError):
-        strict._look(token, TENANT, browser_known=True)
+        strict.look(token, TENANT, browser_known=True)
     assert [type(event) for event in events] == [HandoffRefused, HandoffRefused]
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from tests.minter_and_verifier import at
 
 from ghasi_handoff import HandoffError, KeyRing, MintedHandoff
-from ghasi_handoff._redeem import _redemption_id
+from ghasi_handoff._redeem import redemption_id_of
 from ghasi_handoff.errors import ConfirmationUnavailableError, ReplayedTokenError
 from ghasi_handoff.handshake import (
     ConsumeCall,
@@ -21,7 +21,7 @@ from ghasi_handoff.handshake import (
     SQLiteHandoffLog,
     answer_consume,
 )
-from ghasi_handoff.handshake._client import _understood
+from ghasi_handoff.handshake._consume_answers import understood
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
@@ -47,7 +47,7 @@ class Wire:
         answer = answer_consume(request, log=self._log, keys=self._keys, clock=self._clock)
         if self.fault == "reply lost":
             raise ConfirmationUnavailableError("lost")
-        final = _understood(call, answer.status, answer.headers["Content-Type"], answer.body)
+        final = understood(call, answer.status, answer.headers["Content-Type"], answer.body)
         if isinstance(final, HandoffError):
             raise final
         if final is not None:
@@ -91,7 +91,7 @@ class Story(RuleBasedStateMachine):
         try:
             done = self.handshake.redeem(handoff.token, tenant=TENANT, browser_secret=browser)
         except ReplayedTokenError:
-            own = _redemption_id(handoff.handoff_id, browser)
+            own = redemption_id_of(handoff.handoff_id, browser)
             assert self.known(handoff) - {own}, "refused as another's, although neither log names another"
         except HandoffError:
             pass
@@ -115,7 +115,7 @@ class Story(RuleBasedStateMachine):
         try:
             done = self.handshake.redeem(handoff.token, tenant=TENANT, browser_secret=browser)
         except ReplayedTokenError:
-            assert held - {_redemption_id(handoff.handoff_id, browser)}
+            assert held - {redemption_id_of(handoff.handoff_id, browser)}
             return
         assert held <= {done.redemption_id}
         self.owners[handoff.handoff_id].add(done.redemption_id)

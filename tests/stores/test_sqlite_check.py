@@ -12,7 +12,7 @@ import pytest
 
 from ghasi_handoff import ReplayStoreError
 from ghasi_handoff._limits import HORIZON_SECONDS, PURGE_OVERDUE_SECONDS
-from ghasi_handoff.replay import StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff._store_reports import StoreReport, clock_hazards, purge_hazards
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
 from .entries import NOW, entry, handoff_id, handoff_ids

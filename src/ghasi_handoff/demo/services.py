@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from ghasi_handoff import keyfile
 from ghasi_handoff.demo.service_process import Port, Service, ServiceError
-from ghasi_handoff.errors import ConfigurationError, KeyRingError
-from ghasi_handoff.handshake._urls import product_of
-from ghasi_handoff.keys import KeyRing, KeyState
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.stores._open import product_of
 
 _WATCH_SECONDS: Final = 0.2
 
@@ -69,21 +69,19 @@ class Services:
         self.mode = arrangement.mode
         log_url = arrangement.log_url or _sqlite_url(folder / "handoff-log.db")
         store_url = arrangement.store_url or _sqlite_url(folder / "replay.db")
-        log_product, _ = product_of(log_url, ("sqlite", "postgresql"), "log")
-        store_product, _ = product_of(store_url, ("sqlite", "postgresql", "redis"), "store")
-        if self.mode == "deferred" and store_product == "redis":
-            raise ConfigurationError("Redis has no outbox, so it cannot be deferred: use --mode strict")
+        products = {"handoff": product_of(log_url, "log"), "store": product_of(store_url, "store")}
+        if self.mode == "deferred" and not products["store"].has_outbox:
+            raise ConfigurationError(
+                f"{products['store'].name} has no outbox, so it cannot be deferred: use --mode strict"
+            )
         if arrangement.consumer_port == arrangement.booking_port != 0:
             raise ConfigurationError("the two services need a port each")
-        products = {"handoff": log_product, "store": store_product}
-        self._tables = [command for command, product in products.items() if product == "postgresql"]
+        self._tables = [command for command, product in products.items() if product.needs_init]
         keys_file = (arrangement.keys_file or folder / "keys.json").absolute()
         if arrangement.keys_file is None and not keys_file.exists():
             keyfile.save(keys_file, KeyRing.generate(kid="demo"))
         self.keys = keyfile.load(keys_file)
-        # Said now: else the first guest would find it out.
-        if not any(self.keys.state(key.kid) is KeyState.ACTIVE for key in self.keys.keys):
-            raise KeyRingError("no key can sign now")
+        self.keys.signing_key(int(time.time()))  # an error now, and not for the first guest
         with ExitStack() as ports:
             consumer_port = ports.enter_context(Port(arrangement.consumer_port, "--consumer-port"))
             booking_port = ports.enter_context(Port(arrangement.booking_port, "--booking-port"))

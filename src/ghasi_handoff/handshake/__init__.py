@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ghasi_handoff.handshake._consume import answer_consume
 from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest
 from ghasi_handoff.handshake._consume_async import answer_consume_async
-from ghasi_handoff.handshake._consume_call import ConsumeCall, consume_signing_string
+from ghasi_handoff.handshake._consume_call import consume_signing_string
 from ghasi_handoff.handshake._deliveries import Deliveries
 from ghasi_handoff.handshake._events import (
     CallAnswered,
@@ -34,15 +34,22 @@ from ghasi_handoff.handshake._handshake_async import AsyncHandshake
 from ghasi_handoff.handshake._issuer import HandoffIssuer
 from ghasi_handoff.handshake._issuer_async import AsyncHandoffIssuer
 from ghasi_handoff.handshake._last_use import LastUse
-from ghasi_handoff.handshake._log import AsyncHandoffLog, HandoffLog, HandoffQuery, HandoffRecord, HandoffState
 from ghasi_handoff.handshake._outbox import OutboxWorker
 from ghasi_handoff.handshake._outbox_async import AsyncOutboxWorker
-from ghasi_handoff.handshake._sqlite_log import AsyncSQLiteHandoffLog, SQLiteHandoffLog
+from ghasi_handoff.stores._handoff_log import (
+    AsyncHandoffLog,
+    ConsumeCall,
+    HandoffLog,
+    HandoffQuery,
+    HandoffRecord,
+    HandoffState,
+)
+from ghasi_handoff.stores.sqlite import AsyncSQLiteHandoffLog, SQLiteHandoffLog
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
-    from ghasi_handoff.handshake._postgres_log import PostgresHandoffLog
-    from ghasi_handoff.handshake._postgres_log_async import AsyncPostgresHandoffLog
+    from ghasi_handoff.handshake._client import ConsumeClient
+    from ghasi_handoff.handshake._client_async import AsyncConsumeClient
+    from ghasi_handoff.stores.postgres import AsyncPostgresHandoffLog, PostgresHandoffLog
 
 __all__ = [
     "AsyncConsumeClient",
@@ -86,14 +93,14 @@ __all__ = [
 ]
 
 _ON_DEMAND = {
-    "AsyncConsumeClient": "_client",
-    "AsyncPostgresHandoffLog": "_postgres_log_async",
-    "ConsumeClient": "_client",
-    "PostgresHandoffLog": "_postgres_log",
+    "AsyncConsumeClient": "handshake._client_async",
+    "AsyncPostgresHandoffLog": "stores.postgres",
+    "ConsumeClient": "handshake._client",
+    "PostgresHandoffLog": "stores.postgres",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _ON_DEMAND:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
+    return getattr(import_module(f"ghasi_handoff.{_ON_DEMAND[name]}"), name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from ghasi_handoff._require import require
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.handshake._consume_answers import (
@@ -17,12 +18,12 @@ from ghasi_handoff.handshake._consume_answers import (
     unauthenticated,
     unavailable,
 )
-from ghasi_handoff.handshake._consume_call import ConsumeCall, RefusedCall, verify_call
+from ghasi_handoff.handshake._consume_call import RefusedCall, verify_call
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
-from ghasi_handoff.handshake._kinds import require
-from ghasi_handoff.handshake._log import HandoffLog, HandoffRecord, Verdict, judge
 from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.handshake._verdict import Verdict, judge
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffLog, HandoffRecord
 
 
 def answer_consume(

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ghasi_handoff._formats import CONSUME_CALL, MAC_ALGORITHM
-from ghasi_handoff._limits import MAX_SECONDS
+from ghasi_handoff._limits import CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS, MAX_CONSUME_BODY_BYTES, MAX_SECONDS
 from ghasi_handoff._mac import compute_message_mac, is_message_mac
 from ghasi_handoff._signing_string import _HANDOFF_ID, _NAME, _SECONDS, as_handoff_id, as_kid, as_name
-from ghasi_handoff.errors import InvalidHandoffInputError
+from ghasi_handoff.errors import InvalidHandoffInputError, UnknownKeyError
 from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.stores._handoff_log import ConsumeCall
 
-MAX_BODY_BYTES: Final = 1024  # the longest body has 404
-MAX_CLOCK_DIFFERENCE_SECONDS: Final = 60
 SCHEME: Final = "GHASI-CONSUME"
 
 _REDEMPTION_ID: Final = "[0-9a-f]{64}"
@@ -26,26 +25,6 @@ _parse_body: Final = re.compile(
     rf'{{"audience":"({_NAME})","consumed_at":({_SECONDS}),"handoff_id":"({_HANDOFF_ID})","issuer":"({_NAME})",'
     rf'"redemption_id":"({_REDEMPTION_ID})","sent_at":({_SECONDS})}}'
 ).fullmatch
-
-
-class ConsumeCall(NamedTuple):
-    """What the booking side reports: this handoff was redeemed, by whom and when.
-
-    Attributes:
-        issuer: The service that minted it, and is called.
-        audience: The service that redeemed it, and calls.
-        handoff_id: The handoff.
-        redemption_id: Who redeemed: 64 lower-case hexadecimal digits.
-        consumed_at: When, Unix seconds. The same in every repetition.
-        sent_at: When this call was signed, Unix seconds.
-    """
-
-    issuer: str
-    audience: str
-    handoff_id: str
-    redemption_id: str
-    consumed_at: int
-    sent_at: int
 
 
 class RefusedCall(NamedTuple):
@@ -132,7 +111,7 @@ def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
         KeyRingError: No key signs at the call's ``sent_at``.
     """
     check_call(call)
-    key = keys._signer(call.sent_at)
+    key = keys.signing_key(call.sent_at)
     mac = compute_message_mac(key, _signing_string(key.kid, call))
     body = (
         f'{{"audience":"{call.audience}","consumed_at":{call.consumed_at},"handoff_id":"{call.handoff_id}",'
@@ -163,7 +142,7 @@ def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: i
         return RefusedCall("malformed_authorization")
     kid, mac_text = parts.groups()
     # Latin-1 maps each byte to one character; no part admits a character beyond ASCII.
-    fits = type(body) is bytes and len(body) <= MAX_BODY_BYTES
+    fits = type(body) is bytes and len(body) <= MAX_CONSUME_BODY_BYTES
     fields = _parse_body(body.decode("latin-1")) if fits else None
     if fields is None:
         return RefusedCall("malformed_body", kid)
@@ -171,16 +150,13 @@ def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: i
     call = ConsumeCall(issuer, audience, handoff_id, redemption_id, int(consumed_text), int(sent_text))
     if call.consumed_at > MAX_SECONDS or call.sent_at > MAX_SECONDS:
         return RefusedCall("malformed_body", kid)
-    key = keys._by_kid.get(kid)
-    if key is None:
-        return RefusedCall("unknown_key", kid)
-    if key._revoked_at is not None:
-        return RefusedCall("revoked_key", kid)
-    if key._verify_until is not None and now >= key._verify_until:
-        return RefusedCall("retired_key", kid)
+    try:
+        key = keys.verifying_key(kid, now)
+    except UnknownKeyError as exc:  # or its kinds: revoked, retired
+        return RefusedCall(exc.code, kid)
     if not is_message_mac(key, _signing_string(kid, call), mac_text):
         return RefusedCall("invalid_mac", kid)
-    if abs(now - call.sent_at) > MAX_CLOCK_DIFFERENCE_SECONDS:
+    if abs(now - call.sent_at) > CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS:
         return RefusedCall("stale", kid)
     return call
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -10,6 +11,7 @@ from typing_extensions import TypeVar
 
 from ghasi_handoff._limits import GRACE_SECONDS
 from ghasi_handoff._redeem import Redeemer, Redemption
+from ghasi_handoff._require import require
 from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.errors import (
     ConfigurationError,
@@ -20,19 +22,10 @@ from ghasi_handoff.errors import (
     ReplayStoreError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._events import (
-    ConfirmationFailed,
-    HandoffRedeemed,
-    HandoffRefused,
-    HandoffReplayed,
-    HandoffUnknown,
-    LocalRowLost,
-    OnEvent,
-    Reporter,
-)
-from ghasi_handoff.handshake._kinds import require
+from ghasi_handoff.handshake import _events as events
 from ghasi_handoff.handshake._modes import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
+from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import Consumption, StoreGuarantees
 
@@ -65,21 +58,30 @@ class Handshake(Generic[_PayloadT]):
         client: ConsumeClient,
         mode: Mode = "strict",
         *,
-        on_event: OnEvent | None = None,
+        on_event: events.OnEvent | None = None,
     ) -> None:
         if not isinstance(redeemer, Redeemer):
             raise ConfigurationError(f"the first argument must be Redeemer, not {type(redeemer).__name__}")
         require_mode(mode)
-        self._redeemer = redeemer
-        self._store: Any = redeemer._store
+        self._rule = redeemer.rule
+        self._store: Any = redeemer.store
         self._client: Any = require(client, "consume", awaited=False, name="client", kind="ConsumeClient")
         self._mode = mode
         outbox: Any = getattr(self._store, "outbox", None)
         # A store of somebody's own may mean another thing by that name.
         self._outbox: Any = outbox if callable(getattr(outbox, "settle", None)) else None
-        self._reporter = Reporter(on_event)
+        self.reporter = events.Reporter(on_event)
         if mode == "deferred":
             self._check_deferred()
+
+    @property
+    def key_source(self) -> Callable[[], KeyRing]:
+        """Returns the present ring of the verifier."""
+        return self._rule.verifier.key_source
+
+    def now(self) -> int:
+        """The verifier's clock, floored to Unix seconds."""
+        return self._rule.verifier.now()
 
     def redeem(self, token: str, *, tenant: str, browser_secret: bytes) -> Redemption[_PayloadT]:
         """The handoff of `token`, if it belongs, from now on, to this browser, and bff-consumer knows it.
@@ -105,7 +107,7 @@ class Handshake(Generic[_PayloadT]):
         except ReplayedTokenError:
             raise  # reported where the gap is known
         except (InvalidTokenError, ReplayStoreError) as exc:
-            self._reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
     def _check_deferred(self) -> None:
@@ -121,40 +123,42 @@ class Handshake(Generic[_PayloadT]):
         if self._outbox is None:
             raise ConfigurationError(f"deferred mode needs the store's outbox: {name}(…, outbox=True)")
 
-    def _look(self, token: object, tenant: object, *, browser_known: bool) -> VerifiedHandoff[_PayloadT]:
+    def look(self, token: object, tenant: object, *, browser_known: bool) -> VerifiedHandoff[_PayloadT]:
         """Verify for a page that only shows a form. A browser with a secret may come a little late: see `redeem`."""
         try:
             grace = GRACE_SECONDS if browser_known else 0
-            return self._redeemer._verifier._verify_at(token, tenant, self._redeemer._now(), grace)
+            verifier = self._rule.verifier
+            return verifier.verify_at(token, tenant=tenant, now=verifier.now(), grace=grace)
         except InvalidTokenError as exc:
-            self._reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
     def _redeemed(self, token: object, tenant: object, browser_secret: object) -> Redemption[_PayloadT]:
-        redeemer = self._redeemer
-        handoff, entry = redeemer._begin(token, tenant, browser_secret)
+        handoff, asked = self._rule.begin(token, tenant=tenant, browser_secret=browser_secret)
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
-        redemption_id = entry["redemption_id"]
+        redemption_id = asked["redemption_id"]
         reached(Step.REDEEM_VERIFIED)
         # Here first: losers and floods never reach bff-consumer, and the outbox entry is in the same transaction.
-        answer: Consumption = self._store.consume(handoff.handoff_id, **entry)
+        answer: Consumption = self._store.consume(handoff.handoff_id, **asked)
         reached(Step.REDEEM_CONSUMED)
         try:
-            redemption = redeemer._decide(handoff, entry, answer)
+            redemption = self._rule.decide(handoff, asked, answer)
         except ReplayedTokenError:
-            gap = entry["consumed_at"] - answer.consumed_at
-            event = HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
-            self._reporter.report(event)
+            gap = asked["consumed_at"] - answer.consumed_at
+            self.reporter.report(
+                events.HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
+            )
             raise
         except ExpiredTokenError:
-            if answer.consumed_at >= handoff._body.expires_at + redeemer._verifier._leeway:
+            if answer.consumed_at >= self._rule.verifier.deadline(handoff):
                 # Ours, but never in time: there is nothing to tell bff-consumer, now or later.
-                self._settle(handoff.handoff_id, entry["scope"], redemption_id)
+                self._settle(handoff.handoff_id, asked["scope"], redemption_id)
             raise
         if self._mode == "strict":
-            self._confirm(redemption, entry["scope"], answer.consumed_at)
-        event_ = HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
-        self._reporter.report(event_)
+            self._confirm(redemption, asked["scope"], answer.consumed_at)
+        self.reporter.report(
+            events.HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
+        )
         return redemption
 
     def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> None:
@@ -170,7 +174,7 @@ class Handshake(Generic[_PayloadT]):
             )
         except ReplayedTokenError:
             # Our store says that it is ours, and the log names another: the store has lost the other's row.
-            self._reporter.report(LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
+            self.reporter.report(events.LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
             self._settle(handoff.handoff_id, scope, redemption_id)
             raise ReplayedTokenError("bff-consumer's log names another browser", **facts) from None
         except (RevokedHandoffError, ExpiredTokenError) as exc:
@@ -178,8 +182,8 @@ class Handshake(Generic[_PayloadT]):
             raise type(exc)(str(exc), **facts) from None
         except ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
-                self._reporter.report(HandoffUnknown(redemption_id=redemption_id, **facts))
-            self._reporter.report(ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
+                self.reporter.report(events.HandoffUnknown(redemption_id=redemption_id, **facts))
+            self.reporter.report(events.ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
             error = ConfirmationUnavailableError(str(exc), **facts)
             error.reason = exc.reason
             raise error from None

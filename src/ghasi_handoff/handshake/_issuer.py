@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing_extensions import TypeVar
 
 from ghasi_handoff._mint import MintedHandoff, Minter
+from ghasi_handoff._require import require
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.handshake._kinds import require
-from ghasi_handoff.handshake._log import HandoffLog, HandoffRecord
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.payload import HandoffPayload
+from ghasi_handoff.stores._handoff_log import HandoffLog, HandoffRecord
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 
@@ -44,18 +44,19 @@ class HandoffIssuer:
         """
         minted = self._minter.mint(payload, tenant=tenant)
         reached(Step.ISSUE_MINTED)
-        self._log.record(_record(self._minter, minted))
+        self._log.record(_record(minted))
         reached(Step.ISSUE_LOGGED)
         return minted
 
 
-def _record(minter: Minter, minted: MintedHandoff[_PayloadT]) -> HandoffRecord:
+def _record(minted: MintedHandoff[_PayloadT]) -> HandoffRecord:
+    body = minted.body
     return HandoffRecord(
-        handoff_id=minted.handoff_id,
-        issuer=minter._issuer,
-        audience=minter._audience,
-        tenant=minted.tenant,
+        handoff_id=body.handoff_id,
+        issuer=body.issuer,
+        audience=body.audience,
+        tenant=body.tenant,
         kid=minted.kid,
-        issued_at=minted._issued_at,
-        expires_at=minted._expires_at,
+        issued_at=body.issued_at,
+        expires_at=body.expires_at,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import from_seconds
-from ghasi_handoff.handshake._log import HandoffRecord, HandoffState
 from ghasi_handoff.replay import ReplayRecord, ReplayTrace
+from ghasi_handoff.stores._handoff_log import HandoffRecord, HandoffState
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def trace_handoff(record: HandoffRecord | None, replay: ReplayTrace | None, now:
 def _held(record: HandoffRecord | None, replay: ReplayTrace | None) -> ReplayRecord | None:
     if replay is None:
         return None
-    scope = None if record is None else f"{record.issuer}\n{record.audience}"
+    scope = None if record is None else str(Scope(record.issuer, record.audience))
     return next((row for row in replay.records if scope in (None, row.scope)), None)
 
 

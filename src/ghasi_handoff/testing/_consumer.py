@@ -15,12 +15,13 @@ from typing import Any, Final, Self, cast
 
 from typing_extensions import override
 
+from ghasi_handoff._limits import MAX_LATENESS_SECONDS
 from ghasi_handoff.errors import ConfigurationError, HandoffError, ReplayStoreError
 from ghasi_handoff.handshake._consume import answer_consume
 from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest
-from ghasi_handoff.handshake._consume_call import ConsumeCall, check_call, sign_call
-from ghasi_handoff.handshake._log import LATEST_SECONDS, HandoffLog, HandoffRecord, HandoffState
+from ghasi_handoff.handshake._consume_call import check_call, sign_call
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffLog, HandoffRecord, HandoffState
 
 ANSWERS: Final = (200, 401, 404, 409, 410, 503, "revoked_handoff", "expired", "slow", "timeout", "lost", "nonsense")
 SLOW_SECONDS: Final = 2.0  # a ConsumeClient waits for 0.7
@@ -177,7 +178,7 @@ class _ObedientLog:
             case 410 | "revoked_handoff":
                 return replace(confirmed, state=HandoffState.REVOKED)
             case "expired":
-                return replace(confirmed, state=HandoffState.ISSUED, expires_at=call.consumed_at - LATEST_SECONDS)
+                return replace(confirmed, state=HandoffState.ISSUED, expires_at=call.consumed_at - MAX_LATENESS_SECONDS)
             case 503:
                 raise ReplayStoreError("the test wants no answer")
             case _:

@@ -126,7 +126,7 @@ def _like(
 ) -> Minter:
     """A minter as `minter` is at this moment, but for what is said."""
     reading = read_clock(_checked(minter)._clock)
-    signer = minter._keys()._signer(int(reading))
+    signer = minter._keys().signing_key(int(reading))
     moment = from_seconds(int(reading) + moved_by)
     # The key that signs now, as if it had done so then: a ring that is younger than the token must not be in the way.
     key = SigningKey(

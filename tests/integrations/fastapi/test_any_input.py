@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
 
 from ghasi_handoff._base64url import b64u_encode
-from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
+from ghasi_handoff.handshake import ConsumeCall
+from ghasi_handoff.handshake._consume_call import sign_call
 
 from .both_services import COOKIE, FORM, ORIGIN, Answer, answer_of, both_services
 from .published import consumer_app

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
 
 from ghasi_handoff._base64url import b64u_encode
-from ghasi_handoff.handshake._consume_call import ConsumeCall, sign_call
+from ghasi_handoff.handshake import ConsumeCall
+from ghasi_handoff.handshake._consume_call import sign_call
 
 from .both_services import COOKIE, BothServices
 from .published import booking_app, consumer_app

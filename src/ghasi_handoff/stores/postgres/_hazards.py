@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
 from ghasi_handoff._signing_string import handoff_id_seconds
-from ghasi_handoff.replay import Hazard, StoreReport, clock_hazards, purge_hazards
-from ghasi_handoff.stores.postgres._statements import SCHEMA_VERSION
+from ghasi_handoff._store_reports import Hazard, StoreReport, clock_hazards, purge_hazards
 
 
 def report(
@@ -64,12 +64,12 @@ def report(
         )
         if present
     ]
-    if schema != str(SCHEMA_VERSION) or not function:
+    if schema != str(POSTGRES_REPLAY_SCHEMA) or not function:
         found.append(
             Hazard(
                 "schema_version",
                 f"the schema has version {schema}{'' if function else ', without its function'}; this release needs"
-                f" {SCHEMA_VERSION}",
+                f" {POSTGRES_REPLAY_SCHEMA}",
                 "run `ghasi-handoff store init`, or the migration of this release",
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ghasi_handoff._limits import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
 from ghasi_handoff.stores.postgres._pool import PostgresPool
 
@@ -33,20 +34,14 @@ _ANY_TIME: Final = 2**62
 
 
 class PostgresOutbox:
-    """See `ghasi_handoff.replay.Outbox`.
+    """See `ghasi_handoff.replay.Outbox`. In the database of its replay store."""
 
-    Args:
-        pool: The store's pool.
-        delay: Seconds after its redemption before an entry can be leased.
-    """
-
-    def __init__(self, pool: PostgresPool, delay: int) -> None:
+    def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
-        self._delay = delay
 
     def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
         """See `Outbox.lease`."""
-        latest = (now, now - self._delay) if whether_due else (_ANY_TIME, _ANY_TIME)
+        latest = (now, now - OUTBOX_DELAY_SECONDS) if whether_due else (_ANY_TIME, _ANY_TIME)
         rows = self._pool.fetch(_LEASE, (*latest, limit, now + seconds))
         return sorted((OutboxEntry(*row) for row in rows), key=lambda entry: entry.consumed_at)
 

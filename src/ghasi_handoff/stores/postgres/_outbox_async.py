@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ghasi_handoff._limits import OUTBOX_DELAY_SECONDS
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
 from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool
 
@@ -32,20 +33,14 @@ _ANY_TIME: Final = 2**62
 
 
 class AsyncPostgresOutbox:
-    """See `ghasi_handoff.replay.AsyncOutbox`.
+    """See `ghasi_handoff.replay.AsyncOutbox`. In the database of its replay store."""
 
-    Args:
-        pool: The store's pool.
-        delay: Seconds after its redemption before an entry can be leased.
-    """
-
-    def __init__(self, pool: AsyncPostgresPool, delay: int) -> None:
+    def __init__(self, pool: AsyncPostgresPool) -> None:
         self._pool = pool
-        self._delay = delay
 
     async def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
         """See `Outbox.lease`."""
-        latest = (now, now - self._delay) if whether_due else (_ANY_TIME, _ANY_TIME)
+        latest = (now, now - OUTBOX_DELAY_SECONDS) if whether_due else (_ANY_TIME, _ANY_TIME)
         rows = await self._pool.fetch(_LEASE, (*latest, limit, now + seconds))
         return sorted((OutboxEntry(*row) for row in rows), key=lambda entry: entry.consumed_at)
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, LiteralString, TypeAlias, TypeVar
+from typing import Any, LiteralString, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import Connection
@@ -18,14 +18,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
+from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, PoolOwner, translated
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
 _T = TypeVar("_T")
-
-MAINTENANCE_SECONDS: Final = 60.0
 
 
 class PostgresPool:
@@ -71,7 +70,9 @@ class PostgresPool:
         """A connection for maintenance. Its statements may hang no longer than a minute in all."""
         now = clock()
         try:
-            with self._guarded(now + self._timeout, now + max(self._timeout, MAINTENANCE_SECONDS)) as connection:
+            with self._guarded(
+                now + self._timeout, now + max(self._timeout, POSTGRES_MAINTENANCE_SECONDS)
+            ) as connection:
                 yield connection
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, LiteralString, TypeAlias, TypeVar
+from typing import Any, LiteralString, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -17,14 +17,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool
 
+from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, PoolOwner, translated
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
 _T = TypeVar("_T")
-
-MAINTENANCE_SECONDS: Final = 60.0
 
 
 class AsyncPostgresPool:
@@ -70,7 +69,9 @@ class AsyncPostgresPool:
         """A connection for maintenance. Its statements may hang no longer than a minute in all."""
         now = clock()
         try:
-            async with self._guarded(now + self._timeout, now + max(self._timeout, MAINTENANCE_SECONDS)) as connection:
+            async with self._guarded(
+                now + self._timeout, now + max(self._timeout, POSTGRES_MAINTENANCE_SECONDS)
+            ) as connection:
                 yield connection
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__

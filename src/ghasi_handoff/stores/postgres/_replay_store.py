@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, Self
+from typing import Any, LiteralString, Self
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY, OUTBOX_DELAY_SECONDS
+from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
+from ghasi_handoff._limits import DEFAULT_LEEWAY, POSTGRES_COUNTED_EXACTLY, POSTGRES_PURGE_CHUNK, REFUSALS_KEPT_SECONDS
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
@@ -40,10 +41,6 @@ from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
 from ghasi_handoff.stores.postgres._outbox import OF_ONE, PostgresOutbox
 from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, fetch
-
-PURGE_CHUNK: Final = 2000
-REFUSALS_KEPT_SECONDS: Final = 24 * 3600
-COUNTED_EXACTLY: Final = 100_000
 
 
 class PostgresReplayStore:
@@ -76,7 +73,7 @@ class PostgresReplayStore:
     ) -> None:
         self._timeout = timeout_seconds(timeout)
         self._pool = PostgresPool(pool, self._timeout)
-        self._outbox = PostgresOutbox(self._pool, OUTBOX_DELAY_SECONDS) if outbox else None
+        self._outbox = PostgresOutbox(self._pool) if outbox else None
         self._clock = clock
         self._in_use = InUse()
         self._commits = ThreadedGroupCommit(
@@ -111,9 +108,9 @@ class PostgresReplayStore:
             rows = fetch(connection, sql.READ_SCHEMA_VERSION)
             version = rows[0][0] if rows else None
             # Inside the transaction: the functions of a later release must come back.
-            if version != sql.SCHEMA_VERSION:
+            if version != POSTGRES_REPLAY_SCHEMA:
                 raise ReplayStoreError(
-                    f"PostgreSQL: the schema has version {version}; this release needs {sql.SCHEMA_VERSION}"
+                    f"PostgreSQL: the schema has version {version}; this release needs {POSTGRES_REPLAY_SCHEMA}"
                 )
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
@@ -167,12 +164,12 @@ class PostgresReplayStore:
             ReplayStoreError: The server cannot be asked, or has no schema.
         """
         with self._pool.session() as connection:
-            rows = fetch(connection, sql.STATS, (COUNTED_EXACTLY,))
+            rows = fetch(connection, sql.STATS, (POSTGRES_COUNTED_EXACTLY,))
             oldest = _one_id(connection, sql.OLDEST)
             newest = _one_id(connection, sql.NEWEST)
         ((estimate, counted, mark, refused, outbox, size),) = rows
         return StoreStats(
-            entries=counted if counted < COUNTED_EXACTLY else max(estimate, counted),
+            entries=counted if counted < POSTGRES_COUNTED_EXACTLY else max(estimate, counted),
             oldest_at=None if oldest is None else handoff_id_seconds(oldest),
             newest_at=None if newest is None else handoff_id_seconds(newest),
             purged_before=mark,
@@ -181,8 +178,12 @@ class PostgresReplayStore:
             size_bytes=size,
         )
 
-    def trace(self, handoff_id: str) -> ReplayTrace:
+    def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """Everything that the tables hold of one handoff, for support. Changes nothing.
+
+        Args:
+            handoff_id: The handoff.
+            scope: Not needed here: every scope is reported.
 
         Raises:
             ReplayStoreError: The server cannot be asked, or has no schema.
@@ -241,7 +242,7 @@ def _purge_chunk(connection: Connection[Any], now: int, start: UUID) -> tuple[in
     # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
     change(connection, sql.RAISE_MARK, (cutoff, cutoff))
     end = UUID(int=(cutoff * 1000) << 80)
-    chunk_end = fetch(connection, sql.CHUNK_END, (start, end, PURGE_CHUNK))
+    chunk_end = fetch(connection, sql.CHUNK_END, (start, end, POSTGRES_PURGE_CHUNK))
     upto: UUID | None = chunk_end[0][0] if chunk_end else None
     return change(connection, sql.PURGE, (start, upto or end)), upto
 

@@ -11,7 +11,6 @@ from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry, Outcome
 
-SCHEMA_VERSION: Final = 2
 # For type checkers a literal, as psycopg wants: it is a file of this package. mypy does not know the difference.
 SCHEMA: Final = cast(  # type: ignore[redundant-cast]
     LiteralString, (files("ghasi_handoff.stores.postgres") / "schema.sql").read_text("utf-8")

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeAlias
 from redis import exceptions
 
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
+from ghasi_handoff._store_reports import Hazard, StoreReport, StoreStats, clock_hazards
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import Hazard, StoreReport, StoreStats, clock_hazards
 from ghasi_handoff.stores.redis._hazards import SAFE_POLICY, node_hazards, plain, server_name
 
 SCAN_COUNT: Final = 1000

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from typing_extensions import TypeVar
 
 from ghasi_handoff._limits import MAX_INTEGER, MAX_PAYLOAD_BYTES
+from ghasi_handoff._payload_bytes import encode_payload
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
-from ghasi_handoff.payload import BookingHandoff, HandoffPayload, encode_payload
+from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.testing.strategies._texts import ODD_CHARACTERS
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
