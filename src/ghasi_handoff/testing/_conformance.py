@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 from ghasi_handoff.errors import HandoffError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import AsyncReplayStore, ReplayStore
 from ghasi_handoff.testing._entries import Entry, Outcome, Pause, Purge, Step, Told, agree, answer_of, broken
-from ghasi_handoff.testing._promises import Lane, Promises, gives, only_if
+from ghasi_handoff.testing._promises import Promises
+from ghasi_handoff.testing._stage import RACE_SECONDS, Lane, gives, only_if
 
 _T = TypeVar("_T")
 
@@ -42,7 +43,7 @@ class ReplayStoreConformance(Promises[ReplayStore]):
         """One step, and what came of it."""
         return _perform(self, store, step)
 
-    def race(self, lanes: Sequence[Lane[ReplayStore]], *, within: float) -> list[Told]:
+    def race(self, lanes: Sequence[Lane[ReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a thread, all at once. The outcomes of all consumes."""
 
         def run(store: ReplayStore, steps: Sequence[Step]) -> list[Told]:
@@ -97,7 +98,7 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
         """One step, and what came of it."""
         return self._runner.run(_perform_async(self, store, step))
 
-    def race(self, lanes: Sequence[Lane[AsyncReplayStore]], *, within: float) -> list[Told]:
+    def race(self, lanes: Sequence[Lane[AsyncReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a task, all at once. The outcomes of all consumes."""
 
         async def run(store: AsyncReplayStore, steps: Sequence[Step]) -> list[Told]:

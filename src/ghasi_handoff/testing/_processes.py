@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ghasi_handoff.testing._entries import Step, broken
 
 if TYPE_CHECKING:
-    from ghasi_handoff.testing._promises import Promises
+    from ghasi_handoff.testing._stage import Stage
 
 # A new interpreter on a busy machine takes its time.
 PATIENCE_SECONDS: Final = 60.0
@@ -27,7 +27,7 @@ class StoreProcess:
         place: Where the store keeps its data.
     """
 
-    def __init__(self, kit: type[Promises[Any]], place: Path) -> None:
+    def __init__(self, kit: type[Stage[Any]], place: Path) -> None:
         # Spawned, not forked: a fork of a process with threads, connections and locks is another promise.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -83,7 +83,7 @@ class StoreProcess:
         self._connection.close()
 
 
-def _serve(connection: Connection, kit: type[Promises[Any]], place: str) -> None:
+def _serve(connection: Connection, kit: type[Stage[Any]], place: str) -> None:
     stage = kit()
     with stage.stage(Path(place)):
         store = stage.open()
