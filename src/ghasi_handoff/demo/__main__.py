@@ -11,10 +11,10 @@ import os
 import sys
 import threading
 import time
+from importlib import import_module
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
 from typing_extensions import override
 
 from ghasi_handoff.demo.service_process import NAMES, bound_socket
@@ -25,11 +25,7 @@ _GRACE_SECONDS: Final = 3
 
 
 class LineFormatter(logging.Formatter):
-    """One event, one line: time, service, what, and the fields that the library gives its events.
-
-    Args:
-        service: The service's name.
-    """
+    """One event, one line: time, service, what, and the fields that the library gives its events."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -64,7 +60,7 @@ def main(arguments: list[str]) -> int:
     """Run until the standard input ends, or a signal comes."""
     which, port = arguments
     try:
-        app = _app(which)
+        app = import_module(f"ghasi_handoff.demo.{which}").create_app()
     except HandoffError as exc:
         print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201 - a process of its own has no other way
         return 2
@@ -77,16 +73,6 @@ def main(arguments: list[str]) -> int:
     with bound_socket(int(port)) as listener:
         server.run(sockets=[listener])
     return 0 if server.started else 1
-
-
-def _app(which: str) -> FastAPI:
-    if which == "consumer":
-        from ghasi_handoff.demo import consumer
-
-        return consumer.create_app()
-    from ghasi_handoff.demo import booking
-
-    return booking.create_app()
 
 
 def _end_with_standard_input(server: uvicorn.Server) -> None:

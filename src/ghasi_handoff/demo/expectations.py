@@ -16,21 +16,13 @@ class SurpriseError(Exception):
 
 
 def check(condition: bool, otherwise: str) -> None:
-    """Go on only if `condition` holds.
-
-    Raises:
-        SurpriseError: It does not. Its text is `otherwise`.
-    """
+    """`SurpriseError` with the text `otherwise`, unless `condition` holds."""
     if not condition:
         raise SurpriseError(otherwise)
 
 
 def expect(answer: httpx2.Response, status: int, title: str | None = None) -> None:
-    """Go on only if the answer has this status and, if given, this heading.
-
-    Raises:
-        SurpriseError: It has another.
-    """
+    """`SurpriseError` unless the answer has this status and, if given, this heading."""
     path, found = answer.url.path, Page(answer).title
     check(answer.status_code == status, f"{path} answered {answer.status_code}, not {status}")
     check(title in (None, found), f'{path} shows the page "{found}", not "{title}"')

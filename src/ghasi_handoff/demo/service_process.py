@@ -27,11 +27,7 @@ class ServiceError(Exception):
 
 
 def bound_socket(port: int) -> socket.socket:
-    """A socket bound to a port of loopback, which others of this user may bind too. It does not listen.
-
-    Raises:
-        OSError: The port cannot be used.
-    """
+    """A socket bound to a port of loopback, which others of this user may bind too. It does not listen."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,11 +83,6 @@ class Service:
         which: ``consumer`` or ``booking``.
         port: Held for it, so that it comes back where it was.
         log: The file for its output; None is this process's own output.
-
-    Attributes:
-        name: Its name.
-        origin: ``http://127.0.0.1:PORT``.
-        environment: What it is started with.
     """
 
     def __init__(self, which: str, port: Port, log: Path | None) -> None:
@@ -110,11 +101,7 @@ class Service:
         return self._running().pid
 
     def start(self) -> None:
-        """Start it, and wait until it answers.
-
-        Raises:
-            ServiceError: It ends instead.
-        """
+        """Start it, and wait until it answers. `ServiceError` if it ends instead."""
         self.begin()
         self.wait()
 
@@ -135,11 +122,7 @@ class Service:
             )
 
     def wait(self) -> None:
-        """Wait until it answers.
-
-        Raises:
-            ServiceError: It ends instead.
-        """
+        """Wait until it answers. `ServiceError` if it ends instead."""
         until = time.monotonic() + _PATIENCE_SECONDS
         while not self._port.answers():
             self.check_running()
@@ -148,11 +131,7 @@ class Service:
             time.sleep(0.02)
 
     def check_running(self) -> None:
-        """Do nothing if it runs.
-
-        Raises:
-            ServiceError: It has ended.
-        """
+        """`ServiceError` if it has ended."""
         status = self._running().poll()
         if status is not None:
             how = f"with status {status}" if status >= 0 else f"by signal {-status}"

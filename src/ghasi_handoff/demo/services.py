@@ -52,13 +52,6 @@ class Services:
         arrangement: How they are to run.
         quiet: Their output goes into files of the folder; otherwise it is this process's.
 
-    Attributes:
-        consumer: bff-consumer.
-        booking: bff-tenant-booking.
-        keys: The ring that both have.
-        mode: ``strict`` or ``deferred``.
-        environment: Of the services when they are started, and of the operator's commands.
-
     Raises:
         ConfigurationError: A port is in use, a URL is of another kind, or Redis is to be deferred.
         KeyRingError: The key file cannot be used, or has no key that signs now.
@@ -119,11 +112,7 @@ class Services:
         return self.consumer, self.booking
 
     def start(self) -> None:
-        """Make PostgreSQL's tables, where it is used, and start both.
-
-        Raises:
-            ServiceError: One of them does not start, or the tables cannot be made.
-        """
+        """Make PostgreSQL's tables, where it is used, and start both. `ServiceError` if one of these fails."""
         for command in self._tables:
             self.operate(command, "init")
         for service in self.both:
@@ -132,11 +121,7 @@ class Services:
             service.wait()
 
     def operate(self, *arguments: str) -> dict[str, Any]:
-        """What the operator's ``ghasi-handoff ARGUMENTS --json`` answers about these services' log and store.
-
-        Raises:
-            ServiceError: It is a refusal, or no JSON.
-        """
+        """What the operator's ``ghasi-handoff ARGUMENTS --json`` answers; `ServiceError` for a refusal."""
         # In a process of its own, as operators have it. The URLs may hold a password: so they are in its environment.
         command = [sys.executable, "-P", "-c", "from ghasi_handoff.cli import main; main()", *arguments, "--json"]
         done = subprocess.run(  # noqa: S603 - our own command
@@ -146,11 +131,7 @@ class Services:
 
 
 def answer_of(arguments: tuple[str, ...], output: str, errors: str = "") -> dict[str, Any]:
-    """The JSON object that an operator's command printed.
-
-    Raises:
-        ServiceError: It is a refusal, or no JSON.
-    """
+    """The JSON object that an operator's command printed; `ServiceError` for a refusal, or none."""
     try:
         facts: dict[str, Any] = json.loads(output)
     except ValueError:
@@ -161,11 +142,7 @@ def answer_of(arguments: tuple[str, ...], output: str, errors: str = "") -> dict
 
 
 def watch(services: Services) -> NoReturn:
-    """Wait until a service ends by itself.
-
-    Raises:
-        ServiceError: One has: it says which.
-    """
+    """Wait until a service ends by itself: `ServiceError` says which."""
     while True:
         for service in services.both:
             service.check_running()

@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
@@ -30,14 +30,7 @@ _SITES: Final = ("none", "same-origin", "same-site", "cross-site")  # a redirect
 
 
 class Browser:
-    """A browser over an HTTP client: what `HandoffBrowser` says of itself, for servers too.
-
-    Args:
-        client: Sends the requests, and follows no redirect. Browsers may share one: their cookies are apart.
-        base_url: What relative URLs are relative to.
-        cookies_blocked: Whether it keeps no cookies.
-        clock: Returns Unix seconds; cookies end by it.
-    """
+    """As `HandoffBrowser`, over a client that sends its requests and follows no redirect. Browsers may share one."""
 
     def __init__(
         self,
@@ -76,7 +69,7 @@ class Browser:
         """
         target = _split(urljoin(self._base_url, url))
         site = "none" if initiator is None else _site(_split(initiator), target)
-        return self._send("GET", target, site=site, clicked=clicked)
+        return self._send("GET", target, site, clicked=clicked)
 
     def submit(
         self, page: httpx2.Response, *, field: str | None = None, initiator: str | None = None, clicked: bool = True
@@ -113,9 +106,8 @@ class Browser:
             "Origin": "null" if hidden else _origin(source),
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        return self._send(
-            "POST", target, site=site, clicked=clicked, headers=headers, content=urlencode(form.fields).encode("ascii")
-        )
+        content = urlencode(form.fields).encode("ascii")
+        return self._send("POST", target, site, clicked=clicked, headers=headers, content=content)
 
     def open_handoff(self, url: str, *, initiator: str | None = CONSUMER) -> httpx2.Response:
         """Come from the consumer's site, and let the landing page send its form, as a guest's browser does.
@@ -151,7 +143,7 @@ class Browser:
         before = request.headers["Sec-Fetch-Site"]
         # What the guest asked for stays so; else the worst step counts (Fetch Metadata, section 2.3).
         site = before if before == "none" else max(before, _site(source, target), key=_SITES.index)
-        return self._send("GET", target, site=site, clicked="Sec-Fetch-User" in request.headers)
+        return self._send("GET", target, site, clicked="Sec-Fetch-User" in request.headers)
 
     def cookies(self, url: str = "/") -> dict[str, str]:
         """What the browser sends with a request to `url` from a page there: names and values."""
@@ -167,10 +159,10 @@ class Browser:
         self,
         method: str,
         url: SplitResult,
-        *,
         site: str,
+        *,
         clicked: bool,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         content: bytes | None = None,
     ) -> httpx2.Response:
         sent = {
@@ -180,7 +172,7 @@ class Browser:
             "Sec-Fetch-Mode": "navigate",
             "Sec-Fetch-Dest": "document",
             **({"Sec-Fetch-User": "?1"} if clicked else {}),
-            **(headers or {}),
+            **headers,
         }
         cookies = self._jar.cookies(url, site=site, method=method)
         if cookies:

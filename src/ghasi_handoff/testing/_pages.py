@@ -15,21 +15,13 @@ _NOT_SUBMITTED: Final = frozenset({"submit", "button", "image", "reset", "file"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of a page.
+    """A form of a page."""
 
-    Attributes:
-        page: The URL of the page that shows it.
-        action: The URL that it is sent to.
-        fields: The names and values that its inputs send, in their order.
-        method: ``get`` or ``post``.
-        referrer_policy: The policy of the page.
-    """
-
-    page: str
-    action: str
-    fields: tuple[tuple[str, str], ...]
+    page: str  # the URL of the page that shows it
+    action: str  # the URL that it is sent to
+    fields: tuple[tuple[str, str], ...]  # names and values, in their order
     method: str = "post"
-    referrer_policy: str = ""
+    referrer_policy: str = ""  # the page's
 
 
 class Page(HTMLParser):

@@ -49,11 +49,7 @@ class StoreProcess:
         self._connection.send((True, list(steps)))
 
     def hear(self) -> Any:
-        """What the process says next. At first it says None: it is ready.
-
-        Raises:
-            AssertionError: It has ended, or says nothing.
-        """
+        """What the process says next. At first it says None: it is ready."""
         if not self._connection.poll(PATIENCE_SECONDS):
             broken(f"a process with the store said nothing for {PATIENCE_SECONDS:g} s")
         try:
@@ -66,11 +62,7 @@ class StoreProcess:
             )
 
     def wait(self) -> None:
-        """Until it has ended by itself.
-
-        Raises:
-            AssertionError: It does not end.
-        """
+        """Until it has ended by itself."""
         self._process.join(PATIENCE_SECONDS)
         if self._process.exitcode is None:
             broken("a process that should have killed itself goes on")

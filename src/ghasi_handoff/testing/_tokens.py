@@ -128,21 +128,7 @@ def malformed_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> 
 
 
 class GoodToken:
-    """A token that a minter has just minted, and what it takes to make a bad one of it.
-
-    Args:
-        minter: The application's minter.
-        payload: What the token carries.
-        tenant: The tenant that it is for.
-
-    Attributes:
-        token: The text.
-        kid: The key that signed it.
-        body: Its signed lines.
-
-    Raises:
-        ConfigurationError: `minter` is no `Minter`.
-    """
+    """A token that was just minted: its text, kid and signed lines, and what it takes to make a bad one of it."""
 
     def __init__(self, minter: Minter, payload: HandoffPayload, tenant: str) -> None:
         self.minter = check_minter(minter)
@@ -160,11 +146,7 @@ class GoodToken:
         return build_token(key.kid, lines, compute_mac(key, lines))
 
     def moved_by(self, seconds: int) -> str:
-        """The same token as if it had been minted so many seconds later.
-
-        Raises:
-            ConfigurationError: That would be before 1970 or after the year 9999.
-        """
+        """The same token as if it had been minted so many seconds later; not before 1970, or after the year 9999."""
         issued_at, expires_at = self.body.issued_at + seconds, self.body.expires_at + seconds
         if issued_at < 0 or expires_at > MAX_SECONDS:
             raise ConfigurationError("the minter's clock stands too close to 1970, or to the end of the year 9999")
@@ -180,11 +162,7 @@ class GoodToken:
 
 
 def check_minter(minter: object) -> Minter:
-    """`minter`, if it is one.
-
-    Raises:
-        ConfigurationError: It is none.
-    """
+    """`minter`; `ConfigurationError` if it is none."""
     if not isinstance(minter, Minter):
         raise ConfigurationError(f"minter must be a Minter, not {type(minter).__name__}")
     return minter
