@@ -168,6 +168,9 @@ def test_the_headers_of_a_link_from_elsewhere(browser: HandoffBrowser) -> None:
         ("https://127.0.0.1", "https://10.0.0.1", "cross-site"),
         ("https://[::1]:8443", "https://[::1]", "same-site"),
         ("https://AURORA.example", "https://aurora.example", "same-origin"),
+        ("http://127.0.0.1:8002", "http://127.0.0.1:8001", "same-site"),
+        ("http://localhost", "http://localhost:80", "same-origin"),
+        ("http://127.0.0.1", "https://127.0.0.1", "cross-site"),
     ],
 )
 def test_where_a_navigation_comes_from(app: Starlette, base_url: str, initiator: str | None, site: str) -> None:
@@ -416,6 +419,15 @@ def test_only_https(app: Starlette, browser: HandoffBrowser, url: str) -> None:
     if url == "http://testserver":
         with pytest.raises(ConfigurationError):
             browser.navigate(f"{url}/handoff?handoff=T")
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8002", "http://localhost:8002", "http://[::1]:8002"])
+def test_loopback_is_trusted_without_tls(app: Starlette, origin: str) -> None:
+    """As in Chromium and Firefox, a Secure cookie is kept there and comes back; the form says where it is from."""
+    browser = HandoffBrowser(app, origin)
+    ask(browser, cookie="__Host-a=1; Secure; Path=/")
+    assert browser.navigate("/").request.headers["Cookie"] == "__Host-a=1"
+    assert fetch_headers(browser.submit(ask(browser, html=FORM)))["Origin"] == origin
 
 
 def test_headers_of_the_browser_go_with_every_request(app: Starlette) -> None:
