@@ -38,6 +38,7 @@ RULES: Final = tuple(
         (r"__a(enter|exit)__", r"__\1__"),
         (r"\baclose\b", "close"),
         (r"\bTaskGroupCommit\b", "ThreadedGroupCommit"),
+        (r"\b_task_commit\b", "_thread_commit"),
         (r"\basyncio\.get_running_loop\(\)\.time\b", "time.monotonic"),
         (r"\bAsync(?=[A-Z])", ""),
         (r"\b([a-z_]+)_async\b", r"\1"),

@@ -14,12 +14,17 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
-from ghasi_handoff._limits import HANDOFF_LOG_KEPT_SECONDS, MAX_LATENESS_SECONDS, POSTGRES_PURGE_CHUNK
+from ghasi_handoff._limits import (
+    DEFAULT_STORE_TIMEOUT_SECONDS,
+    HANDOFF_LOG_KEPT_SECONDS,
+    MAX_LATENESS_SECONDS,
+    POSTGRES_PURGE_CHUNK,
+)
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
 from ghasi_handoff.stores.postgres._pool import PostgresPool, change, fetch
 from ghasi_handoff.stores.postgres._statements import LOCK_SCHEMA
@@ -81,7 +86,7 @@ class PostgresHandoffLog:
         self,
         pool: ConnectionPool[Any],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = PostgresPool(pool, timeout_seconds(timeout))

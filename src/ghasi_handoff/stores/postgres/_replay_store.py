@@ -17,7 +17,13 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
-from ghasi_handoff._limits import DEFAULT_LEEWAY, POSTGRES_COUNTED_EXACTLY, POSTGRES_PURGE_CHUNK, REFUSALS_KEPT_SECONDS
+from ghasi_handoff._limits import (
+    DEFAULT_LEEWAY,
+    DEFAULT_STORE_TIMEOUT_SECONDS,
+    POSTGRES_COUNTED_EXACTLY,
+    POSTGRES_PURGE_CHUNK,
+    REFUSALS_KEPT_SECONDS,
+)
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
@@ -34,8 +40,9 @@ from ghasi_handoff.replay import (
     purge_cutoff,
     purge_time,
 )
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._group_commit import Entry, Outcome, ThreadedGroupCommit
+from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
@@ -68,7 +75,7 @@ class PostgresReplayStore:
         pool: ConnectionPool[Any],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 import redis.asyncio
@@ -16,10 +16,10 @@ import redis.asyncio.cluster
 import redis.client
 from redis import exceptions
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS, MAX_BATCH
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, ReplayTrace, StoreGuarantees, StoreReport, StoreStats, purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores.redis._client import require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import (
     ASYNC_FAILURES,
@@ -36,7 +36,6 @@ from ghasi_handoff.stores.redis._entries import (
 )
 from ghasi_handoff.stores.redis._examination_async import count_entries, examine, require_fit
 
-MAX_BATCH: Final = 256
 _T = TypeVar("_T")
 
 
@@ -65,7 +64,7 @@ class AsyncRedisReplayStore:
         self,
         client: redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
         prefix: str = DEFAULT_PREFIX,
     ) -> None:

@@ -10,15 +10,14 @@ from urllib.parse import quote
 
 from redis import exceptions
 
+from ghasi_handoff._limits import MAX_PREFIX_CHARACTERS, REDIS_TRUSTED_SECONDS
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, ReplayRecord, ReplayTrace, check_entry
 
 DEFAULT_PREFIX: Final = "ghasi-handoff"
-# How long a server that was found fit is trusted. Asked again at once after any error.
-TRUSTED_SECONDS: Final = 60.0
 
-_is_prefix: Final = re.compile("[A-Za-z0-9._:/-]{1,64}").fullmatch
+_is_prefix: Final = re.compile(f"[A-Za-z0-9._:/-]{{1,{MAX_PREFIX_CHARACTERS}}}").fullmatch
 _parse_value: Final = re.compile(rb"(.+) (0|[1-9][0-9]{0,11})", re.DOTALL).fullmatch
 _is_error_word: Final = re.compile("[A-Z]{2,20}").fullmatch
 
@@ -164,7 +163,7 @@ class Trust:
 
     def grant(self) -> None:
         """They were examined just now."""
-        self._until = time.monotonic() + TRUSTED_SECONDS
+        self._until = time.monotonic() + REDIS_TRUSTED_SECONDS
 
     def withdraw(self) -> None:
         """The next connection may be to another server."""

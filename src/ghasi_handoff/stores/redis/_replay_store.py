@@ -15,10 +15,10 @@ import redis.client
 import redis.cluster
 from redis import exceptions
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, ReplayTrace, StoreGuarantees, StoreReport, StoreStats, purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores.redis._client import require_bounded, require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import (
     DEFAULT_PREFIX,
@@ -68,7 +68,7 @@ class RedisReplayStore:
         self,
         client: redis.Redis | redis.cluster.RedisCluster,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
         prefix: str = DEFAULT_PREFIX,
     ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff.replay import (
     Consumption,
     OutboxEntry,
@@ -19,7 +19,6 @@ from ghasi_handoff.replay import (
     StoreStats,
     check_entry,
 )
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord
 from ghasi_handoff.stores.sqlite._handoff_log import SQLiteHandoffLog
@@ -51,7 +50,7 @@ class AsyncSQLiteReplayStore:
         path: str | os.PathLike[str],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = SQLiteReplayStore(path, outbox, timeout=timeout, clock=clock)
@@ -152,7 +151,7 @@ class AsyncSQLiteHandoffLog:
         self,
         path: str | os.PathLike[str],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = SQLiteHandoffLog(path, timeout=timeout, clock=clock)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from ghasi_handoff._limits import (
+    DEFAULT_STORE_TIMEOUT_SECONDS,
     HANDOFF_LOG_KEPT_SECONDS,
     MAX_LATENESS_SECONDS,
     SQLITE_PURGE_CHUNK,
@@ -19,7 +20,7 @@ from ghasi_handoff._limits import (
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import (
     ConsumeCall,
     HandoffQuery,
@@ -77,7 +78,7 @@ class SQLiteHandoffLog:
         self,
         path: str | os.PathLike[str],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)

@@ -15,7 +15,9 @@ from typing import Final, Self
 
 from ghasi_handoff._limits import (
     DEFAULT_LEEWAY,
+    DEFAULT_STORE_TIMEOUT_SECONDS,
     REFUSALS_KEPT_SECONDS,
+    REFUSALS_NOTED_PER_HANDOFF,
     SQLITE_PURGE_CHUNK,
     SQLITE_PURGE_PAUSE_SECONDS,
 )
@@ -37,8 +39,9 @@ from ghasi_handoff.replay import (
     purge_cutoff,
     purge_time,
 )
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome, ThreadedGroupCommit
+from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.sqlite._file import FULL, SQLiteFile, begin, schema_version
 from ghasi_handoff.stores.sqlite._outbox import OF_ONE, SQLiteOutbox
 
@@ -93,7 +96,7 @@ class SQLiteReplayStore:
         path: str | os.PathLike[str],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)
