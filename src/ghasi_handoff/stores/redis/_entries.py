@@ -1,16 +1,13 @@
-"""A consume -> its key and value -> SET and GET -> who holds the handoff. And errors, without what was sent. No I/O."""
+"""A consume -> its key and value -> SET and GET -> who holds the handoff. No I/O."""
 
 from __future__ import annotations
 
 import re
-import time
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote
 
-from redis import exceptions
-
-from ghasi_handoff._limits import MAX_PREFIX_CHARACTERS, REDIS_TRUSTED_SECONDS
+from ghasi_handoff._limits import MAX_PREFIX_CHARACTERS
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, ReplayRecord, ReplayTrace, check_entry
@@ -19,12 +16,10 @@ DEFAULT_PREFIX: Final = "ghasi-handoff"
 
 _is_prefix: Final = re.compile(f"[A-Za-z0-9._:/-]{{1,{MAX_PREFIX_CHARACTERS}}}").fullmatch
 _parse_value: Final = re.compile(rb"(.+) (0|[1-9][0-9]{0,11})", re.DOTALL).fullmatch
-_is_error_word: Final = re.compile("[A-Z]{2,20}").fullmatch
 
-# RedisClusterException is no RedisError. asyncio's TimeoutError is an OSError.
-FAILURES: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-# What redis-py raises when a connection was opened in an event loop that has ended.
-ASYNC_FAILURES: Final = (*FAILURES, RuntimeError)
+
+# What the server said to SET, and to GET.
+Answers: TypeAlias = tuple[object, object]
 
 
 class Ask(NamedTuple):
@@ -129,42 +124,3 @@ def read_trace(value: object, scope: str) -> ReplayTrace:
     )
     records = (ReplayRecord(scope, match[1].decode("utf-8", "replace"), int(match[2])),) if match else ()
     return ReplayTrace(records, (), ())
-
-
-def error_text(exc: BaseException) -> str:
-    """What an operator is told. Of the server's text at most the first word: it may quote what was sent."""
-    name = type(exc).__name__
-    if type(exc) is exceptions.ResponseError:
-        word = str(exc).partition(" ")[0]
-        if _is_error_word(word):
-            return f"Redis: {name} {word}"
-    return f"Redis: {name}"
-
-
-def failure(exc: BaseException, handoff_id: str | None) -> ReplayStoreError:
-    """`exc` as the error of a store."""
-    return ReplayStoreError(error_text(exc), handoff_id=handoff_id)
-
-
-def chained(exc: BaseException) -> BaseException | None:
-    """`exc` as a cause to show, unless its text may quote what was sent."""
-    harmless = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, RuntimeError)
-    return exc if isinstance(exc, harmless) else None
-
-
-class Trust:
-    """Whether the servers were lately found fit to hold entries. A race of threads makes one more examination."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def __bool__(self) -> bool:
-        return time.monotonic() < self._until
-
-    def grant(self) -> None:
-        """They were examined just now."""
-        self._until = time.monotonic() + REDIS_TRUSTED_SECONDS
-
-    def withdraw(self) -> None:
-        """The next connection may be to another server."""
-        self._until = 0.0
