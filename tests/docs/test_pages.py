@@ -152,7 +152,11 @@ def test_every_public_name_is_in_the_reference() -> None:
     ]
     public = set(ghasi_handoff.__all__) - {"__version__"}
     for store in (memory, postgres, redis, sqlite):
-        public |= {f"stores.{store.__name__.rpartition('.')[2]}.{name}" for name in store.__all__ if name != "SCHEMA"}
+        public |= {
+            f"stores.{store.__name__.rpartition('.')[2]}.{name}"
+            for name in store.__all__
+            if name not in {"LOG_SCHEMA", "SCHEMA", *handshake.__all__}
+        }
     public |= {f"handshake.{name}" for name in handshake.__all__}
     public |= {f"integrations.fastapi.{name}" for name in web.__all__ if name != "TEXTS"}
     public |= {f"integrations.opentelemetry.{name}" for name in opentelemetry.__all__}

@@ -26,6 +26,13 @@ from ghasi_handoff.stores.sqlite._outbox import SQLiteOutbox
 from ghasi_handoff.stores.sqlite._replay_store import SQLiteReplayStore
 
 
+class _Store(SQLiteReplayStore):
+    """A store whose batches also take entries from event loops."""
+
+    async def consume_async(self, entry: Entry) -> Consumption:
+        return await self._commits.consume_async(entry)
+
+
 class AsyncSQLiteReplayStore:
     """`SQLiteReplayStore` for asyncio: a thread of its own does the work, so the event loop never waits for the disk.
 
@@ -53,7 +60,7 @@ class AsyncSQLiteReplayStore:
         timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = SQLiteReplayStore(path, outbox, timeout=timeout, clock=clock)
+        self._store = _Store(path, outbox, timeout=timeout, clock=clock)
         self._outbox = None if self._store.outbox is None else AsyncSQLiteOutbox(self._store.outbox)
 
     @property
@@ -70,7 +77,7 @@ class AsyncSQLiteReplayStore:
             ReplayStoreError: As `SQLiteReplayStore.consume`.
         """
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
-        return await self._store._commits.consume_async(Entry(handoff_id, scope, redemption_id, consumed_at))
+        return await self._store.consume_async(Entry(handoff_id, scope, redemption_id, consumed_at))
 
     async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """As `SQLiteReplayStore.purge`; `progress` is called in another thread."""
