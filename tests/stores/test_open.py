@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from ghasi_handoff import ConfigurationError, Consumption, ReplayStoreError
+from ghasi_handoff import ConfigurationError, Consumption, HandoffError, HandoffLogError, ReplayStoreError
 from ghasi_handoff.replay import ReplayRecord, StoreStats
 from ghasi_handoff.stores import _open
 from ghasi_handoff.stores._maintained import MaintainedStore
@@ -216,12 +216,15 @@ def test_a_server_that_does_not_answer_is_an_error_without_the_password(
 
 
 @awaited_or_not
-@pytest.mark.parametrize("use", [use_store, use_log])
-def test_a_mistyped_path_makes_no_file(tmp_path: Path, use: Callable[..., object], awaited: bool) -> None:
+@pytest.mark.parametrize(("use", "error"), [(use_store, ReplayStoreError), (use_log, HandoffLogError)])
+def test_a_mistyped_path_makes_no_file(
+    tmp_path: Path, use: Callable[..., object], error: type[HandoffError], awaited: bool
+) -> None:
     """Unless told to create it, a file that is not there is an error that names the command which makes it."""
     url = f"sqlite:///{tmp_path}/none.db"
-    with pytest.raises(ReplayStoreError, match=r"ghasi-handoff (store|handoff) init"):
+    with pytest.raises(error, match=r"ghasi-handoff (store|handoff) init") as caught:
         use(url, Opening(), awaited=awaited)
+    assert type(caught.value) is error
     assert list(tmp_path.iterdir()) == []
     use(url, Opening(create=True), awaited=awaited)
     use(url, Opening(), awaited=awaited)

@@ -112,7 +112,12 @@ def make_store(url: str, opening: Opening) -> tuple[MaintainedStore, AbstractCon
 
 
 def make_log(url: str, opening: Opening) -> tuple[MaintainedLog, AbstractContextManager[None]]:
-    """A handoff log, and what opens it and closes it again. As `make_store`."""
+    """A handoff log, and what opens it and closes it again. As `make_store`.
+
+    Raises:
+        ConfigurationError: As `make_store`.
+        HandoffLogError: The file is not there, and `opening` does not create it.
+    """
     make: _MakeLog = _module(url, "log", "_from_url").make_log
     return make(url, opening)
 
