@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from ghasi_handoff.errors import ReplayStoreError
@@ -65,17 +66,28 @@ class Table:
     def tasked(self, *, timeout: float = PATIENCE) -> Tasks:
         return Tasks(self.run_async, self.note_async, lambda: None, timeout=timeout, product="Table")
 
-    def stand_still(self) -> Stop:
-        """Let the next transaction of a thread stand still until it is let go."""
-        stop = Stop()
+    @contextmanager
+    def in_flight_in_thread(self) -> Generator[tuple[Threads, ThreadPoolExecutor, threading.Event]]:
+        """A driver whose transaction for `an_entry(0)` stands still until the event is set; and threads for more callers."""
+        reached, over = threading.Event(), threading.Event()
 
         def wait() -> None:
-            if not stop.reached.is_set():
-                stop.reached.set()
-                assert stop.over.wait(PATIENCE)
+            if not reached.is_set():
+                reached.set()
+                assert over.wait(PATIENCE)
 
         self.on_run = wait
-        return stop
+        commits = self.threaded()
+        with ThreadPoolExecutor(20) as threads:
+            first = threads.submit(commits.consume, an_entry(0))
+            assert reached.wait(PATIENCE)
+            commits.wait_for(1)
+            try:
+                yield commits, threads, over
+            finally:
+                over.set()
+            assert first.result().first
+        commits.close()
 
     @asynccontextmanager
     async def in_flight(self) -> AsyncGenerator[tuple[Tasks, asyncio.Task[Consumption], asyncio.Event]]:
@@ -92,13 +104,6 @@ class Table:
         await begun.wait()
         yield commits, first, over
         await commits.aclose()
-
-
-class Stop:
-    """A transaction that stands still."""
-
-    def __init__(self) -> None:
-        self.reached, self.over = threading.Event(), threading.Event()
 
 
 class Threads(ThreadedGroupCommit):

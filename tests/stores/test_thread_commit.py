@@ -19,49 +19,36 @@ from .group_commit_table import PATIENCE, Table, an_entry
 def test_consumes_that_arrive_meanwhile_make_the_next_batch() -> None:
     """While a transaction is in flight the callers gather, and one transaction serves them all."""
     table = Table()
-    stop, commits = table.stand_still(), table.threaded()
-    with ThreadPoolExecutor(20) as threads:
-        calls = [threads.submit(commits.consume, an_entry(0))]
-        assert stop.reached.wait(PATIENCE)
-        calls += [threads.submit(commits.consume, an_entry(number)) for number in range(1, 20)]
-        commits.wait_for(20)
-        stop.over.set()
+    with table.in_flight_in_thread() as (commits, threads, over):
+        calls = [threads.submit(commits.consume, an_entry(number)) for number in range(1, 20)]
+        commits.wait_for(19)
+        over.set()
         assert all(call.result().first for call in calls)
-    commits.close()
     assert [len(batch) for batch in table.batches] == [1, 19]
 
 
-def test_a_caller_in_a_thread_that_gave_up_is_not_consumed() -> None:
+def test_a_caller_that_gave_up_is_not_consumed() -> None:
     """Who gave up while another batch was in flight is out of the queue: who comes later for that handoff gets it."""
     table = Table()
-    stop, commits = table.stand_still(), table.threaded()
-    with ThreadPoolExecutor(2) as threads:
-        threads.submit(commits.consume, an_entry(0))
-        assert stop.reached.wait(PATIENCE)
+    with table.in_flight_in_thread() as (commits, threads, over):
         with pytest.raises(ReplayStoreError, match="no answer within"):
             commits.consume_within(0.01, an_entry(1, by=2))
         later = threads.submit(commits.consume, an_entry(1, by=3))
-        commits.wait_for(3)
-        stop.over.set()
+        commits.wait_for(2)
+        over.set()
         assert later.result() == Consumption(redemption_id(3), first=True, consumed_at=NOW)
-    commits.close()
     assert table.batches == [[an_entry(0)], [an_entry(1, by=3)]]
 
 
 def test_a_batch_has_until_its_first_caller_gives_up() -> None:
     """The time of a transaction ends before the least patient of its callers gives up, whenever that one came."""
     table = Table()
-    stop, commits = table.stand_still(), table.threaded()
-    with ThreadPoolExecutor(4) as threads:
-        threads.submit(commits.consume, an_entry(0))
-        assert stop.reached.wait(PATIENCE)
-        commits.wait_for(1)
+    with table.in_flight_in_thread() as (commits, threads, over):
         for number, patience in enumerate((1.5, 1.0, 2.0), 1):
             threads.submit(commits.consume_within, patience * PATIENCE, an_entry(number))
             commits.wait_for(1)
         came = time.monotonic()
-        stop.over.set()
-    commits.close()
+        over.set()
     assert [len(batch) for batch in table.batches] == [1, 3]
     assert table.deadlines[1] < came + PATIENCE
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeAlias
 
 from ghasi_handoff._limits import GROUP_COMMIT_MARGIN_SECONDS
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.stores._group_commit import (
     Caller,
     Entry,
+    Note,
     Outcome,
     Run,
     answers,
@@ -21,27 +23,21 @@ from ghasi_handoff.stores._group_commit import (
     refusals,
 )
 
+Watched: TypeAlias = Callable[[float], AbstractContextManager[None]]
+
 
 class Batches:
     """What both drivers of group commit do with a batch.
 
     Args:
         run: One transaction.
-        note: Notes refused replays, best effort; must not raise for a store's failure.
-        watched: While it is entered, what still runs at that time is ended.
+        note: Notes refused replays.
+        watched: While it is entered, a transaction that still runs at that time is ended.
         timeout: Seconds until a caller gets its answer or an error.
         product: Begins the texts of errors.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        note: Callable[[Sequence[Entry], float], None],
-        watched: Callable[[float], AbstractContextManager[None]],
-        *,
-        timeout: float,
-        product: str,
-    ) -> None:
+    def __init__(self, run: Run, note: Note, watched: Watched, *, timeout: float, product: str) -> None:
         self._run = run
         self._note = note
         self._watched = watched

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import TypeAlias
 
 from ghasi_handoff._limits import GROUP_COMMIT_MARGIN_SECONDS
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.stores._group_commit import (
+    AsyncNote,
     AsyncRun,
     Caller,
     Entry,
@@ -20,27 +22,21 @@ from ghasi_handoff.stores._group_commit import (
     refusals,
 )
 
+Watched: TypeAlias = Callable[[float], AbstractContextManager[None]]
+
 
 class AsyncBatches:
     """What both drivers of group commit do with a batch.
 
     Args:
         run: One transaction.
-        note: Notes refused replays, best effort; must not raise for a store's failure.
-        watched: While it is entered, what still runs at that time is ended.
+        note: Notes refused replays.
+        watched: While it is entered, a transaction that still runs at that time is ended.
         timeout: Seconds until a caller gets its answer or an error.
         product: Begins the texts of errors.
     """
 
-    def __init__(
-        self,
-        run: AsyncRun,
-        note: Callable[[Sequence[Entry], float], Awaitable[None]],
-        watched: Callable[[float], AbstractContextManager[None]],
-        *,
-        timeout: float,
-        product: str,
-    ) -> None:
+    def __init__(self, run: AsyncRun, note: AsyncNote, watched: Watched, *, timeout: float, product: str) -> None:
         self._run = run
         self._note = note
         self._watched = watched

@@ -51,6 +51,11 @@ Outcome: TypeAlias = Consumption | ReplayStoreError
 # error, when it is unknown what became of any of them.
 Run: TypeAlias = Callable[[Sequence[Entry], float], "Sequence[Outcome] | ReplayStoreError"]
 AsyncRun: TypeAlias = Callable[[Sequence[Entry], float], "Awaitable[Sequence[Outcome] | ReplayStoreError]"]
+# Notes refused replays until a deadline, best effort. Must not raise for a store's failure.
+Note: TypeAlias = Callable[[Sequence[Entry], float], None]
+AsyncNote: TypeAlias = Callable[[Sequence[Entry], float], Awaitable[None]]
+# Ends whatever transaction hangs.
+Abort: TypeAlias = Callable[[], None]
 
 
 def first_of_each(entries: Iterable[Entry]) -> list[Entry]:

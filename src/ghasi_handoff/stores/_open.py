@@ -4,7 +4,7 @@ To add a product, add
 
 - a folder beside this file, whose modules `_from_url` and `_from_url_async` have `make_store`, and `make_log` if the
   product can keep a handoff log (write the second; `make sync-twins` writes the first),
-- its row in `PRODUCTS`,
+- its row in `PRODUCTS`, and its name in the contract "stores" of pyproject.toml,
 - a subclass of the conformance kit (`ghasi_handoff.testing`) in tests/stores.
 
 The command line, the settings and the demo then know its URLs.

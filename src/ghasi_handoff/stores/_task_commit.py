@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
@@ -11,7 +11,7 @@ from ghasi_handoff._limits import MAX_BATCH
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._batches_async import AsyncBatches
-from ghasi_handoff.stores._group_commit import AsyncRun, Entry, Outcome, no_answer, raise_or_return
+from ghasi_handoff.stores._group_commit import Abort, AsyncNote, AsyncRun, Entry, Outcome, no_answer, raise_or_return
 
 
 class LoopCaller:
@@ -64,15 +64,7 @@ class TaskGroupCommit:
         product: Begins the texts of errors.
     """
 
-    def __init__(
-        self,
-        run: AsyncRun,
-        note: Callable[[Sequence[Entry], float], Awaitable[None]],
-        abort: Callable[[], None],
-        *,
-        timeout: float,
-        product: str,
-    ) -> None:
+    def __init__(self, run: AsyncRun, note: AsyncNote, abort: Abort, *, timeout: float, product: str) -> None:
         self._batches = AsyncBatches(run, note, self._watched, timeout=timeout, product=product)
         self._abort = abort
         self._timeout = timeout

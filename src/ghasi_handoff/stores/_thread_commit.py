@@ -6,14 +6,14 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from ghasi_handoff._limits import GROUP_COMMIT_IDLE_SECONDS, MAX_BATCH
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._batches import Batches
-from ghasi_handoff.stores._group_commit import Entry, Outcome, Run, no_answer, raise_or_return
+from ghasi_handoff.stores._group_commit import Abort, Entry, Note, Outcome, Run, no_answer, raise_or_return
 from ghasi_handoff.stores._task_commit import LoopCaller, settle_all
 
 
@@ -49,15 +49,7 @@ class ThreadedGroupCommit:
         product: Begins the texts of errors.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        note: Callable[[Sequence[Entry], float], None],
-        abort: Callable[[], None],
-        *,
-        timeout: float,
-        product: str,
-    ) -> None:
+    def __init__(self, run: Run, note: Note, abort: Abort, *, timeout: float, product: str) -> None:
         self._batches = Batches(run, note, self._watched, timeout=timeout, product=product)
         self._abort = abort
         self._timeout = timeout
