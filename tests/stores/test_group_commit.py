@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from math import inf
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._batches import Batches
-from ghasi_handoff.stores._group_commit import Entry, Outcome, overdue
+from ghasi_handoff.stores._group_commit import Caller, Entry, Outcome, overdue
 
 from .entries import NOW, SCOPE, handoff_id, redemption_id
 from .group_commit_table import Table, an_entry
@@ -31,21 +30,13 @@ ENTRIES = st.lists(
 )
 
 
-@dataclass
-class Caller:
-    """Somebody who waits."""
-
-    entry: Entry
-    deadline: float = inf
-
-
 def outcomes_of(callers: Sequence[Caller], table: Table) -> list[Outcome]:
     return Batches(table.run, table.note, lambda _: nullcontext(), timeout=1, product="Table").outcomes(callers)
 
 
 def together(entries: list[Entry], table: Table) -> list[Outcome]:
     """What came of the entries in one batch."""
-    return outcomes_of([Caller(entry) for entry in entries], table)
+    return outcomes_of([Caller(entry, inf) for entry in entries], table)
 
 
 @given(ENTRIES)
@@ -89,7 +80,7 @@ def test_at_most_eight_refusals_are_noted_for_one_handoff(strangers: int) -> Non
 
 def test_when_the_time_is_up_the_rest_of_a_batch_gets_the_reason() -> None:
     """Run again one by one until nobody waits any more: the rest ends in the last error, not in another's answer."""
-    table, callers = Table(), [Caller(an_entry(number, number + 1)) for number in range(8)]
+    table, callers = Table(), [Caller(an_entry(number, number + 1), inf) for number in range(8)]
     table.broken = {handoff_id(NOW, 0)}
 
     def time_is_up() -> None:

@@ -11,7 +11,7 @@ of others. See docs/adr/0020.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ghasi_handoff._limits import REFUSALS_NOTED_PER_HANDOFF
 from ghasi_handoff.errors import ReplayStoreError
@@ -32,20 +32,6 @@ class Entry(NamedTuple):
         return self.handoff_id, self.scope
 
 
-class Caller(Protocol):
-    """Somebody who waits for the answer to an entry, until the deadline."""
-
-    @property
-    def entry(self) -> Entry:
-        """What is to be consumed."""
-        ...
-
-    @property
-    def deadline(self) -> float:
-        """When this caller gives up, by the clock of the driver."""
-        ...
-
-
 Outcome: TypeAlias = Consumption | ReplayStoreError
 # One transaction over sorted entries of distinct keys, until a deadline: an answer for each entry, in order; or one
 # error, when it is unknown what became of any of them.
@@ -56,6 +42,17 @@ Note: TypeAlias = Callable[[Sequence[Entry], float], None]
 AsyncNote: TypeAlias = Callable[[Sequence[Entry], float], Awaitable[None]]
 # Ends whatever transaction hangs.
 Abort: TypeAlias = Callable[[], None]
+
+
+class Caller:
+    """Somebody who waits for the outcome of an entry, until a deadline by the clock of the driver."""
+
+    __slots__ = ("deadline", "entry", "outcome")
+
+    def __init__(self, entry: Entry, deadline: float) -> None:
+        self.entry = entry
+        self.deadline = deadline
+        self.outcome: Outcome | None = None
 
 
 def first_of_each(entries: Iterable[Entry]) -> list[Entry]:

@@ -11,19 +11,26 @@ from ghasi_handoff._limits import MAX_BATCH
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._batches_async import AsyncBatches
-from ghasi_handoff.stores._group_commit import Abort, AsyncNote, AsyncRun, Entry, Outcome, no_answer, raise_or_return
+from ghasi_handoff.stores._group_commit import (
+    Abort,
+    AsyncNote,
+    AsyncRun,
+    Caller,
+    Entry,
+    Outcome,
+    no_answer,
+    raise_or_return,
+)
 
 
-class LoopCaller:
-    """A caller in an event loop."""
+class LoopCaller(Caller):
+    """A caller in an event loop, that of this very moment."""
 
-    __slots__ = ("deadline", "entry", "future", "outcome")
+    __slots__ = ("future",)
 
-    def __init__(self, entry: Entry, deadline: float, future: asyncio.Future[Outcome]) -> None:
-        self.entry = entry
-        self.deadline = deadline
-        self.future = future
-        self.outcome: Outcome | None = None
+    def __init__(self, entry: Entry, deadline: float) -> None:
+        super().__init__(entry, deadline)
+        self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     @property
     def gone(self) -> bool:
@@ -85,7 +92,7 @@ class TaskGroupCommit:
         if line is None:
             line = self._lines[loop] = _Line()
         deadline = loop.time() + self._timeout
-        caller = LoopCaller(entry, deadline, loop.create_future())
+        caller = LoopCaller(entry, deadline)
         line.waiting.append(caller)
         if line.task is None or line.task.done():  # done: cancelled with its loop's other tasks before it began
             line.task = loop.create_task(self._work(line))

@@ -13,19 +13,17 @@ from ghasi_handoff._limits import GROUP_COMMIT_IDLE_SECONDS, MAX_BATCH
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._batches import Batches
-from ghasi_handoff.stores._group_commit import Abort, Entry, Note, Outcome, Run, no_answer, raise_or_return
+from ghasi_handoff.stores._group_commit import Abort, Caller, Entry, Note, Outcome, Run, no_answer, raise_or_return
 from ghasi_handoff.stores._task_commit import LoopCaller, settle_all
 
 
-class ThreadCaller:
+class ThreadCaller(Caller):
     """A caller in a thread."""
 
-    __slots__ = ("_done", "deadline", "entry", "outcome")
+    __slots__ = ("_done",)
 
     def __init__(self, entry: Entry, deadline: float) -> None:
-        self.entry = entry
-        self.deadline = deadline
-        self.outcome: Outcome | None = None
+        super().__init__(entry, deadline)
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -60,7 +58,7 @@ class ThreadedGroupCommit:
     def _start_over(self) -> None:
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._waiting: list[ThreadCaller | LoopCaller] = []
+        self._waiting: list[Caller] = []
         self._thread: threading.Thread | None = None
         self._overdue_at: float | None = None  # when the transaction in flight has taken too long; None: none in flight
 
@@ -83,7 +81,7 @@ class ThreadedGroupCommit:
             ReplayStoreError: The outcome is unknown, or the store refused.
         """
         loop = asyncio.get_running_loop()
-        caller = LoopCaller(entry, time.monotonic() + self._timeout, loop.create_future())
+        caller = LoopCaller(entry, time.monotonic() + self._timeout)
         self._submit(caller)
         give_up = loop.call_later(self._timeout, self._leave, caller)
         try:
@@ -102,7 +100,7 @@ class ThreadedGroupCommit:
         if thread is not None and thread is not threading.current_thread():
             thread.join(self._timeout)
 
-    def _submit(self, caller: ThreadCaller | LoopCaller) -> None:
+    def _submit(self, caller: Caller) -> None:
         if self._pid != os.getpid():
             self._start_over()  # a forked child has none of its parent's threads, and perhaps a lock that was held
         with self._changed:
@@ -116,7 +114,7 @@ class ThreadedGroupCommit:
             else:
                 self._changed.notify()
 
-    def _leave(self, caller: ThreadCaller | LoopCaller) -> None:
+    def _leave(self, caller: Caller) -> None:
         """A caller's time is up: nothing of its own is begun any more, and what hangs is ended."""
         with self._changed:
             if caller in self._waiting:
@@ -128,7 +126,7 @@ class ThreadedGroupCommit:
             self._abort()
 
     def _work(self) -> None:
-        batch: list[ThreadCaller | LoopCaller] = []
+        batch: list[Caller] = []
         try:
             while True:
                 with self._changed:
@@ -160,14 +158,14 @@ class ThreadedGroupCommit:
             self._overdue_at = None
 
 
-def _deliver(batch: Sequence[ThreadCaller | LoopCaller], outcomes: Sequence[Outcome]) -> None:
+def _deliver(batch: Sequence[Caller], outcomes: Sequence[Outcome]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[LoopCaller]] = {}
     for caller, outcome in zip(batch, outcomes, strict=True):
         caller.outcome = outcome
-        if isinstance(caller, ThreadCaller):
-            caller.wake()
-        else:
+        if isinstance(caller, LoopCaller):
             by_loop.setdefault(caller.future.get_loop(), []).append(caller)
+        elif isinstance(caller, ThreadCaller):
+            caller.wake()
     for loop, callers in by_loop.items():
         try:
             loop.call_soon_threadsafe(settle_all, callers)

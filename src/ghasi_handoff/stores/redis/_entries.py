@@ -97,20 +97,14 @@ def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumpt
         # Even if GET has a value: a read-only replica has one that its primary may not have.
         if isinstance(answer, Exception):
             raise answer
-    if isinstance(get_answer, str):
-        get_answer = get_answer.encode("utf-8", "surrogateescape")
     if get_answer is None:
         raise ReplayStoreError(
             "Redis: the entry was gone at once: evicted, deleted, or expired", handoff_id=asked.handoff_id
         )
-    match = _parse_value(get_answer) if isinstance(get_answer, bytes) else None
-    try:
-        holder = match[1].decode() if match else ""
-    except UnicodeDecodeError:
-        holder = ""
-    if match is None or not holder:
+    entry = _read(get_answer)
+    if entry is None:
         raise ReplayStoreError("Redis: the key holds a value that is no entry", handoff_id=asked.handoff_id)
-    consumed_at = int(match[2])
+    holder, consumed_at = entry
     ours = holder == asked.redemption_id and consumed_at == asked.consumed_at
     return Consumption(
         holder, first=set_answer is not None and set_answer is not False and ours, consumed_at=consumed_at
@@ -119,8 +113,15 @@ def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumpt
 
 def read_trace(value: object, scope: str) -> ReplayTrace:
     """What the value of a key tells of its handoff."""
-    match = _parse_value(
-        value.encode() if isinstance(value, str) else bytes(value if isinstance(value, bytes) else b"")
-    )
-    records = (ReplayRecord(scope, match[1].decode("utf-8", "replace"), int(match[2])),) if match else ()
-    return ReplayTrace(records, (), ())
+    entry = _read(value)
+    return ReplayTrace((ReplayRecord(scope, *entry),) if entry is not None else (), (), ())
+
+
+def _read(value: object) -> tuple[str, int] | None:
+    """Holder and consumed-at. The client may have decoded the value."""
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    match = _parse_value(data) if isinstance(data, bytes) else None
+    try:
+        return (match[1].decode(), int(match[2])) if match else None
+    except UnicodeDecodeError:
+        return None
