@@ -16,6 +16,7 @@ CODES = {
     "KeyRingError": ("key_ring", "HandoffError"),
     "InvalidHandoffInputError": ("invalid_input", "HandoffError"),
     "ReplayStoreError": ("store_unavailable", "HandoffError"),
+    "HandoffLogError": ("log_unavailable", "ReplayStoreError"),
     "ConfirmationUnavailableError": ("confirmation_unavailable", "HandoffError"),
     "MalformedTokenError": ("malformed", "InvalidTokenError"),
     "UnknownKeyError": ("unknown_key", "InvalidTokenError"),

@@ -31,7 +31,7 @@ from ghasi_handoff import (
 from ghasi_handoff.cli import main
 from ghasi_handoff.integrations import fastapi as web
 from ghasi_handoff.integrations import opentelemetry
-from ghasi_handoff.stores import _deadline, memory, postgres, redis, sqlite
+from ghasi_handoff.stores import memory, postgres, redis, sqlite
 from ghasi_handoff.sync_contract import __all__ as sync_contract_names
 from ghasi_handoff.testing import strategies
 
@@ -211,8 +211,8 @@ def test_the_table_of_defaults_is_the_code() -> None:
         [seconds(_limits.DEFAULT_MAX_LIFETIME), most],
         [seconds(_limits.DEFAULT_LEEWAY), seconds(_limits.MAX_LEEWAY_SECONDS)],
         [seconds(_limits.DEFAULT_PROPAGATION), ""],
-        [seconds(_deadline.DEFAULT_TIMEOUT_SECONDS), "60 s"],
-        [str(memory.DEFAULT_CAPACITY), ""],
+        [seconds(_limits.DEFAULT_STORE_TIMEOUT_SECONDS), "60 s"],
+        [str(_limits.DEFAULT_MEMORY_CAPACITY), ""],
         ["", f"{_limits.MAX_TOKEN_CHARACTERS} characters"],
         ["", f"{_limits.MAX_PAYLOAD_BYTES} bytes"],
         ["", str(_limits.MAX_PAYLOAD_DEPTH)],

@@ -183,7 +183,7 @@ class TestAnswers:
         app.include_router(consumer_router(impatient, keys=application.keys, clock=application.clock))
         with locked(application.folder / "log.db"):
             answer = application.post(identifier, [authorization], body, app=app)
-        problem(answer, 503, "store_unavailable")
+        problem(answer, 503, "log_unavailable")
         assert answer.field("retry-after") == "1"
         assert application.post(identifier, [authorization], body).status == 200
         if kind == "sync":
