@@ -14,10 +14,11 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
+from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
 from ghasi_handoff.stores._owners import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
@@ -44,7 +45,7 @@ class PostgresHandoffLog:
         self,
         pool: ConnectionPool[Any],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = PostgresPool(pool, timeout_seconds(timeout), HANDOFF_LOG)

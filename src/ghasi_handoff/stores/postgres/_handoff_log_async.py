@@ -13,10 +13,11 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
+from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
 from ghasi_handoff.stores._owners import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
@@ -43,7 +44,7 @@ class AsyncPostgresHandoffLog:
         self,
         pool: AsyncConnectionPool[Any],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = AsyncPostgresPool(pool, timeout_seconds(timeout), HANDOFF_LOG)

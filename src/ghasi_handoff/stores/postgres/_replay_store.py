@@ -18,15 +18,22 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
-from ghasi_handoff._limits import DEFAULT_LEEWAY, POSTGRES_COUNTED_EXACTLY, REFUSALS_KEPT_SECONDS
+from ghasi_handoff._limits import (
+    DEFAULT_LEEWAY,
+    DEFAULT_STORE_TIMEOUT_SECONDS,
+    POSTGRES_COUNTED_EXACTLY,
+    REFUSALS_KEPT_SECONDS,
+    REFUSALS_NOTED_PER_HANDOFF,
+)
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome, ThreadedGroupCommit
+from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry, Outcome
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
+from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
@@ -61,7 +68,7 @@ class PostgresReplayStore:
         pool: ConnectionPool[Any],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)

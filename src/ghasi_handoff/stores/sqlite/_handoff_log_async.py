@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from ghasi_handoff._limits import SQLITE_PURGE_CHUNK
+from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS, SQLITE_PURGE_CHUNK
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import (
     ConsumeCall,
     HandoffQuery,
@@ -64,7 +64,7 @@ class AsyncSQLiteHandoffLog:
         self,
         path: str | os.PathLike[str],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = SQLiteFile(path, _SCHEMA, timeout_seconds(timeout), HANDOFF_LOG)

@@ -13,19 +13,25 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY, REFUSALS_KEPT_SECONDS, SQLITE_PURGE_CHUNK
+from ghasi_handoff._limits import (
+    DEFAULT_LEEWAY,
+    DEFAULT_STORE_TIMEOUT_SECONDS,
+    REFUSALS_KEPT_SECONDS,
+    SQLITE_PURGE_CHUNK,
+)
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._group_commit import Entry, ThreadedGroupCommit
+from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
-from ghasi_handoff.stores.sqlite._batches import Batches
+from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.sqlite._connection import schema_scripts
 from ghasi_handoff.stores.sqlite._examination import report, stats
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
 from ghasi_handoff.stores.sqlite._outbox import SQLiteOutbox
+from ghasi_handoff.stores.sqlite._transactions import Transactions
 
 _SCHEMA: Final = schema_scripts("schema.sql")
 _SQL: Final = SharedSQL("?")
@@ -62,16 +68,16 @@ class SQLiteReplayStore:
         path: str | os.PathLike[str],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         seconds = timeout_seconds(timeout)
         self._file = SQLiteFile(path, _SCHEMA, seconds, REPLAY_STORE)
         self._outbox = SQLiteOutbox(self._file) if outbox else None
         self._clock = clock
-        batches = Batches(self._file, outbox)
+        transactions = Transactions(self._file, outbox)
         self._commits = ThreadedGroupCommit(
-            batches.run, batches.note, self._file.interrupt, timeout=seconds, product="SQLite"
+            transactions.run, transactions.note, self._file.interrupt, timeout=seconds, product="SQLite"
         )
 
     @property

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from ghasi_handoff._limits import REFUSALS_NOTED_PER_HANDOFF
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
-from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome
+from ghasi_handoff.stores._group_commit import Entry, Outcome
 from ghasi_handoff.stores.sqlite._connection import transaction
 from ghasi_handoff.stores.sqlite._examination import PURGED_BEFORE
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
@@ -28,8 +29,8 @@ _COUNT_REFUSED: Final = "SELECT count(*) FROM handoff_replay_refused WHERE hando
 _INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?, ?, ?, ?)"
 
 
-class Batches:
-    """What the group commit runs.
+class Transactions:
+    """What the group commit runs: a transaction for a batch, and notes about replays.
 
     Args:
         file: The replay file.
