@@ -18,14 +18,7 @@ LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
 
 
 def create_schema(pool: PostgresPool, script: LiteralString, read_version: LiteralString, needed: int) -> None:
-    """Run a script that makes tables, and see that they are those of this release.
-
-    Args:
-        pool: Its owner's error is raised if they are not.
-        script: Makes what is not there. Safe to repeat.
-        read_version: Selects the version of the schema.
-        needed: The version of this release.
-    """
+    """Run a script that makes tables, and see that they are those of this release: else the owner's error."""
     with pool.session() as connection, connection.transaction():
         connection.execute(LOCK_SCHEMA)
         connection.execute(script)
@@ -56,7 +49,7 @@ def purge(
 
     Args:
         pool: Where.
-        table: Which; its primary key begins with the handoff id.
+        table: Its primary key begins with the handoff id.
         cutoff_of: From the time of the newest id, the time before which ids may go. Unix seconds.
         remove: Removes, for a cutoff, from an id and below an id. Returns how many.
         progress: Called after each chunk with the number removed so far.

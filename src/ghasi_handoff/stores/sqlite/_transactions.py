@@ -30,12 +30,7 @@ _INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?
 
 
 class Transactions:
-    """What the group commit runs: a transaction for a batch, and notes about replays.
-
-    Args:
-        file: The replay file.
-        outbox: Whether each winner also gets an outbox entry.
-    """
+    """What the group commit runs: a transaction for a batch, and notes about replays."""
 
     def __init__(self, file: SQLiteFile, outbox: bool) -> None:
         self._file = file
