@@ -80,7 +80,7 @@ def test_paused_server_hangs_and_goes_on() -> None:
 
 
 def test_settings_reach_the_server() -> None:
-    """What a test sets is what the server runs with, also after a restart with more."""
+    """The server runs with the settings of the test, also after a restart with further ones."""
     with RedisServer({"maxmemory-policy": "allkeys-lru"}, in_memory=True) as server:
         server.restart(appendonly="no")
         with server.client() as client:

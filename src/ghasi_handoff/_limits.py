@@ -100,6 +100,8 @@ DEFAULT_REFRESH_TIMEOUT: Final = timedelta(seconds=2)
 
 # Key rotation
 MAX_FINGERPRINT_CHARACTERS: Final = 200_000
+# Clocks may differ by the leeway, which is taken off the time that a file has to arrive; as much again is left for it.
+LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)
 
 # Stores that are opened by a URL
 POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose

@@ -80,7 +80,7 @@ def refused(verdict: Verdict) -> ConsumeAnswer:
 
 
 def unauthenticated() -> ConsumeAnswer:
-    """401: nothing is said of the reason."""
+    """401, without the reason."""
     return _problem(401, UNAUTHENTICATED, "The call is not authentic.", {"WWW-Authenticate": SCHEME})
 
 
