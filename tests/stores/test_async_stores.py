@@ -54,7 +54,7 @@ async def waiting_for_lock(
     await store.consume(handoff_id(NOW), **entry(1))
     other.ask("lock", path)
     met, loop = asyncio.Event(), asyncio.get_running_loop()
-    tell_of_lock(store._store, lambda: loop.call_soon_threadsafe(met.set))
+    tell_of_lock(store, lambda: loop.call_soon_threadsafe(met.set))
     waiting = asyncio.ensure_future(store.consume(handoff_id(NOW, 1), **entry(1)))
     await met.wait()
     return waiting
