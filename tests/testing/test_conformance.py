@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,24 +24,25 @@ SLOW_IN_MEMORY = RETENTION | PURGE_RACE
 SLOW_IN_A_FILE = RETENTION | PURGE_RACE | PROCESSES
 
 
-class MemoryKit(ReplayStoreConformance):
+class InMemory:
+    """How a kit makes the store of its class attribute."""
+
     durable = False
+    store: ClassVar[Any]
 
-    def make_store(self, place: Path) -> MemoryReplayStore:
-        return MemoryReplayStore()
+    def make_store(self, place: Path) -> Any:
+        return self.store()
 
-    def make_full_store(self, place: Path, capacity: int) -> MemoryReplayStore:
-        return MemoryReplayStore(capacity=capacity)
+    def make_full_store(self, place: Path, capacity: int) -> Any:
+        return self.store(capacity=capacity)
 
 
-class AsyncMemoryKit(AsyncReplayStoreConformance):
-    durable = False
+class MemoryKit(InMemory, ReplayStoreConformance):
+    store = MemoryReplayStore
 
-    def make_store(self, place: Path) -> AsyncMemoryReplayStore:
-        return AsyncMemoryReplayStore()
 
-    def make_full_store(self, place: Path, capacity: int) -> AsyncMemoryReplayStore:
-        return AsyncMemoryReplayStore(capacity=capacity)
+class AsyncMemoryKit(InMemory, AsyncReplayStoreConformance):
+    store = AsyncMemoryReplayStore
 
 
 class LockedFile:
@@ -81,20 +82,25 @@ class AsyncLockedSQLiteReplayStore(AsyncSQLiteReplayStore):
         self._locked.unlock()
 
 
-class SQLiteKit(ReplayStoreConformance):
-    def make_store(self, place: Path) -> SQLiteReplayStore:
-        return SQLiteReplayStore(place / "replay.db")
+class InAFile:
+    """As `InMemory`, in a file."""
 
-    def make_failing_store(self, place: Path) -> SQLiteReplayStore:
-        return LockedSQLiteReplayStore(place / "replay.db")
+    store: ClassVar[Any]
+    failing: ClassVar[Any]
+
+    def make_store(self, place: Path) -> Any:
+        return self.store(place / "replay.db")
+
+    def make_failing_store(self, place: Path) -> Any:
+        return self.failing(place / "replay.db")
 
 
-class AsyncSQLiteKit(AsyncReplayStoreConformance):
-    def make_store(self, place: Path) -> AsyncSQLiteReplayStore:
-        return AsyncSQLiteReplayStore(place / "replay.db")
+class SQLiteKit(InAFile, ReplayStoreConformance):
+    store, failing = SQLiteReplayStore, LockedSQLiteReplayStore
 
-    def make_failing_store(self, place: Path) -> AsyncSQLiteReplayStore:
-        return AsyncLockedSQLiteReplayStore(place / "replay.db")
+
+class AsyncSQLiteKit(InAFile, AsyncReplayStoreConformance):
+    store, failing = AsyncSQLiteReplayStore, AsyncLockedSQLiteReplayStore
 
 
 @without(SLOW_IN_MEMORY)
