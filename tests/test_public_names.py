@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import get_type_hints
 
 import pytest
@@ -25,6 +26,7 @@ from ghasi_handoff import (
     handshake,
     keyfile,
     signing_string,
+    testing,
 )
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
@@ -149,30 +151,40 @@ def test_the_designs_constructors_take_what_it_says(tmp_path: Path) -> None:
 def test_importing_the_package_is_light() -> None:
     """No driver, no framework, no command line: a service pays for what it uses."""
     program = (
-        "import sys, ghasi_handoff; found = {'sqlite3', 'asyncio', 'click', 'fastapi', 'psycopg', 'redis', 'multiprocessing', 'ssl'} & set(sys.modules);"
+        "import sys, ghasi_handoff; found = {'sqlite3', 'asyncio', 'click', 'fastapi', 'psycopg', 'redis', 'multiprocessing', 'ssl', 'pytest'} & set(sys.modules);"
         " print(sorted(found)); sys.exit(bool(found))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_importing_the_handshake_loads_no_driver() -> None:
-    """Neither HTTP client nor PostgreSQL driver before one is asked for, and then what is asked for is there."""
+# A package that loads some of its names when they are asked for: what may not be loaded before, and what then is.
+ON_DEMAND = {
+    "handshake": ("{'httpx2', 'psycopg'}", "it.ConsumeClient and it.PostgresHandoffLog", "{'httpx2', 'psycopg'}"),
+    "testing": ("{'httpx2', 'starlette', 'fastapi', 'pytest'}", "it.HandoffBrowser", "{'starlette', 'httpx2'}"),
+}
+
+
+@pytest.mark.parametrize("package", ON_DEMAND)
+def test_importing_a_package_loads_neither_driver_nor_framework(package: str) -> None:
+    """Neither HTTP client nor driver nor framework before one is asked for, and then what is asked for is there."""
+    before, asked, after = ON_DEMAND[package]
     program = (
-        "import sys, ghasi_handoff.handshake as h; assert not {'httpx2', 'psycopg'} & set(sys.modules);"
-        " assert h.ConsumeClient and h.PostgresHandoffLog; assert {'httpx2', 'psycopg'} <= set(sys.modules)"
+        f"import sys, ghasi_handoff.{package} as it; assert not {before} & set(sys.modules);"
+        f" assert {asked}; assert {after} <= set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     with pytest.raises(AttributeError):
-        handshake.nonsense  # noqa: B018
+        getattr(sys.modules[f"ghasi_handoff.{package}"], "nonsense")  # noqa: B009
 
 
-@pytest.mark.parametrize("name", sorted(handshake.__all__))
-def test_public_names_of_the_handshake_are_documented(name: str) -> None:
-    """Each has a docstring, and annotations that resolve."""
-    thing = getattr(handshake, name)
-    assert (thing.__doc__ or "").strip()
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in (handshake, testing) for name in sorted(package.__all__)]
+)
+def test_public_names_of_a_package_are_documented(package: ModuleType, name: str) -> None:
+    """Each is there and has a docstring."""
+    assert (getattr(package, name).__doc__ or "").strip()
 
 
 @pytest.mark.parametrize("name", sorted(set(ghasi_handoff.__all__) - {"__version__"}))

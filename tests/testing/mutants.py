@@ -127,18 +127,28 @@ class Memory:
         self.mark = max(self.mark, cutoff)
 
 
-class MemoryKit(ReplayStoreConformance):
-    durable = False
-    store: ClassVar[type[Memory]] = Memory
+class InMemory:
+    """How a kit makes the store of its class attribute."""
 
-    def make_store(self, place: Path) -> Memory:
+    durable = False
+    store: ClassVar[Any]
+
+    def make_store(self, place: Path) -> Any:
         return self.store()
 
-    def make_failing_store(self, place: Path) -> Memory:
+    def make_full_store(self, place: Path, capacity: int) -> Any:
+        return self.store(capacity=capacity)
+
+
+class InMemoryAndFailing(InMemory):
+    """As `InMemory`; the store can also lose its backend."""
+
+    def make_failing_store(self, place: Path) -> Any:
         return self.store(reachable=False)
 
-    def make_full_store(self, place: Path, capacity: int) -> Memory:
-        return self.store(capacity=capacity)
+
+class MemoryKit(InMemoryAndFailing, ReplayStoreConformance):
+    store: ClassVar[type[Memory]] = Memory
 
     def advance(self, store: Memory, seconds: float) -> None:
         store.advanced += seconds
@@ -560,18 +570,8 @@ class AsyncMemory:
         await asyncio.sleep(0)
 
 
-class AsyncMemoryKit(AsyncReplayStoreConformance):
-    durable = False
+class AsyncMemoryKit(InMemoryAndFailing, AsyncReplayStoreConformance):
     store: ClassVar[type[AsyncMemory]] = AsyncMemory
-
-    def make_store(self, place: Path) -> AsyncMemory:
-        return self.store()
-
-    def make_failing_store(self, place: Path) -> AsyncMemory:
-        return self.store(reachable=False)
-
-    def make_full_store(self, place: Path, capacity: int) -> AsyncMemory:
-        return self.store(capacity=capacity)
 
     async def advance(self, store: AsyncMemory, seconds: float) -> None:
         store.memory.advanced += seconds

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,22 +17,10 @@ from ghasi_handoff.testing._promises import Promises
 from tests.stores.kit_tiers import CRASH, PROCESSES, PURGE_RACE, RETENTION, only, without
 
 from . import mutants
+from .mutants import InMemory
 
 SLOW_IN_MEMORY = RETENTION | PURGE_RACE
 SLOW_IN_A_FILE = RETENTION | PURGE_RACE | PROCESSES
-
-
-class InMemory:
-    """How a kit makes the store of its class attribute."""
-
-    durable = False
-    store: ClassVar[Any]
-
-    def make_store(self, place: Path) -> Any:
-        return self.store()
-
-    def make_full_store(self, place: Path, capacity: int) -> Any:
-        return self.store(capacity=capacity)
 
 
 class MemoryKit(InMemory, ReplayStoreConformance):
@@ -83,7 +69,7 @@ class AsyncLockedSQLiteReplayStore(AsyncSQLiteReplayStore):
 
 
 class InAFile:
-    """As `InMemory`, in a file."""
+    """How a kit makes the store of its class attribute, in a file."""
 
     store: ClassVar[Any]
     failing: ClassVar[Any]
@@ -181,12 +167,6 @@ def test_what_a_store_does_not_have_is_not_collected() -> None:
 def test_async_kit_has_every_promise_of_the_other() -> None:
     """What is asked of a store that is called is asked of one that is awaited."""
     assert set(promises_of(mutants.MemoryKit)) < set(promises_of(mutants.AsyncMemoryKit))
-
-
-def test_library_does_not_import_pytest() -> None:
-    """Only the kit needs pytest."""
-    program = "import sys, ghasi_handoff, ghasi_handoff.stores.sqlite; sys.exit('pytest' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(("seconds", "n"), [(-1, 0), (2**48 // 1000, 0), (0, -1), (0, 2**48)])
