@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +28,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
+from tests.fresh_interpreter import modules_after
 from tests.minter_and_verifier import NOW, at, secret
 
 PROMISED = [
@@ -148,35 +147,48 @@ def test_the_designs_constructors_take_what_it_says(tmp_path: Path) -> None:
     assert asyncio.run(redeem())
 
 
-def test_importing_the_package_is_light() -> None:
+@pytest.mark.parametrize(
+    ("module", "not_loaded"),
+    [
+        (
+            "ghasi_handoff",
+            {
+                "sqlite3",
+                "asyncio",
+                "click",
+                "fastapi",
+                "psycopg",
+                "redis",
+                "multiprocessing",
+                "ssl",
+                "logging",
+                "pytest",
+            },
+        ),
+        ("ghasi_handoff.handshake", {"httpx2", "psycopg"}),
+        ("ghasi_handoff.testing", {"httpx2", "starlette", "fastapi", "pytest", "hypothesis"}),
+        ("ghasi_handoff.demo.steps", {"pytest", "hypothesis"}),
+        ("ghasi_handoff.landing", {"anyio", "fastapi", "starlette", "psycopg", "httpx2"}),
+    ],
+)
+def test_an_import_is_light(module: str, not_loaded: set[str]) -> None:
     """No driver, no framework, no command line: a service pays for what it uses."""
-    program = (
-        "import sys, ghasi_handoff; found = {'sqlite3', 'asyncio', 'click', 'fastapi', 'psycopg', 'redis', 'multiprocessing', 'ssl', 'pytest'} & set(sys.modules);"
-        " print(sorted(found)); sys.exit(bool(found))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert modules_after(f"import {module}") & not_loaded == set()
 
 
-# A package that loads some of its names when they are asked for: what may not be loaded before, and what then is.
-ON_DEMAND = {
-    "handshake": ("{'httpx2', 'psycopg'}", "it.ConsumeClient and it.PostgresHandoffLog", "{'httpx2', 'psycopg'}"),
-    "testing": ("{'httpx2', 'starlette', 'fastapi', 'pytest'}", "it.HandoffBrowser", "{'starlette', 'httpx2'}"),
-}
-
-
-@pytest.mark.parametrize("package", ON_DEMAND)
-def test_importing_a_package_loads_neither_driver_nor_framework(package: str) -> None:
-    """Neither HTTP client nor driver nor framework before one is asked for, and then what is asked for is there."""
-    before, asked, after = ON_DEMAND[package]
-    program = (
-        f"import sys, ghasi_handoff.{package} as it; assert not {before} & set(sys.modules);"
-        f" assert {asked}; assert {after} <= set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("package", "names", "loaded"),
+    [
+        (handshake, "ConsumeClient, PostgresHandoffLog", {"httpx2", "psycopg"}),
+        (testing, "HandoffBrowser", {"httpx2", "starlette"}),
+        (testing, "ReplayStoreConformance", {"pytest"}),
+    ],
+)
+def test_a_driver_comes_with_the_name_that_needs_it(package: ModuleType, names: str, loaded: set[str]) -> None:
+    """HTTP client, PostgreSQL driver, framework and pytest. A name that is not there is no import."""
+    assert modules_after(f"from {package.__name__} import {names}") >= loaded
     with pytest.raises(AttributeError):
-        getattr(sys.modules[f"ghasi_handoff.{package}"], "nonsense")  # noqa: B009
+        package.nonsense  # noqa: B018
 
 
 @pytest.mark.parametrize(
