@@ -167,6 +167,7 @@ def test_the_designs_constructors_take_what_it_says(tmp_path: Path) -> None:
         ),
         ("ghasi_handoff.handshake", {"httpx2", "psycopg"}),
         ("ghasi_handoff.testing", {"httpx2", "starlette", "fastapi", "pytest", "hypothesis"}),
+        ("ghasi_handoff.testing._browser", {"fastapi", "pytest"}),
         ("ghasi_handoff.demo.steps", {"pytest", "hypothesis"}),
         ("ghasi_handoff.landing", {"anyio", "fastapi", "starlette", "psycopg", "httpx2"}),
     ],
