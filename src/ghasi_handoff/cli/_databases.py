@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.replay import Outbox
     from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
+    from ghasi_handoff.stores._open import Kind
 
 STORE_VARIABLE: Final = "GHASI_HANDOFF_STORE_URL"
 LOG_VARIABLE: Final = "GHASI_HANDOFF_LOG_URL"
@@ -46,7 +47,7 @@ def opened_store(
     """
     logging.getLogger().addHandler(_unheard)
     opening = Opening(create=new, outbox=outbox, timeout=timeout, clock=clock)
-    store, running = make_store(store_url(url), opening)
+    store, running = make_store(given_url(url, STORE_VARIABLE, "store"), opening)
     with running:
         yield store
 
@@ -64,27 +65,19 @@ def opened_outbox(url: str | None, clock: Clock, timeout: float) -> Generator[tu
 def opened_log(url: str | None, clock: Clock, timeout: float, *, new: bool = False) -> Generator[MaintainedLog]:
     """The handoff log. As `opened_store`."""
     logging.getLogger().addHandler(_unheard)
-    log, running = make_log(log_url(url), Opening(create=new, timeout=timeout, clock=clock))
+    opening = Opening(create=new, timeout=timeout, clock=clock)
+    log, running = make_log(given_url(url, LOG_VARIABLE, "log"), opening)
     with running:
         yield log
 
 
-def store_url(url: str | None) -> str:
+def given_url(url: str | None, variable: str, kind: Kind) -> str:
     """The URL that was given, or that of the environment.
 
     Raises:
         ConfigurationError: There is none.
     """
-    return _named(url, STORE_VARIABLE, "store")
-
-
-def log_url(url: str | None) -> str:
-    """As `store_url`, of the handoff log."""
-    return _named(url, LOG_VARIABLE, "log")
-
-
-def _named(url: str | None, variable: str, what: str) -> str:
     given = url or os.environ.get(variable, "")
     if not given:
-        raise ConfigurationError(f"name the {what} by its URL, or put that in {variable}")
+        raise ConfigurationError(f"name the {kind} by its URL, or put that in {variable}")
     return given

@@ -15,8 +15,7 @@ from ghasi_handoff._scope import Scope
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
 from ghasi_handoff._times import from_seconds, read_clock, to_seconds
 from ghasi_handoff._token import parse_token
-from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, opened_log, opened_store
-from ghasi_handoff.cli._databases import log_url as named_log
+from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, given_url, opened_log, opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_line
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable
@@ -64,7 +63,8 @@ def init(clock: Clock, *, log_url: str | None, sql: bool, timeout: float) -> Ans
         return Answer(facts={"sql": schema}, text=schema.rstrip("\n"))
     with opened_log(log_url, clock, timeout, new=True) as log:
         log.create_schema()
-    return Answer(facts={"ok": True, "product": product_of(named_log(log_url), "log").name}, text="ready")
+    product = product_of(given_url(log_url, LOG_VARIABLE, "log"), "log")
+    return Answer(facts={"ok": True, "product": product.name}, text="ready")
 
 
 @handoff.command()

@@ -9,8 +9,8 @@ from typing import Final
 from ghasi_handoff.errors import (
     ExpiredTokenError,
     HandoffError,
+    HandoffLogError,
     ReplayedTokenError,
-    ReplayStoreError,
     RevokedHandoffError,
 )
 from ghasi_handoff.handshake._consume_call import SCHEME
@@ -86,7 +86,7 @@ def unauthenticated() -> ConsumeAnswer:
 
 def unavailable() -> ConsumeAnswer:
     """503: try again."""
-    return _problem(503, ReplayStoreError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
+    return _problem(503, HandoffLogError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
 
 
 def _problem(status: int, code: str, title: str, headers: Mapping[str, str] | None = None) -> ConsumeAnswer:

@@ -17,7 +17,7 @@ from ghasi_handoff import Consumption, ReplayStoreError
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.stores.redis._entries import Ask, ask
 
-from .entries import NOW, SCOPE, handoff_id
+from ..entries import NOW, SCOPE, handoff_id
 
 KEY = "ghasi-handoff:bff-consumer%0Abff-tenant-booking:"
 

@@ -1,4 +1,4 @@
-"""Both services around one clock: a real bff-consumer on loopback, real SQLite files, and browsers that speak ASGI."""
+"""Both services around one clock: a real bff-consumer on loopback, real SQLite files, and browsers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import re
 import sqlite3
 import ssl
-import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -14,13 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from urllib.parse import quote, urlencode
 
-import uvicorn
-from fastapi import FastAPI, Request
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, Consumer, consumer
 
 from ghasi_handoff import AsyncRedeemer, KeyRing, MintedHandoff, Minter, Redeemer, Redemption, Verifier
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake import (
     AsyncConsumeClient,
     AsyncHandshake,
@@ -31,7 +29,8 @@ from ghasi_handoff.handshake import (
     Handshake,
     SQLiteHandoffLog,
 )
-from ghasi_handoff.integrations.fastapi import install_error_handlers, landing_router
+from ghasi_handoff.landing import Answer as LandingAnswer
+from ghasi_handoff.landing import AsyncLanding, GuestRequest, Landing
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
 ORIGIN = "https://aurora.example"
@@ -48,6 +47,8 @@ Fields = Sequence[tuple[str, str | bytes]]
 # What a browser says when a site has sent its guest here, and when it sends the landing page's own form.
 ARRIVES: Fields = (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
 SUBMITS: Fields = (("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document"))
+# The cookie of a browser that has been here.
+KNOWN = ("Cookie", f"{COOKIE}={b64u_encode(b'G' * 32)}")
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -93,46 +94,35 @@ class Answer:
         return self.status, headers, text
 
 
-async def answer_of(
-    app: Any, method: str, target: str | bytes, headers: Fields = (), body: bytes | Iterable[bytes] = b""
-) -> Answer:
-    """The answer of an ASGI application to a request, each byte of which is the caller's to choose."""
-    raw = target if isinstance(target, bytes) else target.encode("ascii")
-    path, _, query = raw.partition(b"?")
-    lines = [(name.lower().encode("ascii"), v if isinstance(v, bytes) else v.encode("latin-1")) for name, v in headers]
-    if not any(name == b"host" for name, _ in lines):
-        lines.append((b"host", b"aurora.example"))
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": unquote_to_bytes(path).decode("utf-8", "replace"),
-        "raw_path": path,
-        "query_string": query,
-        "root_path": "",
-        "headers": lines,
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-    chunks = iter((body,) if isinstance(body, bytes) else body)
-    sent: list[Any] = []
-    read = 0
+@dataclass(frozen=True)
+class OwnResponse:
+    """A response of the application's own: a framework has a class of this kind."""
 
-    async def receive() -> dict[str, Any]:
-        nonlocal read
-        for chunk in chunks:
-            read += 1
-            return {"type": "http.request", "body": chunk, "more_body": True}
-        return {"type": "http.request", "body": b"", "more_body": False}
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
 
-    async def send(message: Any) -> None:
-        sent.append(message)
 
-    await app(scope, receive, send)
-    found = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent[0]["headers"]]
-    return Answer(sent[0]["status"], tuple(found), b"".join(m.get("body", b"") for m in sent[1:]), read)
+class Body:
+    """The body of a request, in the pieces in which it comes."""
+
+    def __init__(self, body: bytes | Iterable[bytes]) -> None:
+        self._chunks = iter((body,) if isinstance(body, bytes) else body)
+        self.chunks_read = 0
+
+    def read(self, most: int) -> bytes:
+        """All of it, or as many pieces as hold more than `most` bytes."""
+        found = b""
+        for chunk in self._chunks:
+            self.chunks_read += 1
+            found += chunk
+            if len(found) > most:
+                break
+        return found
+
+    async def read_async(self, most: int) -> bytes:
+        """The same, awaited."""
+        return self.read(most)
 
 
 @dataclass
@@ -166,22 +156,23 @@ class BothServices:
         minter = Minter(self.keys, issuer=ISSUER, audience=AUDIENCE, clock=self.clock)
         return HandoffIssuer(minter, self.log).issue(STAY, tenant=tenant)
 
-    def make_app(self, **options: Any) -> FastAPI:
-        """An application with the landing page under ``/{site}``, and the library's errors as problems."""
+    def make_app(self, **options: Any) -> Any:
+        """The landing, for a site below each of `SITES`, of the twin that fits the handshake."""
+        functions: dict[str, Any] = {
+            "tenant": lambda request: SITES.get(site_of(request)),
+            "public_origin": lambda request: ORIGIN,
+            "on_redeemed": self.sent_on,
+        }
+        options = {"start_url": START_URL, "response_type": OwnResponse, **functions, **options}
+        if self.kind == "sync":
+            return Landing(self.handshake, **options)
+        called = {name: awaited(options[name]) for name in (*functions, "render") if name in options}
+        return AsyncLanding(self.handshake, **{**options, **called})
 
-        async def tenant(request: Request) -> str | None:
-            return SITES.get(request.path_params["site"])
-
-        def on_redeemed(request: Request, redemption: Redemption) -> Any:
-            self.redemptions.append(redemption)
-            return "/aurora/booking"
-
-        options = {"public_origin": lambda request: ORIGIN, "start_url": START_URL, **options}
-        options.setdefault("on_redeemed", on_redeemed)
-        app = FastAPI()
-        app.include_router(landing_router(self.handshake, tenant=tenant, **options), prefix="/{site}")
-        install_error_handlers(app)
-        return app
+    def sent_on(self, request: Any, redemption: Redemption) -> str:
+        """What the application does with a redemption, unless a test says otherwise."""
+        self.redemptions.append(redemption)
+        return "/aurora/booking"
 
     def ask(
         self,
@@ -192,7 +183,30 @@ class BothServices:
         app: Any = None,
     ) -> Answer:
         """The answer to one request."""
-        return self.runner.run(answer_of(app or self.app, method, target, headers, body))
+        return self.answer_of(app or self.app, method, target, headers, body)
+
+    def answer_of(
+        self, app: Any, method: str, target: str | bytes, headers: Fields, body: bytes | Iterable[bytes]
+    ) -> Answer:
+        """The answer of an application that `make_app` has made."""
+        path, _, query = (target if isinstance(target, bytes) else target.encode("ascii")).partition(b"?")
+        lines = [(name, value.decode("latin-1") if isinstance(value, bytes) else value) for name, value in headers]
+        request = GuestRequest(
+            method=method, path=path.decode("latin-1"), query=query.decode("latin-1"), headers=lines, native=self
+        )
+        content = Body(body)
+        if self.kind == "sync":
+            found: LandingAnswer = app.answer(request, content.read)
+        else:
+            found = self.runner.run(app.answer(request, content.read_async))
+        own = found.response or OwnResponse(found.status, tuple(found.headers.items()), found.body)
+        added = [] if found.response is None else found.beside(name for name, _ in own.headers)
+        fields = tuple((name.lower(), value) for name, value in (*own.headers, *added))
+        return Answer(own.status, fields, own.body, content.chunks_read)
+
+    def plain(self) -> Answer:
+        """The answer to no token at all."""
+        return self.ask("GET", "/aurora/handoff", ARRIVES)
 
     def rows(self, *, with_refused: bool = True) -> list[str]:
         """Everything that both databases hold, each row with its table's name."""
@@ -259,6 +273,22 @@ class Browser:
         return answer
 
 
+def site_of(request: GuestRequest) -> str:
+    """The site whose landing page was asked for."""
+    return request.path.split("/")[1]
+
+
+def awaited(function: Any) -> Any:
+    """The same function for asyncio; what cannot be called is left as it is."""
+    if not callable(function):
+        return function
+
+    async def call(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return call
+
+
 def _tables(connection: sqlite3.Connection) -> list[str]:
     return [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
 
@@ -277,8 +307,9 @@ def _put(connection: sqlite3.Connection, table: str, rows: list[Any]) -> None:
 class Pool:
     """Both services of each kind, made once, and as new for each test that borrows them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, of: type[BothServices] | None = None) -> None:
         self._folder = folder
+        self._of = of or BothServices
         self._made: dict[str, tuple[ExitStack, BothServices]] = {}
         self._number = 0
 
@@ -290,7 +321,7 @@ class Pool:
             folder = self._folder / f"{kind}-{self._number}"
             folder.mkdir()
             with ExitStack() as stack:
-                services = stack.enter_context(both_services(kind, folder))
+                services = stack.enter_context(both_services(kind, folder, of=self._of))
                 self._made[kind] = stack.pop_all(), services
         stack, services = self._made[kind]
         services.renew()
@@ -314,6 +345,7 @@ def both_services(
     mode: str = "strict",
     keys: Any = None,
     *,
+    of: type[BothServices] = BothServices,
     store_seconds: float = 60,
     call_seconds: float = 10,
 ) -> Generator[BothServices]:
@@ -328,7 +360,7 @@ def both_services(
         consumer(log, ring, clock) as running,
     ):
         log.create_schema()
-        built = BothServices(kind, folder, clock, ring, log, running, runner, ring)
+        built = of(kind, folder, clock, ring, log, running, runner, ring)
         path = folder / "replay.db"
         options: dict[str, Any] = {"outbox": True, "timeout": store_seconds, "clock": clock}
         calls: dict[str, Any] = {"keys": ring, "verify": TRUSTED, "clock": clock}
@@ -367,23 +399,6 @@ def _note_what_is_new(services: BothServices) -> None:
     for name in DATABASES:
         with closing(sqlite3.connect(services.folder / name)) as connection:
             services.new |= {(name, table): _held(connection, table) for table in _tables(connection)}
-
-
-@contextmanager
-def served(app: Any, **options: Any) -> Generator[int]:
-    """A real uvicorn on loopback, until the block ends; its port."""
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.005)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def sent_on(browser: Browser, token: str) -> bool:

@@ -17,7 +17,7 @@ from typing_extensions import override
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
 
-from .kit_tiers import CRASH, PROCESSES, PURGE_RACE, only, without
+from ..kit_tiers import CRASH, PROCESSES, PURGE_RACE, only, without
 
 # Where other processes of a test find the server.
 # Its entries have an end by the clock: that is waited for in the fast tier, too.
@@ -38,19 +38,27 @@ def _prefix(place: Path) -> str:
 class WithItsClient(RedisReplayStore):
     """A store that closes its client, which nobody else uses."""
 
+    def __init__(self, client: redis.Redis, **settings: Any) -> None:
+        super().__init__(client, **settings)
+        self._client = client
+
     @override
     def close(self) -> None:
         super().close()
-        self._single.close()
+        self._client.close()
 
 
 class AsyncWithItsClient(AsyncRedisReplayStore):
     """A store that closes its client, which nobody else uses."""
 
+    def __init__(self, client: redis.asyncio.Redis, **settings: Any) -> None:
+        super().__init__(client, **settings)
+        self._client = client
+
     @override
     async def aclose(self) -> None:
         await super().aclose()
-        await self._single.aclose()
+        await self._client.aclose()
 
 
 class RedisKit(ReplayStoreConformance):

@@ -12,7 +12,7 @@ import pytest
 from ghasi_handoff import ReplayStoreError
 from tests.servers import SLOTS, RedisCluster
 
-from .entries import NOW, SLACK, entry, handoff_id, handoff_ids, redemption_id
+from ..entries import NOW, SLACK, entry, handoff_id, handoff_ids, redemption_id
 from .redis_stores import KEY, OpenOne, connect, settle, timed
 
 pytestmark = pytest.mark.thorough

@@ -24,7 +24,7 @@ from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.stores.redis._entries import ask, read_answers
 from tests.servers import RedisServer
 
-from .entries import NOW, SCOPE, entry, handoff_id, handoff_ids, redemption_id
+from ..entries import NOW, SCOPE, entry, handoff_id, handoff_ids, redemption_id
 from .redis_stores import KEY, OneStore, OpenOne, asked, connect
 
 EVICTING = [
@@ -388,7 +388,7 @@ def test_a_policy_that_changes_is_noticed(
         one.consume(handoff_id(NOW), **entry(1))
         admin.config_set("maxmemory-policy", "volatile-ttl")
         later = time.monotonic() + 61
-        monkeypatch.setattr("ghasi_handoff.stores.redis._entries.time.monotonic", lambda: later)
+        monkeypatch.setattr("ghasi_handoff.stores.redis._failures.time.monotonic", lambda: later)
         with pytest.raises(ReplayStoreError, match="volatile-ttl"):
             one.consume(handoff_id(NOW), **entry(1))
     finally:

@@ -1,4 +1,4 @@
-"""What a test needs from the machine, and the machine does not have."""
+"""The error of a server or browser that this machine does not have."""
 
 from __future__ import annotations
 

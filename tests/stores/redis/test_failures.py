@@ -16,10 +16,11 @@ import redis.asyncio
 
 from ghasi_handoff import Consumption, ReplayStoreError
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
-from ghasi_handoff.stores.redis._replay_store import exchange
+from ghasi_handoff.stores.redis._task_servers import AsyncServers
+from ghasi_handoff.stores.redis._thread_servers import exchange
 from tests.servers import RedisServer, wait_until
 
-from .entries import NOW, SLACK, entry, handoff_id, handoff_ids, redemption_id
+from ..entries import NOW, SLACK, entry, handoff_id, handoff_ids, redemption_id
 from .redis_stores import KEY, OpenOne, asked, connect, settle, timed
 
 
@@ -301,7 +302,7 @@ def test_an_awaited_connection_with_an_answer_left_is_closed(interruption: BaseE
         client: Any = redis.asyncio.Redis()
         client.connection_pool = AwaitedCutShort(pool)
         with pytest.raises(type(interruption)):
-            await AsyncRedisReplayStore(client)._exchange([asked()])
+            await AsyncServers(client, 2).exchange([asked()])
 
     asyncio.run(use())
     assert pool.done == ["read", "read", "disconnect", "release"]

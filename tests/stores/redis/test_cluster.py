@@ -15,7 +15,7 @@ from ghasi_handoff import ConfigurationError, ReplayStoreError
 from ghasi_handoff.stores.redis import RedisReplayStore
 from tests.servers import RedisCluster
 
-from .entries import NOW, entry, handoff_id, handoff_ids, redemption_id
+from ..entries import NOW, entry, handoff_id, handoff_ids, redemption_id
 from .redis_stores import KEY, OneStore, OpenOne, connect
 
 
