@@ -427,6 +427,13 @@ def test_deferred_goes_by_what_a_store_states(durable: bool, writes: bool, keys:
             make()
 
 
+def test_a_page_judges_by_the_verifiers_keys_and_clock(keys: KeyRing, client: ConsumeClient, store: Any, clock: Clock) -> None:  # fmt: skip
+    """What a page looks up, and how long it waits, follows the ring and the clock by which its token is verified."""
+    handshake = Handshake(redeemer(lambda: keys, store, clock), client)
+    clock.now += 0.9
+    assert (handshake.key_source(), handshake.now()) == (keys, int(clock.now))
+
+
 def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client: ConsumeClient, store: Any) -> None:
     """A redeemer, client, mode or hook that is none, or a hook that would have to be awaited."""
 
