@@ -107,6 +107,15 @@ def test_strict_goes_on_after_the_confirmation(strict: Handshake, token: str, lo
     assert store.outbox.stats() == OutboxStats(0, 0, None)
 
 
+def test_a_handshake_gives_the_keys_and_the_time_of_its_verifier(
+    strict: Handshake, keys: KeyRing, clock: Clock
+) -> None:
+    """The landing page goes by the same ring, and by the same clock in whole seconds."""
+    clock.now += 0.9
+    assert strict.key_source() is keys
+    assert strict.now() == int(clock.now)
+
+
 def test_the_same_browser_may_repeat_it(strict: Handshake, token: str) -> None:
     """A refresh, a double click, a second tab: the same redemption again."""
     first = redeem(strict, token)
