@@ -68,7 +68,7 @@ class SharedSQL:
             ("tenant =", query.tenant),
             ("issued_at >=", query.since),
             ("issued_at <", query.until),
-            ("state =", None if query.state is None else query.state.value),
+            ("state =", None if query.state is None else str(query.state)),
         ]
         wanted = [(condition, value) for condition, value in wanted if value is not None]
         where = " AND ".join(f"{condition} {self._mark}" for condition, _ in wanted) or "true"
