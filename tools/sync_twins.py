@@ -33,6 +33,8 @@ RULES: Final = tuple(
         (r"\bAwaitable\[((?:[^\[\]]|\[[^\[\]]*\])*)\]", r"\1"),
         (r"\bAsyncGenerator\b", "Generator"),
         (r"\basynccontextmanager\b", "contextmanager"),
+        (r"\bAbstractAsync", "Abstract"),
+        (r"\bredis\.asyncio\b", "redis"),
         (r"__a(enter|exit)__", r"__\1__"),
         (r"\baclose\b", "close"),
         (r"\bTaskGroupCommit\b", "ThreadedGroupCommit"),

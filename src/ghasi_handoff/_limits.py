@@ -54,3 +54,7 @@ POSTGRES_MAINTENANCE_SECONDS: Final = 60.0
 MAX_LATENESS_SECONDS: Final = MAX_LEEWAY_SECONDS
 # A row outlives its token by this: a day of deliveries, and a day to find out what went wrong.
 HANDOFF_LOG_KEPT_SECONDS: Final = 48 * 3600
+
+# A database that is opened by its URL
+POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
+POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this

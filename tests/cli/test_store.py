@@ -134,7 +134,7 @@ def test_looking_makes_no_file(tmp_path: Path) -> None:
 def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra, the command says what to install."""
     monkeypatch.setattr(
-        "ghasi_handoff.handshake._urls.find_spec",
+        "ghasi_handoff.stores._open.find_spec",
         lambda name: None if name in ("redis", "psycopg_pool") else find_spec(name),
     )
     for url, extra in (("redis://127.0.0.1/0", "redis"), ("postgresql://127.0.0.1/db", "postgres")):

@@ -1,29 +1,23 @@
-"""URL -> an open replay store or handoff log. The driver is imported only here, and only when it is needed."""
+"""URL, or its environment variable -> an open replay store or handoff log, for a command."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.handshake._urls import product_of, sqlite_path
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.stores._open import make_log, make_store
+from ghasi_handoff.stores._opening import Opening
 
 if TYPE_CHECKING:
-    from psycopg_pool import ConnectionPool
-
     from ghasi_handoff.cli._output import Clock
-    from ghasi_handoff.handshake import PostgresHandoffLog, SQLiteHandoffLog
-    from ghasi_handoff.stores.postgres import PostgresReplayStore
-    from ghasi_handoff.stores.redis import RedisReplayStore
-    from ghasi_handoff.stores.sqlite import SQLiteReplayStore
-
-    Store: TypeAlias = "SQLiteReplayStore | PostgresReplayStore | RedisReplayStore"
-    Log: TypeAlias = "SQLiteHandoffLog | PostgresHandoffLog"
+    from ghasi_handoff.replay import Outbox
+    from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
 
 STORE_VARIABLE: Final = "GHASI_HANDOFF_STORE_URL"
 LOG_VARIABLE: Final = "GHASI_HANDOFF_LOG_URL"
@@ -36,105 +30,61 @@ timeout: Final = click.option(
     show_default=True,
     help="How long the store may take to answer.",
 )
+# Without a handler on the root, Python prints what drivers log; a command reports a failure itself, once.
+_unheard: Final = logging.NullHandler()
 
 
 @contextmanager
 def opened_store(
     url: str | None, clock: Clock, timeout: float, *, outbox: bool = False, new: bool = False
-) -> Generator[tuple[str, Any]]:
-    """The product and its replay store. Only a `new` one may be made by being opened.
+) -> Generator[MaintainedStore]:
+    """The replay store. Only a `new` one may be created by being opened.
 
     Raises:
         ReplayStoreError: There is no such file.
-        ConfigurationError: No URL, an unknown one, or a driver that is not installed.
+        ConfigurationError: There is no URL, or it is not valid, or its driver is not installed.
     """
-    given = url or _from_environment(STORE_VARIABLE, "store")
-    product, rest = product_of(given, ("sqlite", "postgresql", "redis"), "store")
-    if outbox and product == "redis":
-        raise ConfigurationError("a Redis store has no outbox")
-    with ExitStack() as stack:
-        store: Store
-        if product == "sqlite":
-            from ghasi_handoff.stores.sqlite import SQLiteReplayStore
-
-            store = SQLiteReplayStore(_path(rest, "store", new=new), outbox, timeout=timeout, clock=clock)
-        elif product == "postgresql":
-            from ghasi_handoff.stores.postgres import PostgresReplayStore
-
-            store = PostgresReplayStore(_pool(given, timeout, stack), outbox, timeout=timeout, clock=clock)
-        else:
-            store = _redis(given, clock, timeout, stack)
-        yield product, stack.enter_context(store)
+    logging.getLogger().addHandler(_unheard)
+    opening = Opening(create=new, outbox=outbox, timeout=timeout, clock=clock)
+    store, running = make_store(store_url(url), opening)
+    with running:
+        yield store
 
 
 @contextmanager
-def opened_log(url: str | None, clock: Clock, timeout: float, *, new: bool = False) -> Generator[tuple[str, Any]]:
-    """The product and its handoff log. Only a `new` one may be made by being opened.
+def opened_outbox(url: str | None, clock: Clock, timeout: float) -> Generator[tuple[MaintainedStore, Outbox]]:
+    """The replay store and its outbox. As `opened_store`; a store without an outbox is a `ConfigurationError`."""
+    with opened_store(url, clock, timeout, outbox=True) as store:
+        if store.outbox is None:
+            raise ConfigurationError("a store of this product has no outbox")
+        yield store, store.outbox
+
+
+@contextmanager
+def opened_log(url: str | None, clock: Clock, timeout: float, *, new: bool = False) -> Generator[MaintainedLog]:
+    """The handoff log. As `opened_store`."""
+    logging.getLogger().addHandler(_unheard)
+    log, running = make_log(log_url(url), Opening(create=new, timeout=timeout, clock=clock))
+    with running:
+        yield log
+
+
+def store_url(url: str | None) -> str:
+    """The URL that was given, or that of the environment.
 
     Raises:
-        ReplayStoreError: There is no such file.
-        ConfigurationError: No URL, an unknown one, or a driver that is not installed.
+        ConfigurationError: There is none.
     """
-    given = url or _from_environment(LOG_VARIABLE, "log")
-    product, rest = product_of(given, ("sqlite", "postgresql"), "log")
-    with ExitStack() as stack:
-        log: Log
-        if product == "sqlite":
-            from ghasi_handoff.handshake import SQLiteHandoffLog
-
-            log = SQLiteHandoffLog(_path(rest, "handoff", new=new), timeout=timeout, clock=clock)
-        else:
-            from ghasi_handoff.handshake import PostgresHandoffLog
-
-            log = PostgresHandoffLog(_pool(given, timeout, stack), timeout=timeout, clock=clock)
-        yield product, stack.enter_context(log)
+    return _named(url, STORE_VARIABLE, "store")
 
 
-def _from_environment(variable: str, what: str) -> str:
-    given = os.environ.get(variable, "")
+def log_url(url: str | None) -> str:
+    """As `store_url`, of the handoff log."""
+    return _named(url, LOG_VARIABLE, "log")
+
+
+def _named(url: str | None, variable: str, what: str) -> str:
+    given = url or os.environ.get(variable, "")
     if not given:
         raise ConfigurationError(f"name the {what} by its URL, or put that in {variable}")
     return given
-
-
-def _path(rest: str, group: str, *, new: bool) -> str:
-    path = sqlite_path(rest)
-    # A mistyped path must not become an empty database, which a cron job then maintains every night.
-    if not new and not os.path.exists(path):
-        raise ReplayStoreError(f"SQLite: there is no such file; `ghasi-handoff {group} init` or the first use makes it")
-    return path
-
-
-def _pool(url: str, timeout: float, stack: ExitStack) -> ConnectionPool[Any]:
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-    from psycopg_pool import ConnectionPool
-
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it would report each try to connect; we report one
-    try:
-        conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ConfigurationError("this is no PostgreSQL URL") from None
-    pool: ConnectionPool[Any] = ConnectionPool(
-        url, min_size=1, max_size=2, timeout=timeout, kwargs={"connect_timeout": max(2, int(timeout))}, open=False
-    )
-    stack.callback(pool.close, timeout=1)
-    pool.open()
-    return pool
-
-
-def _redis(url: str, clock: Clock, timeout: float, stack: ExitStack) -> RedisReplayStore:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    from ghasi_handoff.stores.redis import RedisReplayStore
-
-    try:
-        client = redis.Redis.from_url(
-            url, socket_timeout=timeout / 2, socket_connect_timeout=timeout / 2, retry=Retry(NoBackoff(), 0)
-        )
-    except ValueError:
-        raise ConfigurationError("this is no Redis URL") from None
-    stack.callback(client.close)
-    return RedisReplayStore(client, timeout=timeout, clock=clock)

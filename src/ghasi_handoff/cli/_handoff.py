@@ -11,16 +11,18 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
+from ghasi_handoff._scope import Scope
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
 from ghasi_handoff._times import from_seconds, read_clock, to_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, opened_log, opened_store
+from ghasi_handoff.cli._databases import log_url as named_log
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_line
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable
 from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError
-from ghasi_handoff.handshake._urls import require_extra
+from ghasi_handoff.stores._open import migration, product_of
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
@@ -58,13 +60,11 @@ def handoff() -> None:
 def init(clock: Clock, *, log_url: str | None, sql: bool, timeout: float) -> Answer:
     """Make the log's file or tables, where they are not there yet. Safe to repeat."""
     if sql:
-        require_extra("postgresql")
-        from ghasi_handoff.stores.postgres import LOG_SCHEMA
-
-        return Answer(facts={"sql": LOG_SCHEMA}, text=LOG_SCHEMA.rstrip("\n"))
-    with opened_log(log_url, clock, timeout, new=True) as (product, log):
+        schema = migration("log")
+        return Answer(facts={"sql": schema}, text=schema.rstrip("\n"))
+    with opened_log(log_url, clock, timeout, new=True) as log:
         log.create_schema()
-    return Answer(facts={"ok": True, "product": product}, text="ready")
+    return Answer(facts={"ok": True, "product": product_of(named_log(log_url), "log").name}, text="ready")
 
 
 @handoff.command()
@@ -92,20 +92,17 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
     if not log_asked and not store_asked:
         raise click.UsageError(f"Name at least one of --log-url ({LOG_VARIABLE}) and --store-url ({STORE_VARIABLE}).")
     if log_asked:
-        with opened_log(log_url, clock, timeout) as (_, log):
+        with opened_log(log_url, clock, timeout) as log:
             record = log.find(handoff_id)
     if store_asked:
         if record is not None:
-            scope = f"{record.issuer}\n{record.audience}"
-        with opened_store(store_url, clock, timeout) as (product, store):
-            if product != "redis":
-                replay = store.trace(handoff_id)
-            elif scope is not None:
-                replay = store.trace(handoff_id, scope)
-            elif not log_asked:  # an answer without having asked anybody would be "never issued here"
-                raise InvalidHandoffInputError(
-                    "Redis finds a handoff by its issuer and audience, too: give the token or its URL, or --log-url"
-                )
+            scope = Scope(record.issuer, record.audience)
+        with opened_store(store_url, clock, timeout) as store:
+            replay = store.trace(handoff_id, None if scope is None else str(scope))
+        if replay is None and not log_asked:  # nobody could answer, and "never issued here" would be wrong
+            raise InvalidHandoffInputError(
+                "this store finds a handoff by its issuer and audience, too: give the token or its URL, or --log-url"
+            )
     found = trace_handoff(record, replay, int(read_clock(clock)), log_asked=log_asked)
     lines = [f"{iso(from_seconds(moment.at))}  {moment.where:12}  {moment.what}" for moment in found.timeline]
     text = "\n".join([f"handoff {handoff_id}", *lines, "", printable(found.verdict)])
@@ -153,8 +150,8 @@ def find(
         state=None if state is None else HandoffState(state),
         limit=limit,
     )
-    with opened_log(log_url, clock, timeout) as (_, log):
-        records: list[HandoffRecord] = log.search(query)
+    with opened_log(log_url, clock, timeout) as log:
+        records = log.search(query)
     rows = [
         f"{record.handoff_id}  {iso(from_seconds(record.issued_at))}  {record.tenant:20}  {_state(record)}"
         for record in records
@@ -178,8 +175,8 @@ def revoke(clock: Clock, *, which: str, log_url: str | None, timeout: float) -> 
     In strict mode the guest is refused from now on. In deferred mode a guest who redeemed it already has gone on.
     """
     handoff_id, _ = _identified(read_line(which))
-    with opened_log(log_url, clock, timeout) as (_, log):
-        record: HandoffRecord = log.revoke(handoff_id)
+    with opened_log(log_url, clock, timeout) as log:
+        record = log.revoke(handoff_id)
     revoked = record.state.value == "revoked"
     facts = {"ok": revoked, "handoff_id": handoff_id, "state": record.state.value}
     text = f"revoked: handoff {handoff_id}" if revoked else f"not revoked: handoff {handoff_id} is {_state(record)}"
@@ -196,12 +193,12 @@ def maintain(clock: Clock, *, quiet: bool, log_url: str | None, timeout: float) 
 
     Safe to repeat, to interrupt, and to run twice at once. The service goes on meanwhile.
     """
-    with opened_log(log_url, clock, timeout) as (_, log), progress_shown("removed {} ...", quiet=quiet) as progress:
+    with opened_log(log_url, clock, timeout) as log, progress_shown("removed {} ...", quiet=quiet) as progress:
         removed = log.purge(progress=progress)
     return Answer(facts={"removed": removed}, text=b"" if quiet else f"removed {removed:,} rows")
 
 
-def _identified(text: str) -> tuple[str, str | None]:
+def _identified(text: str) -> tuple[str, Scope | None]:
     """The handoff id, and the scope where a token says it. Nothing of a token is quoted, nothing of it is trusted."""
     if as_handoff_id(text.strip().lower()) is not None:
         return text.strip().lower(), None
@@ -212,7 +209,7 @@ def _identified(text: str) -> tuple[str, str | None]:
             continue
         body = parse_body(body_bytes)
         if body is not None:
-            return body.handoff_id, f"{body.issuer}\n{body.audience}"
+            return body.handoff_id, Scope(body.issuer, body.audience)
     raise InvalidHandoffInputError("this is no handoff id, no token, and no URL with one")
 
 

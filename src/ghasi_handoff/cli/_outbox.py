@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from ghasi_handoff._times import from_seconds, read_clock
-from ghasi_handoff.cli._databases import STORE_VARIABLE, opened_store
+from ghasi_handoff.cli._databases import STORE_VARIABLE, opened_outbox
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import keys_file
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso
 from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.errors import ReplayedTokenError
-from ghasi_handoff.handshake._urls import require_extra
+from ghasi_handoff.stores._open import require_extra
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
@@ -52,9 +52,9 @@ def list_(clock: Clock, *, limit: int, store_url: str | None, timeout: float) ->
 
     Exit code 1 if anything was given up.
     """
-    with opened_store(store_url, clock, timeout, outbox=True) as (_, store):
-        stats = store.outbox.stats()
-        entries: list[OutboxEntry] = store.outbox.entries(limit=limit)
+    with opened_outbox(store_url, clock, timeout) as (_, waiting):
+        stats = waiting.stats()
+        entries = waiting.entries(limit=limit)
     now = int(read_clock(clock))
     rows = [_row(entry, now) for entry in entries]
     oldest = stats.oldest_consumed_at
@@ -93,7 +93,7 @@ def drain(
 
     Safe beside the service's own workers: a redemption that is reported twice gets the same answer.
     """
-    require_extra("client")
+    require_extra("calling bff-consumer", driver="httpx2", extra="client")
     from ghasi_handoff.handshake import ConsumeClient, Deliveries, DeliveryRefused, LocalRowLost, OutboxWorker
 
     # Without a handler, logging prints the bare names of the events; here they are part of the answer.
@@ -109,12 +109,12 @@ def drain(
     total = Deliveries()
     with (
         ConsumeClient(consumer_url, keys=ring, allow_http=allow_http, clock=clock) as client,
-        opened_store(store_url, clock, timeout, outbox=True) as (_, store),
+        opened_outbox(store_url, clock, timeout) as (store, waiting),
         progress_shown("{} tried ...") as progress,
     ):
-        left = store.outbox.stats().pending
+        left = waiting.stats().pending
         if dead:
-            left += store.outbox.revive()
+            left += waiting.revive()
         # In this mode a delivery is no alarm: who drains by hand knows that it comes late.
         worker = OutboxWorker(store, client, mode="deferred", on_event=note, clock=clock)
         while left > 0:
@@ -125,7 +125,7 @@ def drain(
                 progress(total.total)
             if done.delivered + done.refused == 0:
                 break  # nothing is due, or nobody answers
-        stats = store.outbox.stats()
+        stats = waiting.stats()
     facts: dict[str, Any] = {"ok": total.postponed + total.given_up == 0, **asdict(total), **asdict(stats)}
     facts["refusals"] = refusals
     rows = [f"{refusal['handoff_id']}  refused: {refusal['code']}" for refusal in refusals]

@@ -14,7 +14,7 @@ from ghasi_handoff.cli._databases import opened_store
 from ghasi_handoff.cli._databases import timeout as timeout_option
 from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
 from ghasi_handoff.cli._progress import progress_shown
-from ghasi_handoff.handshake._urls import require_extra
+from ghasi_handoff.stores._open import migration
 
 if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
@@ -47,16 +47,12 @@ def store() -> None:
 def init(clock: Clock, *, url: str | None, sql: bool, timeout: float) -> Answer:
     """Make the file or the tables, where they are not there yet. Safe to repeat."""
     if sql:
-        require_extra("postgresql")
-        from ghasi_handoff.stores.postgres import SCHEMA
-
-        return Answer(facts={"sql": SCHEMA}, text=SCHEMA.rstrip("\n"))
-    with opened_store(url, clock, timeout, new=True) as (product, opened):
-        if product != "redis":
-            opened.create_schema()
-        made = "nothing to make: keys are made by the redemptions" if product == "redis" else "ready"
+        schema = migration("store")
+        return Answer(facts={"sql": schema}, text=schema.rstrip("\n"))
+    with opened_store(url, clock, timeout, new=True) as opened:
+        opened.create_schema()
         report = opened.check()
-    return _reported(report, {"store": made})
+    return _reported(report, {"store": "ready"})
 
 
 @store.command()
@@ -76,7 +72,7 @@ def check(clock: Clock, *, url: str | None, leeway: int, timeout: float) -> Answ
 
     Run it where the service runs, after each change of the server, and from monitoring.
     """
-    with opened_store(url, clock, timeout) as (_, opened):
+    with opened_store(url, clock, timeout) as opened:
         report = opened.check(leeway=timedelta(seconds=leeway))
     return _reported(report, {})
 
@@ -87,7 +83,7 @@ def check(clock: Clock, *, url: str | None, leeway: int, timeout: float) -> Answ
 @answers
 def stats(clock: Clock, *, url: str | None, timeout: float) -> Answer:
     """Count what the store holds."""
-    with opened_store(url, clock, timeout) as (_, opened):
+    with opened_store(url, clock, timeout) as opened:
         found = opened.stats()
     moments = ("oldest_at", "newest_at", "purged_before")
     facts = {name: value for name, value in asdict(found).items() if value is not None}
@@ -111,10 +107,10 @@ def maintain(clock: Clock, *, url: str | None, quiet: bool, timeout: float) -> A
     themselves, and there is nothing to do.
     """
     with (
-        opened_store(url, clock, timeout) as (product, opened),
+        opened_store(url, clock, timeout) as opened,
         progress_shown("removed {} ...", quiet=quiet) as progress,
     ):
-        removed = opened.purge() if product == "redis" else opened.purge(progress=progress)
+        removed = opened.purge(progress=progress)
     return Answer(facts={"removed": removed}, text=b"" if quiet else f"removed {removed:,} entries")
 
 

@@ -19,8 +19,8 @@ from urllib.parse import quote
 from ghasi_handoff import keyfile
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.handshake._urls import product_of
 from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.stores._open import product_of
 
 # As in __main__.py, which needs the extra [fastapi]; this module does not.
 LOOPBACK: Final = "127.0.0.1"
@@ -212,17 +212,14 @@ class Services:
         self.mode = arrangement.mode
         self.log_url = arrangement.log_url or _sqlite_url(folder / "handoff-log.db")
         self.store_url = arrangement.store_url or _sqlite_url(folder / "replay.db")
-        log_product, _ = product_of(self.log_url, ("sqlite", "postgresql"), "log")
-        store_product, _ = product_of(self.store_url, ("sqlite", "postgresql", "redis"), "store")
-        if self.mode == "deferred" and store_product == "redis":
-            raise ConfigurationError("Redis has no outbox, so it cannot be deferred: use --mode strict")
+        products = {"handoff": product_of(self.log_url, "log"), "store": product_of(self.store_url, "store")}
+        if self.mode == "deferred" and not products["store"].has_outbox:
+            raise ConfigurationError(
+                f"{products['store'].name} has no outbox, so it cannot be deferred: use --mode strict"
+            )
         if arrangement.consumer_port == arrangement.booking_port != 0:
             raise ConfigurationError("the two services need a port each")
-        self._tables = [
-            command
-            for command, product in (("handoff", log_product), ("store", store_product))
-            if product == "postgresql"
-        ]
+        self._tables = [command for command, product in products.items() if product.needs_init]
         keys_file = (arrangement.keys_file or folder / "keys.json").absolute()
         if arrangement.keys_file is None and not keys_file.exists():
             keyfile.save(keys_file, KeyRing.generate(kid="demo"))

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ghasi_handoff import keyfile
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.handshake._urls import product_of, sqlite_path
 from ghasi_handoff.keyfile import KeyRingEvent, WatchedKeyRing
 from ghasi_handoff.keyfile._environment import RING, RING_FILE
 from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.stores._open import make_async_log, make_async_store
+from ghasi_handoff.stores._opening import Opening
 
 if TYPE_CHECKING:
-    from psycopg_pool import AsyncConnectionPool
-
     from ghasi_handoff.handshake import AsyncConsumeClient, AsyncHandoffLog
     from ghasi_handoff.replay import AsyncReplayStore
 
@@ -125,18 +124,7 @@ class ConsumerSettings(_HandoffSettings):
         Raises:
             ConfigurationError: The URL is of another kind, or its driver is not installed.
         """
-        url = self.log_url.get_secret_value()
-        product, rest = product_of(url, ("sqlite", "postgresql"), "log")
-        if product == "sqlite":
-            from ghasi_handoff.handshake import AsyncSQLiteHandoffLog
-
-            file_log = AsyncSQLiteHandoffLog(sqlite_path(rest))
-            return file_log, _running(file_log, file_log.create_schema)
-        from ghasi_handoff.handshake import AsyncPostgresHandoffLog
-
-        pool = _pool(url)
-        log = AsyncPostgresHandoffLog(pool)
-        return log, _running(pool, None, log)
+        return make_async_log(self.log_url.get_secret_value(), Opening(create=True))
 
 
 class BookingSettings(_HandoffSettings):
@@ -169,32 +157,7 @@ class BookingSettings(_HandoffSettings):
         Raises:
             ConfigurationError: The URL is of another kind, or its driver is not installed.
         """
-        url = self.store_url.get_secret_value()
-        product, rest = product_of(url, ("sqlite", "postgresql", "redis"), "store")
-        if product == "sqlite":
-            from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
-
-            file_store = AsyncSQLiteReplayStore(sqlite_path(rest), outbox=True)
-            return file_store, _running(file_store, file_store.create_schema)
-        if product == "postgresql":
-            from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore
-
-            pool = _pool(url)
-            store = AsyncPostgresReplayStore(pool, outbox=True)
-            return store, _running(pool, None, store)
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        from ghasi_handoff.stores.redis import AsyncRedisReplayStore
-
-        try:
-            # Time-outs below the store's own, and no second try behind its back.
-            client = Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
-        except ValueError:  # its message repeats a part of the URL, which may be of the password
-            raise ConfigurationError("the store's URL is no valid Redis URL") from None
-        redis_store = AsyncRedisReplayStore(client)
-        return redis_store, _running(client, None, redis_store)
+        return make_async_store(self.store_url.get_secret_value(), Opening(create=True, outbox=True))
 
     def make_client(self, keys: KeyRing | Callable[[], KeyRing]) -> AsyncConsumeClient:
         """A client for bff-consumer's consume call. The caller closes it.
@@ -205,31 +168,3 @@ class BookingSettings(_HandoffSettings):
         from ghasi_handoff.handshake import AsyncConsumeClient
 
         return AsyncConsumeClient(self.consumer_url, keys=keys)
-
-
-@asynccontextmanager
-async def _running(
-    outer: AbstractAsyncContextManager[Any],
-    prepare: Callable[[], Awaitable[None]] | None,
-    inner: AbstractAsyncContextManager[Any] | None = None,
-) -> AsyncGenerator[None]:
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(outer)
-        if inner is not None:
-            await stack.enter_async_context(inner)
-        if prepare is not None:
-            await prepare()
-        yield
-
-
-def _pool(url: str) -> AsyncConnectionPool[Any]:
-    """A pool of its own: a handoff must not wait for the application's slow queries, nor they for it."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-    from psycopg_pool import AsyncConnectionPool
-
-    try:
-        conninfo_to_dict(url)
-    except ProgrammingError:  # the pool would log it again and again, and the password with it
-        raise ConfigurationError("the URL is no valid PostgreSQL URL") from None
-    return AsyncConnectionPool(url, min_size=1, max_size=4, open=False)

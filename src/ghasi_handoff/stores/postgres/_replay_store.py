@@ -178,8 +178,12 @@ class PostgresReplayStore:
             size_bytes=size,
         )
 
-    def trace(self, handoff_id: str) -> ReplayTrace:
+    def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """Everything that the tables hold of one handoff, for support. Changes nothing.
+
+        Args:
+            handoff_id: The handoff.
+            scope: Not needed here: every scope is reported.
 
         Raises:
             ReplayStoreError: The server cannot be asked, or has no schema.

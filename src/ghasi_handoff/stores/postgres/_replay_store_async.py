@@ -177,8 +177,12 @@ class AsyncPostgresReplayStore:
             size_bytes=size,
         )
 
-    async def trace(self, handoff_id: str) -> ReplayTrace:
+    async def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """Everything that the tables hold of one handoff, for support. Changes nothing.
+
+        Args:
+            handoff_id: The handoff.
+            scope: Not needed here: every scope is reported.
 
         Raises:
             ReplayStoreError: The server cannot be asked, or has no schema.

@@ -18,7 +18,7 @@ from redis import exceptions
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.replay import Consumption, StoreGuarantees, StoreReport, StoreStats, purge_time
+from ghasi_handoff.replay import Consumption, ReplayTrace, StoreGuarantees, StoreReport, StoreStats, purge_time
 from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
 from ghasi_handoff.stores.redis._client import require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import (
@@ -28,9 +28,11 @@ from ghasi_handoff.stores.redis._entries import (
     Trust,
     ask,
     chained,
+    entry_key,
     failure,
     key_prefix,
     read_answers,
+    read_trace,
 )
 from ghasi_handoff.stores.redis._examination_async import count_entries, examine, require_fit
 
@@ -108,7 +110,15 @@ class AsyncRedisReplayStore:
             self._distrust()
             raise failure(exc, handoff_id) from chained(exc)
 
-    async def purge(self, now: int | datetime | None = None) -> int:
+    @property
+    def outbox(self) -> None:
+        """None: a Redis store has no outbox."""
+        return
+
+    async def create_schema(self) -> None:
+        """Does nothing: a redemption makes its key."""
+
+    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """As `RedisReplayStore.purge`."""
         purge_time(now, self._clock)
         return 0
@@ -120,6 +130,18 @@ class AsyncRedisReplayStore:
     async def stats(self) -> StoreStats:
         """As `RedisReplayStore.stats`."""
         return await self._look(lambda nodes: count_entries(self._execute, nodes, self._prefix))
+
+    async def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace | None:
+        """As `RedisReplayStore.trace`."""
+        self._require_open(handoff_id)
+        if scope is None:
+            return None
+        try:
+            async with asyncio.timeout(self._timeout):
+                client = self._single if self._single is not None else self._cluster
+                return read_trace(await client.get(entry_key(self._prefix, scope, handoff_id)), scope)
+        except ASYNC_FAILURES as exc:
+            raise failure(exc, handoff_id) from chained(exc)
 
     async def aclose(self) -> None:
         """Let what still runs in this event loop end. The client stays as it is."""

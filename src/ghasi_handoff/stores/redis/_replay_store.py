@@ -110,11 +110,20 @@ class RedisReplayStore:
             self._distrust()
             raise failure(exc, handoff_id) from chained(exc)
 
-    def purge(self, now: int | datetime | None = None) -> int:
-        """Nothing to do, keys expire by themselves: 0.
+    @property
+    def outbox(self) -> None:
+        """None: a Redis store has no outbox."""
+        return
+
+    def create_schema(self) -> None:
+        """Does nothing: a redemption makes its key."""
+
+    def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+        """Does nothing, as keys expire by themselves. Returns 0.
 
         Args:
             now: As for other stores; only checked.
+            progress: Never called.
 
         Raises:
             ConfigurationError: `now` or the clock's reading is no time.
@@ -141,17 +150,19 @@ class RedisReplayStore:
         """
         return self._look(lambda nodes: count_entries(self._execute, nodes, self._prefix))
 
-    def trace(self, handoff_id: str, scope: str) -> ReplayTrace:
+    def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace | None:
         """Who holds a handoff, for support. Redis notes no refusals. Changes nothing.
 
         Args:
             handoff_id: The handoff.
-            scope: The issuer, LF, the audience: part of the key.
+            scope: The text of its `Scope`. It is a part of the key: without it the answer is None.
 
         Raises:
             ReplayStoreError: The server cannot be asked.
         """
         self._require_open(handoff_id)
+        if scope is None:
+            return None
         try:
             client = self._single if self._single is not None else self._cluster
             return read_trace(client.get(entry_key(self._prefix, scope, handoff_id)), scope)

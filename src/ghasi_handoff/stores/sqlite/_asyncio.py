@@ -89,9 +89,9 @@ class AsyncSQLiteReplayStore:
         """As `SQLiteReplayStore.stats`."""
         return await asyncio.to_thread(self._store.stats)
 
-    async def trace(self, handoff_id: str) -> ReplayTrace:
+    async def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """As `SQLiteReplayStore.trace`."""
-        return await asyncio.to_thread(self._store.trace, handoff_id)
+        return await asyncio.to_thread(self._store.trace, handoff_id, scope)
 
     async def aclose(self) -> None:
         """Close the file once running work is done. The store cannot be used afterwards."""

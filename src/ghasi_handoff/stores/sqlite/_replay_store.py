@@ -179,8 +179,12 @@ class SQLiteReplayStore:
         with self._file.reader() as connection:
             return _stats(connection)
 
-    def trace(self, handoff_id: str) -> ReplayTrace:
+    def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """Everything that the file holds of one handoff, for support. Changes nothing.
+
+        Args:
+            handoff_id: The handoff.
+            scope: Not needed here: every scope is reported.
 
         Raises:
             ReplayStoreError: The file cannot be read, or is not a replay store.

@@ -1,0 +1,52 @@
+# Generated from _from_url_async.py by tools/sync_twins.py. Do not edit.
+"""postgresql://… -> a replay store or a handoff log over a pool of its own, and what opens both, for threads.
+
+A pool of its own: a handoff must not wait for the application's slow queries, nor they for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
+
+from ghasi_handoff._limits import POOL_CLOSE_SECONDS, POOL_CONNECTIONS
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.stores._opening import Opening
+from ghasi_handoff.stores.postgres import PostgresHandoffLog, PostgresReplayStore
+
+
+def make_store(url: str, opening: Opening) -> tuple[PostgresReplayStore, AbstractContextManager[None]]:
+    """The replay store in a database."""
+    pool = _pool(url)
+    store = PostgresReplayStore(pool, opening.outbox, timeout=opening.timeout, clock=opening.clock)
+    return store, _opened(pool, store)
+
+
+def make_log(url: str, opening: Opening) -> tuple[PostgresHandoffLog, AbstractContextManager[None]]:
+    """The handoff log in a database."""
+    pool = _pool(url)
+    log = PostgresHandoffLog(pool, timeout=opening.timeout, clock=opening.clock)
+    return log, _opened(pool, log)
+
+
+@contextmanager
+def _opened(pool: ConnectionPool[Any], over_it: PostgresReplayStore | PostgresHandoffLog) -> Generator[None]:
+    pool.open()
+    try:
+        with over_it:
+            yield
+    finally:
+        pool.close(POOL_CLOSE_SECONDS)
+
+
+def _pool(url: str) -> ConnectionPool[Any]:
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError:  # the pool would log the URL again and again, and the password with it
+        raise ConfigurationError("the URL is no valid PostgreSQL URL") from None
+    return ConnectionPool(url, min_size=1, max_size=POOL_CONNECTIONS, open=False)

@@ -1,0 +1,32 @@
+"""redis://… -> a replay store over a client of its own, and what opens both, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.stores._opening import Opening
+from ghasi_handoff.stores.redis import AsyncRedisReplayStore
+
+
+def make_store(url: str, opening: Opening) -> tuple[AsyncRedisReplayStore, AbstractAsyncContextManager[None]]:
+    """The replay store on a server. It has no outbox, whatever `opening` says."""
+    # Time-outs that fit in the store's own, and no second try that it does not know of.
+    share = opening.timeout / 2
+    try:
+        client = Redis.from_url(url, socket_timeout=share, socket_connect_timeout=share, retry=Retry(NoBackoff(), 0))
+    except ValueError:  # its text repeats a part of the URL, perhaps of the password
+        raise ConfigurationError("the URL is no valid Redis URL") from None
+    store = AsyncRedisReplayStore(client, timeout=opening.timeout, clock=opening.clock)
+    return store, _opened(client, store)
+
+
+@asynccontextmanager
+async def _opened(client: Redis, store: AsyncRedisReplayStore) -> AsyncGenerator[None]:
+    async with client, store:
+        yield
