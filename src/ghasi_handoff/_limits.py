@@ -58,3 +58,12 @@ HANDOFF_LOG_KEPT_SECONDS: Final = 48 * 3600
 # A database that is opened by its URL
 POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
 POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this
+
+# Command line
+DEFAULT_COMMAND_TIMEOUT_SECONDS: Final = 10.0  # for a store's or log's answer
+MAX_COMMAND_TIMEOUT_SECONDS: Final = 60
+DEFAULT_LISTED_ROWS: Final = 100
+MAX_LISTED_ROWS: Final = 10_000
+MAX_PAYLOAD_FILE_BYTES: Final = 65_536  # a payload has at most 2048; the rest is for indentation and escapes
+PEER_TIMEOUT_SECONDS: Final = 5
+MAX_PEER_BYTES: Final = 200_000

@@ -30,6 +30,9 @@ VARIABLES = (
     "GHASI_HANDOFF_KEK_FILE",
     "GHASI_HANDOFF_ISSUER",
     "GHASI_HANDOFF_AUDIENCE",
+    "GHASI_HANDOFF_STORE_URL",
+    "GHASI_HANDOFF_LOG_URL",
+    "GHASI_HANDOFF_CONSUMER_URL",
     "NO_COLOR",
     "PYTHONIOENCODING",
     "PYTHONUNBUFFERED",
@@ -180,7 +183,7 @@ class CommandRunner:
 
     def redeem(self, *more: str) -> Sequence[str]:
         """The arguments of redeem."""
-        return ("redeem", *self.parties, "--store", self.store, *more)
+        return ("redeem", *self.parties, "--store-url", f"sqlite:///{self.store}", *more)
 
     def file(self, name: str, content: bytes) -> str:
         """A file in the folder."""

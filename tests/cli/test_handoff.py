@@ -225,7 +225,8 @@ def test_finding_handoffs(night: Night) -> None:
 def test_revoking_a_handoff(night: Night) -> None:
     """Cancelled, if it was not redeemed; said so, with exit code 1, if it was."""
     assert night.ask("handoff", "revoke", night.minted.handoff_id) == {
-        "ok": True, "handoff_id": night.minted.handoff_id, "state": "revoked",
+        "ok": True, "code": "ok", "message": f"revoked: handoff {night.minted.handoff_id}",
+        "handoff_id": night.minted.handoff_id, "state": "revoked",
     }  # fmt: skip
     second = issue(night.keys, night.log, night.clock)
     night.redeem(minted=second)
@@ -240,8 +241,8 @@ def test_maintaining_the_log(night: Night) -> None:
     issue(
         KeyRing.generate(now=night.minted.issued_at.replace(year=2025)), night.log, lambda: night.clock.now - 60 * 3600
     )
-    assert night.ask("handoff", "maintain") == {"ok": True, "removed": 1}
-    assert night.ask("handoff", "maintain") == {"ok": True, "removed": 0}
+    assert night.ask("handoff", "maintain")["removed"] == 1
+    assert night.ask("handoff", "maintain")["removed"] == 0
     done = run_here("handoff", "maintain", "--quiet", **night.variables)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
@@ -320,7 +321,7 @@ def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> 
             "store_unavailable",
         ),
         (["handoff", "maintain", "--log-url", "sqlite:///no.db"], "store_unavailable"),
-        (["store", "maintain", "sqlite:///no.db"], "store_unavailable"),
+        (["store", "maintain", "--store-url", "sqlite:///no.db"], "store_unavailable"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )

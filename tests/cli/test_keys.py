@@ -39,7 +39,9 @@ def test_it_prints_the_kid_and_the_path(runner: CommandRunner, new: str) -> None
 def test_json_names_the_kid_and_the_path(runner: CommandRunner, new: str) -> None:
     """So do machines."""
     result = runner.run("keys", "init", "--json", "--keys", new, "--kid", "first")
-    assert result.stdout.startswith('{"ok": true, "kid": "first", "path": ')
+    assert result.stdout.startswith(
+        '{"ok": true, "code": "ok", "message": "made the key file", "kid": "first", "path": '
+    )
     assert "sign_from" in result.stdout
 
 

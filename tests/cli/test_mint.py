@@ -45,6 +45,8 @@ def test_json_has_all_public_fields(runner: CommandRunner) -> None:
     assert len(handoff_id) == 36
     assert facts == {
         "ok": True,
+        "code": "ok",
+        "message": "minted a token for tn_aurora, valid for 300 s",
         "url": None,
         "kid": "2026-11",
         "issuer": ISSUER,

@@ -17,7 +17,7 @@ import click
 
 from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
-from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_json
+from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_object
 from ghasi_handoff.demo import in_process
 from ghasi_handoff.demo.services import Arrangement, ServiceError, Services, watch
 from ghasi_handoff.demo.telling import WIDTH, Step, SurpriseError
@@ -127,6 +127,7 @@ def _serve(services: Services, arrangement: Arrangement) -> None:
         watch(services)
     except KeyboardInterrupt:
         write("\nstopping both services")
+        raise
     except ServiceError as exc:
         click.echo(f"{click.style('failed', fg='red', bold=True)}: {_plain(exc)}", err=True)
         raise click.exceptions.Exit(REFUSED) from None
@@ -169,7 +170,7 @@ def _tell_story(introduction: str, steps: Sequence[Step[Any]], story: object, en
     for number, step in enumerate(steps, start=1):
         _tell(number, step, story, told, as_json=as_json)
     if as_json:
-        write_json({"ok": True, "steps": told})
+        write_object(None, f"all {len(steps)} steps behaved as told", {"steps": told})
     else:
         write("\n" + textwrap.fill(f"All {len(steps)} steps behaved as told{end}", WIDTH, break_on_hyphens=False))
 
@@ -203,7 +204,7 @@ def _end_surprised(
     code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
     message = f'step {number} ("{step.title}") did not behave as told: {code}{_plain(exc)}'
     if as_json:
-        write_json({"ok": False, "code": "demo_failed", "message": message, "step": number, "steps": told})
+        write_object("demo_failed", message, {"step": number, "steps": told})
     else:
         click.echo(f"{click.style('failed', fg='red', bold=True)}: {message}", err=True)
     raise click.exceptions.Exit(REFUSED)

@@ -6,19 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
 from ghasi_handoff import keyfile
 from ghasi_handoff._base64url import b64u_decode
-from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_TOKEN_CHARACTERS
+from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_PAYLOAD_FILE_BYTES, MAX_TOKEN_CHARACTERS
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, MalformedTokenError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.payload import BookingHandoff
-
-# A payload has at most 2048 bytes in the token; this leaves room for indentation and escapes.
-MAX_PAYLOAD_FILE_BYTES: Final = 65_536
 
 
 def read_ring(path: str | None) -> KeyRing:

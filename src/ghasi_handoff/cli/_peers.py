@@ -6,17 +6,14 @@ import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Final
 from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from ghasi_handoff._limits import MAX_PEER_BYTES, PEER_TIMEOUT_SECONDS
 from ghasi_handoff._mint import _is_loopback
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.rotation import Fingerprint
-
-TIMEOUT_SECONDS: Final = 5
-MAX_BYTES: Final = 200_000
 
 
 def read_peer(where: str) -> tuple[Fingerprint, bool]:
@@ -30,7 +27,7 @@ def read_peer(where: str) -> tuple[Fingerprint, bool]:
         return Fingerprint.from_json(_fetched(where)), True
     try:
         with Path(where).open("rb") as file:
-            return Fingerprint.from_json(file.read(MAX_BYTES).decode("utf-8", errors="replace")), False
+            return Fingerprint.from_json(file.read(MAX_PEER_BYTES).decode("utf-8", errors="replace")), False
     except OSError as exc:
         raise ConfigurationError(f"peer {where}: {exc.strerror or exc}") from exc
 
@@ -39,7 +36,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """The answer must come from where it was asked: a redirect could lead to any host, and out of TLS."""
 
     @override
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         return None
 
 
@@ -57,8 +54,8 @@ def _fetched(url: str) -> str:
     direct = [urllib.request.ProxyHandler({})] if parts.scheme == "http" else []
     opener = urllib.request.build_opener(_NoRedirect, *direct)
     try:
-        with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-            data: bytes = answer.read(MAX_BYTES)
+        with opener.open(url, timeout=PEER_TIMEOUT_SECONDS) as answer:
+            data: bytes = answer.read(MAX_PEER_BYTES)
     except urllib.error.HTTPError as exc:
         raise ConfigurationError(f"peer {parts.netloc}: it answers {exc.code}") from None
     except (OSError, ValueError, http.client.HTTPException) as exc:  # the last: not HTTP, or a space in the URL
