@@ -207,7 +207,7 @@ def is_tutorial_file(module: str) -> str:
 # What cannot run in a test, and what is looked up instead.
 LOOKUPS: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
     # It would start the test suite in the test suite, or build a virtual environment.
-    (r"make ([a-z-]+)(?: PYTHON=[\w./]+)?", is_make_target),
+    (r"make ([a-z-]+)(?: (?:FILE|PYTHON)=[\w./]+)?", is_make_target),
     # It would change the environment that the test runs in.
     (r"python -m pip install 'ghasi-handoff(?:\[([a-z-]+)\])?'", is_extra),
     # They would not come back, or ask those that did not; tests/docs/test_tutorial.py does what the page tells.
@@ -269,10 +269,10 @@ def _has(tool: str, version: str) -> bool:
 
 def enter_directory(namespace: dict[str, Any]) -> None:
     """Give the page a directory and an environment of its own."""
-    from ghasi_handoff.keyfile._watch import _watched
+    from ghasi_handoff.keyfile._reader import readers
 
     namespace["__name__"] = "page"
-    namespace["_watched"] = list(_watched)
+    namespace["_readers"] = list(readers)
     namespace["_environment"] = dict(os.environ)
     namespace["_left"] = Path.cwd()
     namespace["_entered"] = tempfile.TemporaryDirectory(prefix="page-")
@@ -281,10 +281,10 @@ def enter_directory(namespace: dict[str, Any]) -> None:
 
 def leave_directory(namespace: dict[str, Any]) -> None:
     """Go back, and remove what the page left behind: variables, files, and watched rings, which would go on to log."""
-    from ghasi_handoff.keyfile._watch import _watched
+    from ghasi_handoff.keyfile._reader import readers
 
-    for ring in [ring for ring in _watched if ring not in namespace["_watched"]]:
-        ring.close()
+    for reader in [reader for reader in readers if reader not in namespace["_readers"]]:
+        reader.close()
     os.environ.clear()
     os.environ.update(namespace["_environment"])
     os.chdir(namespace["_left"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 from ghasi_handoff import BookingHandoff, KeyRing, MintedHandoff, Minter, SigningKey, Verifier
 
@@ -39,6 +40,12 @@ def key(
         verify_until=None if verify_until is None else at(verify_until),
         revoked_at=None if revoked_at is None else at(revoked_at),
     )
+
+
+def key_with(**changes: Any) -> SigningKey:
+    """A key that differs from ``key("a", NOW)`` in these arguments only."""
+    facts: dict[str, Any] = {"kid": "a", "secret": secret(), "created_at": at(NOW), "sign_from": at(NOW)}
+    return SigningKey(**(facts | changes))
 
 
 @dataclass

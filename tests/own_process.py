@@ -18,7 +18,7 @@ KILLED: Final = -signal.SIGKILL
 
 # The last four are what httpx2 imports only when a client is used.
 IMPORTED: Final = [
-    "tests.handshake.handshake_process", "tests.key_file_process", "tests.watching_process",
+    "tests.handshake.handshake_process", "tests.keyfile.saving_process", "tests.keyfile.watching_process",
     "anyio._backends._asyncio", "h11", "httpcore2", "truststore",
 ]  # fmt: skip
 

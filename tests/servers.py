@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import psycopg
 import redis
@@ -56,6 +56,7 @@ PORTS: Final = range(12_000, 22_000)
 MEMORY_BYTES: Final = 2**30
 
 Setting = str | int
+_ServerT = TypeVar("_ServerT", bound="OwnServer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -436,33 +437,36 @@ def postgres(*, in_memory: bool = False) -> PostgresServer | ExistingServer:
     Raises:
         NoServerError: There is none.
     """
-    url = os.environ.get(f"{POSTGRES.variable}_URL")
-    if url is None:
-        server = PostgresServer(in_memory=in_memory)
-        server.start()
-        return server
-    with psycopg.connect(url, connect_timeout=PATIENCE_SECONDS) as connection:
-        row = connection.execute("SHOW server_version").fetchone()
-    return ExistingServer(url, "" if row is None else str(row[0]))
+    return existing(POSTGRES, _postgres_version) or started(PostgresServer(in_memory=in_memory))
 
 
 def redis_one(*, in_memory: bool = False) -> RedisServer | ExistingServer:
-    """A server to use, running.
+    """A server to use, running: as `postgres`."""
+    return existing(REDIS, _redis_version) or started(RedisServer(in_memory=in_memory))
 
-    Args:
-        in_memory: As for `OwnServer`, if it is ours.
 
-    Raises:
-        NoServerError: There is none.
-    """
-    url = os.environ.get(f"{REDIS.variable}_URL")
-    if url is None:
-        server = RedisServer(in_memory=in_memory)
-        server.start()
-        return server
+def existing(product: Kind, version: Callable[[str], str]) -> ExistingServer | None:
+    """The server that the environment names, if it names one."""
+    url = os.environ.get(f"{product.variable}_URL")
+    return None if url is None else ExistingServer(url, version(url))
+
+
+def started(server: _ServerT) -> _ServerT:
+    """The server, once it runs."""
+    server.start()
+    return server
+
+
+def _postgres_version(url: str) -> str:
+    with psycopg.connect(url, connect_timeout=PATIENCE_SECONDS) as connection:
+        row = connection.execute("SHOW server_version").fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _redis_version(url: str) -> str:
     with redis.Redis.from_url(url) as client:
         info: Any = client.info("server")
-    return ExistingServer(url, str(info["redis_version"]))
+    return str(info["redis_version"])
 
 
 def free_port() -> int:

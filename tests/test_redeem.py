@@ -13,21 +13,17 @@ import pytest
 
 from ghasi_handoff import (
     AsyncRedeemer,
-    AsyncReplayStore,
     ConfigurationError,
     Consumption,
     ExpiredTokenError,
-    InvalidHandoffInputError,
     InvalidMACError,
     InvalidTokenError,
     Redeemer,
     Redemption,
     ReplayedTokenError,
-    ReplayStore,
     ReplayStoreError,
     WrongTenantError,
 )
-from ghasi_handoff.replay import check_entry, purge_cutoff, purge_time
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from tests.minter_and_verifier import NOW, STAY, TENANT, Clock, MinterAndVerifier, at
 
@@ -294,40 +290,6 @@ def test_the_default_secret_explains_itself() -> None:
     assert "browser_secret: bytes = <a fresh secret>" in str(inspect.signature(Redeemer.redeem)).replace(
         "'bytes'", "bytes"
     )
-
-
-def test_stores_satisfy_the_protocol_at_run_time() -> None:
-    """Isinstance works for whoever wants to ask."""
-    assert isinstance(MemoryReplayStore(), ReplayStore)
-    assert isinstance(AsyncMemoryReplayStore(), AsyncReplayStore)
-
-
-def test_what_a_store_refuses_before_anything_else() -> None:
-    """Arguments of another type, an id that is no UUIDv7, an entry past its retention."""
-    good: dict[str, Any] = {
-        "handoff_id": "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", "scope": "a\nb", "redemption_id": "0" * 64, "consumed_at": 5, "retain_until": 6,
-    }  # fmt: skip
-    check_entry(**good)
-    for wrong in (
-        {"handoff_id": "x"}, {"handoff_id": None}, {"scope": ""}, {"scope": None}, {"redemption_id": ""}, {"redemption_id": 5}, {"consumed_at": -1},
-        {"consumed_at": 5.0}, {"consumed_at": True}, {"retain_until": 2**60}, {"retain_until": "6"},
-    ):  # fmt: skip
-        with pytest.raises(InvalidHandoffInputError):
-            check_entry(**(good | wrong))
-    for late in (6, 7):
-        with pytest.raises(ReplayStoreError, match="past the entry's retention"):
-            check_entry(**(good | {"consumed_at": late}))
-
-
-def test_the_time_of_a_purge() -> None:
-    """Unix seconds, an aware datetime, or the clock; the horizon is counted from the older of clock and newest id."""
-    assert purge_time(None, lambda: 5.9) == 5
-    assert purge_time(7, lambda: 5) == 7
-    assert purge_time(at(9), lambda: 5) == 9
-    for wrong in (at(9).replace(tzinfo=None), "9", float("nan"), -1):
-        with pytest.raises(ConfigurationError):
-            purge_time(wrong, lambda: 5)  # type: ignore[arg-type]
-    assert [purge_cutoff(10_000, 9_000), purge_cutoff(9_000, 10_000), purge_cutoff(10_000, 5)] == [5160, 5160, 0]
 
 
 @both

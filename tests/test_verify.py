@@ -32,7 +32,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._mac import compute_mac
-from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, MinterAndVerifier, at, key
+from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, Clock, MinterAndVerifier, at, key
 
 
 def test_a_verified_handoff_states_its_facts() -> None:
@@ -226,3 +226,12 @@ def test_a_reloaded_ring_counts_at_once() -> None:
     with pytest.raises(RevokedKeyError):
         verifier.verify(token, tenant=TENANT)
     assert not dataclasses.is_dataclass(verifier)
+
+
+def test_a_verifier_tells_which_keys_and_time_it_goes_by() -> None:
+    """Who works beside a verifier asks it for the ring, anew after a reload, and for its clock in whole seconds."""
+    pair = MinterAndVerifier(clock=Clock(NOW + 0.9))
+    verifier = pair.verifier()
+    assert verifier.now() == NOW
+    pair.ring = KeyRing([key("b")])
+    assert verifier.key_source() is pair.ring

@@ -23,9 +23,9 @@ CORE: Final = (
     "handshake/_consume_answers.py",
     "handshake/_consume_call.py",
     "handshake/_deliveries.py",
+    "handshake/_modes.py",
     "handshake/_verdict.py",
     "stores/_handoff_log.py",
-    "handshake/_modes.py",
 )
 # Exactly these: "urllib.parse" does not allow "urllib".
 STANDARD_LIBRARY: Final = frozenset(

@@ -55,6 +55,38 @@ MAX_LATENESS_SECONDS: Final = MAX_LEEWAY_SECONDS
 # A row outlives its token by this: a day of deliveries, and a day to find out what went wrong.
 HANDOFF_LOG_KEPT_SECONDS: Final = 48 * 3600
 
+# Consume calls
+MAX_CONSUME_BODY_BYTES: Final = 1024  # the longest body has 404
+MAX_CONSUME_ANSWER_BYTES: Final = 4096
+CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS: Final = 60
+CONSUME_CALL_CONNECT_TIMEOUT_SECONDS: Final = 0.15
+CONSUME_CALL_TIMEOUT_SECONDS: Final = 0.7
+MAX_CONSUME_CALL_TIMEOUT_SECONDS: Final = 10.0
+CONSUME_CALL_TRIES: Final = 2
+CONSUME_CALL_RETRY_WAIT_SECONDS: Final = (0.05, 0.15)
+BREAKER_FAILURES: Final = 5  # calls in a row without an answer, after which none is made for a while
+BREAKER_OPEN_SECONDS: Final = 5.0
+
+# The outbox worker
+DELIVERY_GIVEN_UP_SECONDS: Final = 24 * 3600
+DELIVERY_LEASE_SECONDS: Final = 120
+DELIVERY_BATCH: Final = 32  # a lease lasts long enough for so many calls that all time out
+DELIVERY_FIRST_WAIT_SECONDS: Final = 1
+DELIVERY_LONGEST_WAIT_SECONDS: Final = 300
+OUTBOX_POLL_SECONDS: Final = 1.0
+OUTBOX_AGE_EVERY_SECONDS: Final = 30.0
+
+# Key files
+MAX_KEY_FILE_BYTES: Final = 1_000_000
+MAX_WRAPPED_KEY_BYTES: Final = 65_536
+DEFAULT_WATCH_INTERVAL: Final = timedelta(seconds=10)
+MIN_WATCH_INTERVAL: Final = timedelta(milliseconds=10)
+MAX_WATCH_INTERVAL: Final = timedelta(hours=1)
+DEFAULT_REFRESH_TIMEOUT: Final = timedelta(seconds=2)
+
+# Key rotation
+MAX_FINGERPRINT_CHARACTERS: Final = 200_000
+
 # A database that is opened by its URL
 POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
 POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this
@@ -66,4 +98,13 @@ DEFAULT_LISTED_ROWS: Final = 100
 MAX_LISTED_ROWS: Final = 10_000
 MAX_PAYLOAD_FILE_BYTES: Final = 65_536  # a payload has at most 2048; the rest is for indentation and escapes
 PEER_TIMEOUT_SECONDS: Final = 5
-MAX_PEER_BYTES: Final = 200_000
+
+# Landing
+BROWSER_COOKIE_SECONDS: Final = 3840  # as long as any token may need it: the largest lifetime, leeways and grace
+MAX_FORM_BYTES: Final = 16384  # a token has at most 4096 characters, and a browser may escape each as three
+MAX_FORM_FIELDS: Final = 100
+MAX_ACCEPT_LANGUAGE_CHARACTERS: Final = 1000
+MAX_TIMES_ESCAPED: Final = 3  # after more rounds of percent-encoding nobody reads a text as what it was
+REFERENCE_CHARACTERS: Final = 8
+PAGE_RETRIES_FOR_SECONDS: Final = 20
+PAGE_RETRIES_EVERY_SECONDS: Final = 2

@@ -8,7 +8,7 @@ from ghasi_handoff._limits import MIN_SECRET_BYTES
 def secret_problem(secret: object) -> str:
     """Why `secret` cannot be a secret, or nothing. Refuses what gets here by mistake, not what is merely weak.
 
-    A random secret of 32 bytes is refused with a probability below 2^-35 (tests/test_keys.py counts it).
+    A random secret of 32 bytes is refused with a probability below 2^-35 (tests/test_secret_checks.py counts it).
     """
     if type(secret) is not bytes:
         return f"its secret must be bytes, not {type(secret).__name__}"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,7 @@ WITH_SIGINT: Final = (
 
 
 @contextmanager
-def started(arguments: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(arguments: str, folder: Path) -> Generator[subprocess.Popen[bytes]]:
     """The installed executable at work, in a process group of its own, as a terminal starts it."""
     with subprocess.Popen(
         [sys.executable, "-c", WITH_SIGINT, executable(), *arguments.split()],

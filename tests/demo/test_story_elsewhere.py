@@ -20,7 +20,7 @@ HASTE = """
 from ghasi_handoff import replay
 replay.OUTBOX_DELAY_SECONDS = 0
 from ghasi_handoff.handshake import _outbox
-_outbox.POLL_SECONDS = 0.05"""
+_outbox.OUTBOX_POLL_SECONDS = 0.05"""
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from ghasi_handoff.handshake import AsyncSQLiteHandoffLog
 async def record(self, *arguments, **options): pass
 AsyncSQLiteHandoffLog.record = record""",
     (3, "no cookie"): """
-from ghasi_handoff.integrations.fastapi import _landing
-_landing.set_cookie = lambda secret: 'a=b'""",
+from ghasi_handoff.landing import _landing_async
+_landing_async.set_cookie = lambda secret: 'a=b'""",
     (6, "second booking"): """
 from ghasi_handoff.demo import booking
 book = booking.Bookings.book
@@ -41,8 +41,8 @@ from ghasi_handoff import Verifier
 verify_at = Verifier.verify_at
 Verifier.verify_at = lambda self, token, *, tenant, **rest: verify_at(self, token, tenant='tn_aurora', **rest)""",
     (11, "any origin"): """
-from ghasi_handoff.integrations.fastapi import _landing
-_landing.is_same_origin = lambda *arguments: True""",
+from ghasi_handoff.landing import GuestRequest
+GuestRequest.is_from = lambda *arguments: True""",
     (16, "access log"): """
 from ghasi_handoff.integrations.fastapi import AccessLogFilter
 AccessLogFilter.filter = lambda *arguments: True""",

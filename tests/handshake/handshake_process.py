@@ -49,7 +49,7 @@ def die_at(step: str) -> None:
         if reached == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _steps._watchers.append(watch)
+    _steps.watchers.append(watch)
 
 
 def act(pipe: Connection, task: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from _pytest.runner import runtestprotocol
 
 from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
 from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
-from ghasi_handoff.handshake import ConsumeCall, HandoffState, _client, _consume, _handshake, _issuer
+from ghasi_handoff.handshake import ConsumeCall, HandoffState, _consume, _consume_http, _handshake, _issuer
 from ghasi_handoff.handshake._verdict import Verdict, judge
 from ghasi_handoff.stores.sqlite import _handoff_log, _outbox
 
@@ -63,7 +63,7 @@ def signed_at_enqueue() -> None:
     def call(issuer: str, audience: str, handoff_id: str, redemption_id: str, at: int, now: int) -> ConsumeCall:
         return ConsumeCall(issuer, audience, handoff_id, redemption_id, at, at)
 
-    plant(_client, "ConsumeCall", call)
+    plant(_consume_http, "ConsumeCall", call)
 
 
 def conflict_for_the_same_redemption() -> None:
@@ -104,10 +104,10 @@ def decided_by_first() -> None:
 
 def any_200_is_believed() -> None:
     """Whatever answers 200 has confirmed."""
-    right = _client._understood
+    right = vars(_consume_http)["understood"]
     plant(
-        _client,
-        "_understood",
+        _consume_http,
+        "understood",
         lambda call, status, kind, body: None if status == 200 else right(call, status, kind, body),
     )
 

@@ -191,6 +191,6 @@ def patient_client(service: Consumer, keys: KeyRing, clock: Callable[[], float])
 
 def loop_of(client: ConsumeClient) -> asyncio.AbstractEventLoop:
     """The event loop in which a client waits, once it has been used."""
-    loop = client._loop_thread._loop
+    loop = client._loop_thread.loop
     assert loop is not None
     return loop

@@ -27,8 +27,8 @@ from ghasi_handoff import (
     ReplayedTokenError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog, _client
-from ghasi_handoff.handshake._client import FAILURES_TO_OPEN
+from ghasi_handoff._limits import BREAKER_FAILURES
+from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog, _breaker
 
 from .services import AUDIENCE, ISSUER, PATIENT, UNHURRIED, Clock, Consumer, consumer, issue, let_pass, loop_of
 
@@ -100,7 +100,7 @@ def test_a_retry_is_signed_anew(client: ConsumeClient, service: Consumer, minted
     """The second try has its own time and MAC: a retry never grows stale."""
     service.faults = [500]
     ticks = iter(range(100))
-    keys = client._client._keys()
+    keys = client._caller.keys()
     with ConsumeClient(service.url, keys=keys, clock=lambda: clock.now + next(ticks), **PATIENT) as moving:
         report(moving, minted)
     (_, (first,), body), (_, (second,), later) = service.requests
@@ -194,8 +194,8 @@ def test_a_connection_that_does_not_come_about_is_given_up_early(keys: KeyRing, 
 
 def test_the_limits_are_the_documented_ones(keys: KeyRing) -> None:
     """0.7 seconds a try, 150 ms of them for the connection."""
-    made = ConsumeClient("https://bff-consumer.example", keys=keys)._client
-    assert (made._timeout, made._connect_timeout) == (0.7, 0.15)
+    made = ConsumeClient("https://bff-consumer.example", keys=keys)._caller
+    assert (made.timeout, made.connect_timeout) == (0.7, 0.15)
 
 
 def test_the_second_try_waits_for_a_moment_and_never_as_long(service: Consumer, keys: KeyRing, clock: Clock, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
@@ -224,17 +224,17 @@ def test_the_second_try_waits_for_a_moment_and_never_as_long(service: Consumer, 
 
 def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """After several failures it is not called for some seconds; then one call finds out, and if that works all go through."""
-    monkeypatch.setattr(_client, "OPEN_SECONDS", 3600.0)  # it ends when the test says so
+    monkeypatch.setattr(_breaker, "BREAKER_OPEN_SECONDS", 3600.0)  # it ends when the test says so
     service.always = 500
-    for _ in range(FAILURES_TO_OPEN):
+    for _ in range(BREAKER_FAILURES):
         with pytest.raises(ConfirmationUnavailableError):
             report(client, minted)
     called = len(service.requests)
     with pytest.raises(ConfirmationUnavailableError) as caught:
         report(client, minted)
     assert (caught.value.reason, len(service.requests)) == ("circuit_open", called)
-    breaker = client._client._breaker
-    monkeypatch.setattr(breaker, "_open_until", time.monotonic())
+    breaker = client._caller.breaker
+    monkeypatch.setattr(breaker, "open_until", time.monotonic())
     with pytest.raises(ConfirmationUnavailableError):
         report(client, minted)
     assert len(service.requests) == called + 2, "one call went through"
@@ -242,19 +242,19 @@ def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, 
         report(client, minted)
     assert caught.value.reason == "circuit_open"
     service.always = None
-    monkeypatch.setattr(breaker, "_open_until", time.monotonic())
+    monkeypatch.setattr(breaker, "open_until", time.monotonic())
     report(client, minted)
     report(client, minted)
 
 
 def test_one_call_at_a_time_finds_out(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """While one call asks whether a service is back, the others still fail at once: they would all wait for it."""
-    monkeypatch.setattr(_client, "OPEN_SECONDS", 3600.0)
+    monkeypatch.setattr(_breaker, "BREAKER_OPEN_SECONDS", 3600.0)
     service.always = 500
-    for _ in range(FAILURES_TO_OPEN):
+    for _ in range(BREAKER_FAILURES):
         with pytest.raises(ConfirmationUnavailableError):
             report(client, minted)
-    monkeypatch.setattr(client._client._breaker, "_open_until", time.monotonic())
+    monkeypatch.setattr(client._caller.breaker, "open_until", time.monotonic())
     service.always = "slow"
     called, gone_on = threading.Event(), threading.Event()
 
@@ -284,7 +284,7 @@ def test_one_call_at_a_time_finds_out(service: Consumer, client: ConsumeClient, 
 def test_a_404_does_not_open_the_circuit(service: Consumer, client: ConsumeClient, minted: MintedHandoff) -> None:
     """A service that answers is there, even if it does not know this handoff: others must go through."""
     service.always = 404
-    for _ in range(FAILURES_TO_OPEN + 2):
+    for _ in range(BREAKER_FAILURES + 2):
         with pytest.raises(ConfirmationUnavailableError) as caught:
             report(client, minted)
         assert caught.value.reason == "status_404"
@@ -324,8 +324,8 @@ def test_event_loops_that_have_ended_are_let_go(service: Consumer, keys: KeyRing
     client = AsyncConsumeClient(service.url, keys=keys, clock=clock, **PATIENT)
     for _ in range(3):
         asyncio.run(report(client, minted))
-    assert len(client._clients) == 1
-    client._clients.clear()
+    assert len(client._caller.connections) == 1
+    client._caller.connections.clear()
     gc.collect()  # now, while the warning is expected
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ghasi_handoff import KeyRing, Verifier, keyfile
+from ghasi_handoff._limits import DELIVERY_LEASE_SECONDS
 from ghasi_handoff.handshake import HandoffQuery, HandoffState
-from ghasi_handoff.handshake._deliveries import LEASE_SECONDS
 from ghasi_handoff.handshake._steps import Step
 
 from ..own_process import KILLED, OwnProcess
@@ -173,8 +173,8 @@ def worker_dies_with_a_lease(pair: MinterAndVerifier) -> None:
     pair.act("deliver", Step.DELIVERY_LEASED, base=NOBODY, ahead=10)
     assert (pair.state, pair.waiting) == (HandoffState.ISSUED, 1)
     with pair.consumer() as base:
-        assert pair.act("deliver", base=base, ahead=10 + LEASE_SECONDS // 2) == {"delivered": 0}
-        assert pair.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
+        assert pair.act("deliver", base=base, ahead=10 + DELIVERY_LEASE_SECONDS // 2) == {"delivered": 0}
+        assert pair.act("deliver", base=base, ahead=60 + DELIVERY_LEASE_SECONDS) == {"delivered": 1}
     succeeded(pair, answer)
 
 
@@ -184,7 +184,7 @@ def worker_dies_after_the_answer(pair: MinterAndVerifier) -> None:
     with pair.consumer() as base:
         pair.act("deliver", Step.DELIVERY_ANSWERED, base=base, ahead=10)
         assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 1)
-        assert pair.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 1}
+        assert pair.act("deliver", base=base, ahead=60 + DELIVERY_LEASE_SECONDS) == {"delivered": 1}
     succeeded(pair, answer)
 
 
@@ -193,7 +193,7 @@ def worker_dies_after_settling(pair: MinterAndVerifier) -> None:
     answer = pair.redeem(NOBODY, "deferred")
     with pair.consumer() as base:
         pair.act("deliver", Step.DELIVERY_SETTLED, base=base, ahead=10)
-        assert pair.act("deliver", base=base, ahead=60 + LEASE_SECONDS) == {"delivered": 0}
+        assert pair.act("deliver", base=base, ahead=60 + DELIVERY_LEASE_SECONDS) == {"delivered": 0}
     succeeded(pair, answer)
 
 

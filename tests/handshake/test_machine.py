@@ -21,7 +21,7 @@ from ghasi_handoff.handshake import (
     SQLiteHandoffLog,
     answer_consume,
 )
-from ghasi_handoff.handshake._client import _understood
+from ghasi_handoff.handshake._consume_answers import understood
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
@@ -47,7 +47,7 @@ class Wire:
         answer = answer_consume(request, log=self._log, keys=self._keys, clock=self._clock)
         if self.fault == "reply lost":
             raise ConfirmationUnavailableError("lost")
-        final = _understood(call, answer.status, answer.headers["Content-Type"], answer.body)
+        final = understood(call, answer.status, answer.headers["Content-Type"], answer.body)
         if isinstance(final, HandoffError):
             raise final
         if final is not None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghasi_handoff import ConfigurationError, KeyRing, ReplayStoreError
-from ghasi_handoff._limits import OUTBOX_DELAY_SECONDS
+from ghasi_handoff._limits import DELIVERY_GIVEN_UP_SECONDS, DELIVERY_LEASE_SECONDS, OUTBOX_DELAY_SECONDS
 from ghasi_handoff.handshake import (
     AsyncConsumeClient,
     AsyncOutboxWorker,
@@ -29,7 +29,7 @@ from ghasi_handoff.handshake import (
     RedemptionAbandoned,
     _outbox,
 )
-from ghasi_handoff.handshake._deliveries import GIVEN_UP_SECONDS, LEASE_SECONDS, next_try
+from ghasi_handoff.handshake._deliveries import next_try
 from ghasi_handoff.replay import OutboxStats
 from ghasi_handoff.stores.memory import MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore
@@ -54,7 +54,7 @@ from .services import (
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker with nothing to do looks again at once."""
-    monkeypatch.setattr(_outbox, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(_outbox, "OUTBOX_POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -125,9 +125,9 @@ def test_two_workers_take_different_entries(store: Any, waiting: list[str], cloc
 
 def test_a_lease_ends(store: Any, waiting: list[str], clock: Clock, worker: OutboxWorker) -> None:
     """The entries of a worker that died are another's after the lease, not before."""
-    assert len(store.outbox.lease(int(clock.now), limit=10, seconds=LEASE_SECONDS)) == 3
+    assert len(store.outbox.lease(int(clock.now), limit=10, seconds=DELIVERY_LEASE_SECONDS)) == 3
     assert worker.deliver().total == 0
-    clock.now += LEASE_SECONDS
+    clock.now += DELIVERY_LEASE_SECONDS
     assert worker.deliver().delivered == 3
 
 
@@ -176,7 +176,7 @@ def test_what_waits_is_signed_when_it_is_sent(worker: OutboxWorker, waiting: lis
 def test_a_day_without_an_answer_is_an_alarm(worker: OutboxWorker, waiting: list[str], service: Consumer, store: Any, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
     """Given up, kept, said once; an operator may revive it."""
     service.always = 401
-    clock.now += GIVEN_UP_SECONDS - OUTBOX_DELAY_SECONDS - 2
+    clock.now += DELIVERY_GIVEN_UP_SECONDS - OUTBOX_DELAY_SECONDS - 2
     assert worker.deliver() == Deliveries(postponed=3)
     clock.now += 2
     assert worker.deliver() == Deliveries(given_up=3)
@@ -291,7 +291,7 @@ def test_a_worker_survives_what_nobody_foresaw(problem: Exception, store: Any, s
         thread.start()
         try:
             wait_until(lambda: "worker_failed" in [getattr(record, "handoff_event", "") for record in caplog.records], "for it to be said")  # fmt: skip
-            clock.now += LEASE_SECONDS
+            clock.now += DELIVERY_LEASE_SECONDS
             wait_until(lambda: store.outbox.stats().pending == 0, "for the delivery")
         finally:
             stop.set()

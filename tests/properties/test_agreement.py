@@ -48,6 +48,19 @@ class Config:
             ]
         )
 
+    def vector(self, token: str) -> dict[str, Any]:
+        """The token and the configuration as a test vector has them."""
+        return {
+            "token": token,
+            "tenant": self.tenant,
+            "keys": list(self.keys),
+            "issuer": SITE.issuer,
+            "audience": SITE.audience,
+            "leeway": self.leeway,
+            "max_lifetime": self.max_lifetime,
+            "now": self.now,
+        }
+
 
 SITE_KEY = {
     "kid": SITE.kid,
@@ -101,17 +114,7 @@ def configs(draw: st.DrawFn) -> Config:
 
 def compare(token: str, config: Config) -> str:
     """Ask both; they must say the same, and where they accept, tell the same facts. Returns what they said."""
-    vector = {
-        "token": token,
-        "tenant": config.tenant,
-        "keys": list(config.keys),
-        "issuer": SITE.issuer,
-        "audience": SITE.audience,
-        "leeway": config.leeway,
-        "max_lifetime": config.max_lifetime,
-        "now": config.now,
-    }
-    expected, facts = oracle.verdict(vector)
+    expected, facts = oracle.verdict(config.vector(token))
     verifier = Verifier(
         config.ring,
         issuer=SITE.issuer,

@@ -149,18 +149,7 @@ def authentic(token: str, config: Config) -> bool:
         for key in config.keys
         for body in body_in(token)
     ):
-        expected, _ = oracle.verdict(
-            {
-                "token": token,
-                "tenant": config.tenant,
-                "keys": list(config.keys),
-                "issuer": SITE.issuer,
-                "audience": SITE.audience,
-                "leeway": config.leeway,
-                "max_lifetime": config.max_lifetime,
-                "now": config.now,
-            }
-        )
+        expected, _ = oracle.verdict(config.vector(token))
         return expected not in ("unknown_key", "retired_key", "revoked_key")
     return False
 

@@ -63,16 +63,7 @@ def test_every_change_of_one_character_is_refused(length: int) -> None:
     assert accepted == []
 
 
-SITE_OF_ALL = Site(
-    kid="2026-11a",
-    secret=secret_of("2026-11a"),
-    issuer="i",
-    audience="a",
-    tenant="tn_aurora",
-    lifetime=300,
-    leeway=10,
-    reading=NOW,
-)
+SITE_OF_ALL = replace(SITE, secret=secret_of("2026-11a"), issuer="i", audience="a")
 
 
 @share(2)

@@ -181,9 +181,9 @@ def refusals(past: History, delay: int, skew: int) -> list[tuple[str, int, int]]
     return lost
 
 
-def accepts(ring: KeyRing, token: str, now: int) -> bool:
-    """Whether a verifier with the caps takes the token. Only its key may be a reason against it."""
-    verifier = Verifier(
+def verifier_with_caps(ring: KeyRing, now: int) -> Verifier:
+    """The verifier that accepts a token for the longest time."""
+    return Verifier(
         ring,
         issuer="i",
         audience="a",
@@ -191,8 +191,12 @@ def accepts(ring: KeyRing, token: str, now: int) -> bool:
         max_lifetime=timedelta(seconds=LIFETIME),
         clock=lambda: now,
     )
+
+
+def accepts(ring: KeyRing, token: str, now: int) -> bool:
+    """Whether a verifier with the caps takes the token. Only its key may be a reason against it."""
     try:
-        verifier.verify(token, tenant="t")
+        verifier_with_caps(ring, now).verify(token, tenant="t")
     except UnknownKeyError:
         return False
     return True
@@ -395,16 +399,8 @@ def test_pruning_changes_no_verdict_on_a_living_token(plan: list[Step], propagat
 
 def verdict(ring: KeyRing, token: str, now: int) -> str:
     """The code of a refusal by a verifier with the caps, or nothing."""
-    verifier = Verifier(
-        ring,
-        issuer="i",
-        audience="a",
-        leeway=timedelta(seconds=LEEWAY),
-        max_lifetime=timedelta(seconds=LIFETIME),
-        clock=lambda: now,
-    )
     try:
-        verifier.verify(token, tenant="t")
+        verifier_with_caps(ring, now).verify(token, tenant="t")
     except HandoffError as exc:
         return exc.code
     return ""

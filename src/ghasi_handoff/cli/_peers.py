@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from ghasi_handoff._limits import MAX_PEER_BYTES, PEER_TIMEOUT_SECONDS
-from ghasi_handoff._mint import _is_loopback
+from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS, PEER_TIMEOUT_SECONDS
+from ghasi_handoff._mint import is_loopback
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.rotation import Fingerprint
 
@@ -27,7 +27,7 @@ def read_peer(where: str) -> tuple[Fingerprint, bool]:
         return Fingerprint.from_json(_fetched(where)), True
     try:
         with Path(where).open("rb") as file:
-            return Fingerprint.from_json(file.read(MAX_PEER_BYTES).decode("utf-8", errors="replace")), False
+            return Fingerprint.from_json(file.read(MAX_FINGERPRINT_CHARACTERS).decode("utf-8", errors="replace")), False
     except OSError as exc:
         raise ConfigurationError(f"peer {where}: {exc.strerror or exc}") from exc
 
@@ -46,7 +46,7 @@ def _fetched(url: str) -> str:
         host = parts.hostname or ""
     except ValueError:
         raise ConfigurationError("the peer's URL has no valid host") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ConfigurationError("the peer's URL must be https; http is for loopback addresses only")
     if "@" in parts.netloc:
         raise ConfigurationError("the peer's URL must not hold a user name or password")
@@ -55,7 +55,7 @@ def _fetched(url: str) -> str:
     opener = urllib.request.build_opener(_NoRedirect, *direct)
     try:
         with opener.open(url, timeout=PEER_TIMEOUT_SECONDS) as answer:
-            data: bytes = answer.read(MAX_PEER_BYTES)
+            data: bytes = answer.read(MAX_FINGERPRINT_CHARACTERS)
     except urllib.error.HTTPError as exc:
         raise ConfigurationError(f"peer {parts.netloc}: it answers {exc.code}") from None
     except (OSError, ValueError, http.client.HTTPException) as exc:  # the last: not HTTP, or a space in the URL

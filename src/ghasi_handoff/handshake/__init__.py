@@ -47,7 +47,8 @@ from ghasi_handoff.stores._handoff_log import (
 from ghasi_handoff.stores.sqlite import AsyncSQLiteHandoffLog, SQLiteHandoffLog
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient, ConsumeClient
+    from ghasi_handoff.handshake._client import ConsumeClient
+    from ghasi_handoff.handshake._client_async import AsyncConsumeClient
     from ghasi_handoff.stores.postgres import AsyncPostgresHandoffLog, PostgresHandoffLog
 
 __all__ = [
@@ -92,7 +93,7 @@ __all__ = [
 ]
 
 _ON_DEMAND = {
-    "AsyncConsumeClient": "handshake._client",
+    "AsyncConsumeClient": "handshake._client_async",
     "AsyncPostgresHandoffLog": "stores.postgres",
     "ConsumeClient": "handshake._client",
     "PostgresHandoffLog": "stores.postgres",

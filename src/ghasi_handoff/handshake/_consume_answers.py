@@ -1,4 +1,4 @@
-"""A consume request and its answer: status, headers and body for each verdict. For any web framework. No I/O."""
+"""A consume request and its answer: status, headers and body for each verdict, made here and read here. No I/O."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.errors import (
+    ExpiredTokenError,
+    HandoffError,
+    ReplayedTokenError,
+    ReplayStoreError,
+    RevokedHandoffError,
+)
 from ghasi_handoff.handshake._consume_call import SCHEME
 from ghasi_handoff.handshake._verdict import Verdict
-from ghasi_handoff.stores._handoff_log import HandoffRecord
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffRecord
 
 UNAUTHENTICATED: Final = "unauthenticated_call"
 _PROBLEMS: Final[Mapping[Verdict, tuple[int, str]]] = {
@@ -17,6 +23,11 @@ _PROBLEMS: Final[Mapping[Verdict, tuple[int, str]]] = {
     Verdict.REVOKED: (410, "The handoff was revoked."),
     Verdict.EXPIRED: (410, "The handoff was redeemed too late."),
     Verdict.UNKNOWN: (404, "There is no such handoff."),
+}
+# Final for the caller, whatever else the answer holds, if its code is the right one for its status.
+_FINAL: Final[Mapping[int, tuple[type[HandoffError], ...]]] = {
+    409: (ReplayedTokenError,),
+    410: (RevokedHandoffError, ExpiredTokenError),
 }
 
 
@@ -82,3 +93,18 @@ def _problem(status: int, code: str, title: str, headers: Mapping[str, str] | No
     body = f'{{"code":"{code}","status":{status},"title":"{title}","type":"about:blank"}}'
     general = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     return ConsumeAnswer(status=status, headers={**general, **(headers or {})}, body=body.encode("ascii"), code=code)
+
+
+def understood(call: ConsumeCall, status: int, content_type: str, answer: bytes) -> HandoffError | str | None:
+    """What an answer to `call` says: None if confirmed, the error of a final refusal, a word for everything else."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if status == 200:
+        # Whatever stands between us may answer 200, too: a login page, a default host. Ours names what it confirms.
+        wanted = f'"handoff_id":"{call.handoff_id}","redemption_id":"{call.redemption_id}"}}'.encode("ascii")
+        is_ours = kind == "application/json" and answer.startswith(b'{"consumed_at":') and answer.endswith(wanted)
+        return None if is_ours else "invalid_answer"
+    if kind == "application/problem+json":
+        for error in _FINAL.get(status, ()):
+            if f'"code":"{error.code}"'.encode("ascii") in answer:
+                return error(f"bff-consumer answered {status} {error.code}", handoff_id=call.handoff_id)
+    return f"status_{status}"

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ghasi_handoff._formats import CONSUME_CALL, MAC_ALGORITHM
-from ghasi_handoff._limits import MAX_SECONDS
+from ghasi_handoff._limits import CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS, MAX_CONSUME_BODY_BYTES, MAX_SECONDS
 from ghasi_handoff._mac import compute_message_mac, is_message_mac
 from ghasi_handoff._signing_string import _HANDOFF_ID, _NAME, _SECONDS, as_handoff_id, as_kid, as_name
 from ghasi_handoff.errors import InvalidHandoffInputError, UnknownKeyError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._handoff_log import ConsumeCall
 
-MAX_BODY_BYTES: Final = 1024  # the longest body has 404
-MAX_CLOCK_DIFFERENCE_SECONDS: Final = 60
 SCHEME: Final = "GHASI-CONSUME"
 
 _REDEMPTION_ID: Final = "[0-9a-f]{64}"
@@ -144,7 +142,7 @@ def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: i
         return RefusedCall("malformed_authorization")
     kid, mac_text = parts.groups()
     # Latin-1 maps each byte to one character; no part admits a character beyond ASCII.
-    fits = type(body) is bytes and len(body) <= MAX_BODY_BYTES
+    fits = type(body) is bytes and len(body) <= MAX_CONSUME_BODY_BYTES
     fields = _parse_body(body.decode("latin-1")) if fits else None
     if fields is None:
         return RefusedCall("malformed_body", kid)
@@ -158,7 +156,7 @@ def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: i
         return RefusedCall(exc.code, kid)
     if not is_message_mac(key, _signing_string(kid, call), mac_text):
         return RefusedCall("invalid_mac", kid)
-    if abs(now - call.sent_at) > MAX_CLOCK_DIFFERENCE_SECONDS:
+    if abs(now - call.sent_at) > CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS:
         return RefusedCall("stale", kid)
     return call
 

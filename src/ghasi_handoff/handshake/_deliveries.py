@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
-GIVEN_UP_SECONDS: Final = 24 * 3600
-LEASE_SECONDS: Final = 120
-BATCH: Final = 32  # a lease's time is enough for so many calls that all time out
-FIRST_WAIT_SECONDS: Final = 1
-LONGEST_WAIT_SECONDS: Final = 300
-POLL_SECONDS: Final = 1.0
-AGE_EVERY_SECONDS: Final = 30.0
+from ghasi_handoff._limits import DELIVERY_FIRST_WAIT_SECONDS, DELIVERY_LONGEST_WAIT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +35,5 @@ def next_try(now: int, attempts: int, randbelow: Callable[[int], int]) -> int:
 
     Full jitter: after an outage a thousand entries must not come back in the same second.
     """
-    longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(attempts, 16))
-    return now + FIRST_WAIT_SECONDS + randbelow(longest)
+    longest = min(DELIVERY_LONGEST_WAIT_SECONDS, DELIVERY_FIRST_WAIT_SECONDS * 2 ** min(attempts, 16))
+    return now + DELIVERY_FIRST_WAIT_SECONDS + randbelow(longest)

@@ -33,6 +33,10 @@ class HandoffEvent:
     tenant: str | None = None
     kid: str | None = None
 
+    def __init_subclass__(cls, *, name: str | None = None, level: int | None = None) -> None:
+        cls.name = cls.name if name is None else name
+        cls.level = cls.level if level is None else level
+
     @property
     def message(self) -> str:
         """The log's message: the event's name."""
@@ -46,7 +50,7 @@ class HandoffEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffRedeemed(HandoffEvent):
+class HandoffRedeemed(HandoffEvent, name="redeemed"):
     """A guest was let through.
 
     Attributes:
@@ -55,15 +59,13 @@ class HandoffRedeemed(HandoffEvent):
         mode: ``strict`` or ``deferred``.
     """
 
-    name: ClassVar[str] = "redeemed"
-
     redemption_id: str
     first: bool
     mode: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffRefused(HandoffEvent):
+class HandoffRefused(HandoffEvent, name="refused"):
     """A token was refused, for another reason than a replay.
 
     Attributes:
@@ -71,14 +73,12 @@ class HandoffRefused(HandoffEvent):
         reason: The error's text, for operators.
     """
 
-    name: ClassVar[str] = "refused"
-
     code: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffReplayed(HandoffEvent):
+class HandoffReplayed(HandoffEvent, name="replayed", level=logging.WARNING):
     """A second browser tried a handoff that belongs to another.
 
     Attributes:
@@ -87,16 +87,13 @@ class HandoffReplayed(HandoffEvent):
         gap_seconds: How long after the redemption. A scanner comes within seconds, a shared link after minutes.
     """
 
-    name: ClassVar[str] = "replayed"
-    level: ClassVar[int] = logging.WARNING
-
     redemption_id: str
     holder: str
     gap_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalRowLost(HandoffEvent):
+class LocalRowLost(HandoffEvent, name="local_row_lost", level=logging.CRITICAL):
     """The replay store gave the handoff to this browser, and bff-consumer's log names another: the store has lost rows.
 
     Attributes:
@@ -104,15 +101,12 @@ class LocalRowLost(HandoffEvent):
         deferred: Whether the guest had been let through already: then the handoff has two owners.
     """
 
-    name: ClassVar[str] = "local_row_lost"
-    level: ClassVar[int] = logging.CRITICAL
-
     redemption_id: str
     deferred: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedemptionAbandoned(HandoffEvent):
+class RedemptionAbandoned(HandoffEvent, name="redemption_abandoned", level=logging.WARNING):
     """In strict mode the outbox had to deliver: the guest's own request did not live to do it, nor a repetition of it.
 
     Attributes:
@@ -120,29 +114,23 @@ class RedemptionAbandoned(HandoffEvent):
         age_seconds: How long ago.
     """
 
-    name: ClassVar[str] = "redemption_abandoned"
-    level: ClassVar[int] = logging.WARNING
-
     redemption_id: str
     age_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffUnknown(HandoffEvent):
+class HandoffUnknown(HandoffEvent, name="unknown_handoff", level=logging.ERROR):
     """bff-consumer's log does not have the handoff: a lagging replica, a lost row, or two environments mixed up.
 
     Attributes:
         redemption_id: Who redeemed.
     """
 
-    name: ClassVar[str] = "unknown_handoff"
-    level: ClassVar[int] = logging.ERROR
-
     redemption_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationFailed(HandoffEvent):
+class ConfirmationFailed(HandoffEvent, name="confirmation_unavailable", level=logging.ERROR):
     """bff-consumer gave no answer that counts.
 
     Attributes:
@@ -150,15 +138,12 @@ class ConfirmationFailed(HandoffEvent):
         reason: In one word; see `ConfirmationUnavailableError`.
     """
 
-    name: ClassVar[str] = "confirmation_unavailable"
-    level: ClassVar[int] = logging.ERROR
-
     redemption_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRefused(HandoffEvent):
+class DeliveryRefused(HandoffEvent, name="delivery_refused", level=logging.WARNING):
     """bff-consumer refused what the outbox delivered: revoked there, or redeemed too late. The entry is settled.
 
     Attributes:
@@ -166,15 +151,12 @@ class DeliveryRefused(HandoffEvent):
         code: ``revoked_handoff`` or ``expired``.
     """
 
-    name: ClassVar[str] = "delivery_refused"
-    level: ClassVar[int] = logging.WARNING
-
     redemption_id: str
     code: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryGivenUp(HandoffEvent):
+class DeliveryGivenUp(HandoffEvent, name="delivery_given_up", level=logging.CRITICAL):
     """An outbox entry could not be delivered for a day. It is kept; `ghasi-handoff outbox drain --dead` tries again.
 
     Attributes:
@@ -183,16 +165,13 @@ class DeliveryGivenUp(HandoffEvent):
         reason: What came of the last try.
     """
 
-    name: ClassVar[str] = "delivery_given_up"
-    level: ClassVar[int] = logging.CRITICAL
-
     redemption_id: str
     age_seconds: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxAge(HandoffEvent):
+class OutboxAge(HandoffEvent, name="outbox_age", level=logging.DEBUG):
     """How much waits in the outbox, said about every half minute by a worker that runs.
 
     Attributes:
@@ -201,16 +180,13 @@ class OutboxAge(HandoffEvent):
         age_seconds: Since the oldest pending entry's redemption; 0 if none is pending.
     """
 
-    name: ClassVar[str] = "outbox_age"
-    level: ClassVar[int] = logging.DEBUG
-
     pending: int
     dead: int
     age_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallAnswered(HandoffEvent):
+class CallAnswered(HandoffEvent, name="consume_call"):
     """At bff-consumer: a consume call was answered.
 
     Attributes:
@@ -220,16 +196,15 @@ class CallAnswered(HandoffEvent):
         redemption_id: Who redeemed, as far as the call is authentic.
     """
 
-    name: ClassVar[str] = "consume_call"
-
     status: int
     code: str | None = None
     reason: str | None = None
     redemption_id: str | None = None
 
 
+# A warning: the reference must be found in the log of a service that has set up none.
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PageRefused(HandoffEvent):
+class PageRefused(HandoffEvent, name="page_refused", level=logging.WARNING):
     """A guest was shown a page that says no, or not now. Support finds it by the reference that the guest reads out.
 
     Attributes:
@@ -238,10 +213,6 @@ class PageRefused(HandoffEvent):
         status: The HTTP status.
     """
 
-    name: ClassVar[str] = "page_refused"
-    # A warning: the reference must be found in the log of a service that has set up none.
-    level: ClassVar[int] = logging.WARNING
-
     reference: str
     code: str
     status: int
@@ -249,7 +220,7 @@ class PageRefused(HandoffEvent):
     @property
     @override
     def message(self) -> str:
-        """The reference must be found in a log without structure, too."""
+        """The name, the reference and the code: the reference must also be found in a log without structure."""
         return f"{self.name} {self.reference} {self.code}"
 
 

@@ -22,16 +22,7 @@ from ghasi_handoff.errors import (
     ReplayStoreError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._events import (
-    ConfirmationFailed,
-    HandoffRedeemed,
-    HandoffRefused,
-    HandoffReplayed,
-    HandoffUnknown,
-    LocalRowLost,
-    OnEvent,
-    Reporter,
-)
+from ghasi_handoff.handshake import _events as events
 from ghasi_handoff.handshake._modes import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.keys import KeyRing
@@ -67,7 +58,7 @@ class Handshake(Generic[_PayloadT]):
         client: ConsumeClient,
         mode: Mode = "strict",
         *,
-        on_event: OnEvent | None = None,
+        on_event: events.OnEvent | None = None,
     ) -> None:
         if not isinstance(redeemer, Redeemer):
             raise ConfigurationError(f"the first argument must be Redeemer, not {type(redeemer).__name__}")
@@ -79,7 +70,7 @@ class Handshake(Generic[_PayloadT]):
         outbox: Any = getattr(self._store, "outbox", None)
         # A store of somebody's own may mean another thing by that name.
         self._outbox: Any = outbox if callable(getattr(outbox, "settle", None)) else None
-        self.reporter = Reporter(on_event)
+        self.reporter = events.Reporter(on_event)
         if mode == "deferred":
             self._check_deferred()
 
@@ -116,7 +107,7 @@ class Handshake(Generic[_PayloadT]):
         except ReplayedTokenError:
             raise  # reported where the gap is known
         except (InvalidTokenError, ReplayStoreError) as exc:
-            self.reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
     def _check_deferred(self) -> None:
@@ -139,7 +130,7 @@ class Handshake(Generic[_PayloadT]):
             verifier = self._rule.verifier
             return verifier.verify_at(token, tenant=tenant, now=verifier.now(), grace=grace)
         except InvalidTokenError as exc:
-            self.reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
     def _redeemed(self, token: object, tenant: object, browser_secret: object) -> Redemption[_PayloadT]:
@@ -154,8 +145,9 @@ class Handshake(Generic[_PayloadT]):
             redemption = self._rule.decide(handoff, asked, answer)
         except ReplayedTokenError:
             gap = asked["consumed_at"] - answer.consumed_at
-            event = HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
-            self.reporter.report(event)
+            self.reporter.report(
+                events.HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
+            )
             raise
         except ExpiredTokenError:
             if answer.consumed_at >= self._rule.verifier.deadline(handoff):
@@ -164,8 +156,9 @@ class Handshake(Generic[_PayloadT]):
             raise
         if self._mode == "strict":
             self._confirm(redemption, asked["scope"], answer.consumed_at)
-        event_ = HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
-        self.reporter.report(event_)
+        self.reporter.report(
+            events.HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
+        )
         return redemption
 
     def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> None:
@@ -181,7 +174,7 @@ class Handshake(Generic[_PayloadT]):
             )
         except ReplayedTokenError:
             # Our store says that it is ours, and the log names another: the store has lost the other's row.
-            self.reporter.report(LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
+            self.reporter.report(events.LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
             self._settle(handoff.handoff_id, scope, redemption_id)
             raise ReplayedTokenError("bff-consumer's log names another browser", **facts) from None
         except (RevokedHandoffError, ExpiredTokenError) as exc:
@@ -189,8 +182,8 @@ class Handshake(Generic[_PayloadT]):
             raise type(exc)(str(exc), **facts) from None
         except ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
-                self.reporter.report(HandoffUnknown(redemption_id=redemption_id, **facts))
-            self.reporter.report(ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
+                self.reporter.report(events.HandoffUnknown(redemption_id=redemption_id, **facts))
+            self.reporter.report(events.ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
             error = ConfirmationUnavailableError(str(exc), **facts)
             error.reason = exc.reason
             raise error from None

@@ -21,16 +21,7 @@ from ghasi_handoff.errors import (
     ReplayStoreError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._events import (
-    ConfirmationFailed,
-    HandoffRedeemed,
-    HandoffRefused,
-    HandoffReplayed,
-    HandoffUnknown,
-    LocalRowLost,
-    OnEvent,
-    Reporter,
-)
+from ghasi_handoff.handshake import _events as events
 from ghasi_handoff.handshake._modes import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.keys import KeyRing
@@ -38,7 +29,7 @@ from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import Consumption, StoreGuarantees
 
 if TYPE_CHECKING:
-    from ghasi_handoff.handshake._client import AsyncConsumeClient
+    from ghasi_handoff.handshake._client_async import AsyncConsumeClient
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 
@@ -66,7 +57,7 @@ class AsyncHandshake(Generic[_PayloadT]):
         client: AsyncConsumeClient,
         mode: Mode = "strict",
         *,
-        on_event: OnEvent | None = None,
+        on_event: events.OnEvent | None = None,
     ) -> None:
         if not isinstance(redeemer, AsyncRedeemer):
             raise ConfigurationError(f"the first argument must be AsyncRedeemer, not {type(redeemer).__name__}")
@@ -78,7 +69,7 @@ class AsyncHandshake(Generic[_PayloadT]):
         outbox: Any = getattr(self._store, "outbox", None)
         # A store of somebody's own may mean another thing by that name.
         self._outbox: Any = outbox if callable(getattr(outbox, "settle", None)) else None
-        self.reporter = Reporter(on_event)
+        self.reporter = events.Reporter(on_event)
         if mode == "deferred":
             self._check_deferred()
 
@@ -115,7 +106,7 @@ class AsyncHandshake(Generic[_PayloadT]):
         except ReplayedTokenError:
             raise  # reported where the gap is known
         except (InvalidTokenError, ReplayStoreError) as exc:
-            self.reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
     def _check_deferred(self) -> None:
@@ -138,7 +129,7 @@ class AsyncHandshake(Generic[_PayloadT]):
             verifier = self._rule.verifier
             return verifier.verify_at(token, tenant=tenant, now=verifier.now(), grace=grace)
         except InvalidTokenError as exc:
-            self.reporter.report(HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
+            self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
     async def _redeemed(self, token: object, tenant: object, browser_secret: object) -> Redemption[_PayloadT]:
@@ -153,8 +144,9 @@ class AsyncHandshake(Generic[_PayloadT]):
             redemption = self._rule.decide(handoff, asked, answer)
         except ReplayedTokenError:
             gap = asked["consumed_at"] - answer.consumed_at
-            event = HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
-            self.reporter.report(event)
+            self.reporter.report(
+                events.HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
+            )
             raise
         except ExpiredTokenError:
             if answer.consumed_at >= self._rule.verifier.deadline(handoff):
@@ -163,8 +155,9 @@ class AsyncHandshake(Generic[_PayloadT]):
             raise
         if self._mode == "strict":
             await self._confirm(redemption, asked["scope"], answer.consumed_at)
-        event_ = HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
-        self.reporter.report(event_)
+        self.reporter.report(
+            events.HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
+        )
         return redemption
 
     async def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> None:
@@ -180,7 +173,7 @@ class AsyncHandshake(Generic[_PayloadT]):
             )
         except ReplayedTokenError:
             # Our store says that it is ours, and the log names another: the store has lost the other's row.
-            self.reporter.report(LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
+            self.reporter.report(events.LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
             await self._settle(handoff.handoff_id, scope, redemption_id)
             raise ReplayedTokenError("bff-consumer's log names another browser", **facts) from None
         except (RevokedHandoffError, ExpiredTokenError) as exc:
@@ -188,8 +181,8 @@ class AsyncHandshake(Generic[_PayloadT]):
             raise type(exc)(str(exc), **facts) from None
         except ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
-                self.reporter.report(HandoffUnknown(redemption_id=redemption_id, **facts))
-            self.reporter.report(ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
+                self.reporter.report(events.HandoffUnknown(redemption_id=redemption_id, **facts))
+            self.reporter.report(events.ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
             error = ConfirmationUnavailableError(str(exc), **facts)
             error.reason = exc.reason
             raise error from None

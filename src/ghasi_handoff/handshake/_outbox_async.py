@@ -6,10 +6,17 @@ import asyncio
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from ghasi_handoff._limits import (
+    DELIVERY_BATCH,
+    DELIVERY_GIVEN_UP_SECONDS,
+    DELIVERY_LEASE_SECONDS,
+    OUTBOX_AGE_EVERY_SECONDS,
+    OUTBOX_POLL_SECONDS,
+)
 from ghasi_handoff._require import require
 from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import read_clock
@@ -22,25 +29,8 @@ from ghasi_handoff.errors import (
     ReplayedTokenError,
     RevokedHandoffError,
 )
-from ghasi_handoff.handshake._deliveries import (
-    AGE_EVERY_SECONDS,
-    BATCH,
-    GIVEN_UP_SECONDS,
-    LEASE_SECONDS,
-    POLL_SECONDS,
-    Deliveries,
-    next_try,
-)
-from ghasi_handoff.handshake._events import (
-    DeliveryGivenUp,
-    DeliveryRefused,
-    HandoffUnknown,
-    LocalRowLost,
-    OnEvent,
-    OutboxAge,
-    RedemptionAbandoned,
-    Reporter,
-)
+from ghasi_handoff.handshake import _events as events
+from ghasi_handoff.handshake._deliveries import Deliveries, next_try
 from ghasi_handoff.handshake._modes import require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.replay import OutboxEntry
@@ -70,7 +60,7 @@ class AsyncOutboxWorker:
         client: object,
         *,
         mode: str = "strict",
-        on_event: OnEvent | None = None,
+        on_event: events.OnEvent | None = None,
         clock: Callable[[], float] = time.time,
         randbelow: Callable[[int], int] = secrets.randbelow,
     ) -> None:
@@ -82,12 +72,12 @@ class AsyncOutboxWorker:
         self._outbox: Any = require(outbox, "lease", awaited=True, name="outbox", kind="AsyncOutbox")
         self._client: Any = require(client, "consume", awaited=True, name="client", kind="AsyncConsumeClient")
         self._mode = mode
-        self._reporter = Reporter(on_event)
+        self._reporter = events.Reporter(on_event)
         self._clock = clock
         self._randbelow = randbelow
-        self._age_said_at = -AGE_EVERY_SECONDS
+        self._age_said_at = -OUTBOX_AGE_EVERY_SECONDS
 
-    async def deliver(self, *, limit: int = BATCH, whether_due: bool = True) -> Deliveries:
+    async def deliver(self, *, limit: int = DELIVERY_BATCH, whether_due: bool = True) -> Deliveries:
         """Take up to `limit` (at most 32) entries that are due and deliver them, one after the other.
 
         Args:
@@ -97,16 +87,12 @@ class AsyncOutboxWorker:
         Raises:
             ReplayStoreError: The store cannot be used. What was taken is due again after two minutes.
         """
-        now = int(read_clock(self._clock))
         entries: list[OutboxEntry] = await self._outbox.lease(
-            now, limit=min(limit, BATCH), seconds=LEASE_SECONDS, whether_due=whether_due
+            self._now(), limit=min(limit, DELIVERY_BATCH), seconds=DELIVERY_LEASE_SECONDS, whether_due=whether_due
         )
         if entries:
             reached(Step.DELIVERY_LEASED)
-        done = Deliveries()
-        for entry in entries:
-            done = await self._deliver(entry, done)
-        return done
+        return Deliveries(**Counter([await self._deliver(entry) for entry in entries]))
 
     if True:  # ASYNC
 
@@ -134,10 +120,13 @@ class AsyncOutboxWorker:
         return done.total
 
     def _pause(self) -> float:
-        return POLL_SECONDS * (0.5 + self._randbelow(1000) / 1000)
+        return OUTBOX_POLL_SECONDS * (0.5 + self._randbelow(1000) / 1000)
 
-    async def _deliver(self, entry: OutboxEntry, done: Deliveries) -> Deliveries:
+    async def _deliver(self, entry: OutboxEntry) -> str:
+        """Deliver one entry. What came of it, as a field of `Deliveries`."""
         scope = Scope.parse(entry.scope)
+        facts = {"handoff_id": entry.handoff_id, "redemption_id": entry.redemption_id}
+        report = self._reporter.report
         try:
             # Signed by the client as it sends: what waits in the outbox may be a day old.
             await self._client.consume(
@@ -148,62 +137,55 @@ class AsyncOutboxWorker:
                 consumed_at=entry.consumed_at,
             )
         except ReplayedTokenError:
-            deferred = self._mode == "deferred"
-            self._reporter.report(
-                LocalRowLost(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, deferred=deferred)
-            )
+            report(events.LocalRowLost(deferred=self._mode == "deferred", **facts))
             await self._settle(entry)
-            return replace(done, refused=done.refused + 1)
+            return "refused"
         except (RevokedHandoffError, ExpiredTokenError) as exc:
-            self._reporter.report(
-                DeliveryRefused(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, code=exc.code)
-            )
+            report(events.DeliveryRefused(code=exc.code, **facts))
             await self._settle(entry)
-            return replace(done, refused=done.refused + 1)
+            return "refused"
         except ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
-                self._reporter.report(HandoffUnknown(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id))
-            return await self._not_now(entry, exc.reason, done)
+                report(events.HandoffUnknown(**facts))
+            return await self._not_now(entry, exc.reason)
         except KeyRingError:
-            return await self._not_now(entry, "no_signing_key", done)
+            return await self._not_now(entry, "no_signing_key")
         except InvalidHandoffInputError:
-            # Written by something else than a redeemer. It can never be signed, and must not hold up the others.
-            return await self._give_up(entry, "invalid_entry", done)
+            # Not written by a redeemer. It can never be signed, and must not hold up the others.
+            return await self._give_up(entry, "invalid_entry")
         reached(Step.DELIVERY_ANSWERED)
         await self._settle(entry)
         reached(Step.DELIVERY_SETTLED)
         if self._mode == "strict":
-            age = int(read_clock(self._clock)) - entry.consumed_at
-            event = RedemptionAbandoned(handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, age_seconds=age)
-            self._reporter.report(event)
-        return replace(done, delivered=done.delivered + 1)
+            report(events.RedemptionAbandoned(age_seconds=self._now() - entry.consumed_at, **facts))
+        return "delivered"
 
-    async def _not_now(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Deliveries:
-        now = int(read_clock(self._clock))
-        if now - entry.consumed_at >= GIVEN_UP_SECONDS:
-            return await self._give_up(entry, reason, done)
+    async def _not_now(self, entry: OutboxEntry, reason: str) -> str:
+        now = self._now()
+        if now - entry.consumed_at >= DELIVERY_GIVEN_UP_SECONDS:
+            return await self._give_up(entry, reason)
         due_at = next_try(now, entry.attempts, self._randbelow)
         await self._outbox.postpone(entry, due_at=due_at, outcome=reason)
-        return replace(done, postponed=done.postponed + 1)
+        return "postponed"
 
-    async def _give_up(self, entry: OutboxEntry, reason: str, done: Deliveries) -> Deliveries:
-        now = int(read_clock(self._clock))
+    async def _give_up(self, entry: OutboxEntry, reason: str) -> str:
+        now = self._now()
         await self._outbox.bury(entry, dead_at=now, outcome=reason)
-        age = now - entry.consumed_at
-        event = DeliveryGivenUp(
-            handoff_id=entry.handoff_id, redemption_id=entry.redemption_id, age_seconds=age, reason=reason
-        )
-        self._reporter.report(event)
-        return replace(done, given_up=done.given_up + 1)
+        facts = {"handoff_id": entry.handoff_id, "redemption_id": entry.redemption_id, "reason": reason}
+        self._reporter.report(events.DeliveryGivenUp(age_seconds=now - entry.consumed_at, **facts))
+        return "given_up"
 
     async def _settle(self, entry: OutboxEntry) -> None:
         await self._outbox.settle(entry.handoff_id, entry.scope, entry.redemption_id)
 
     async def _age(self) -> None:
-        if time.monotonic() - self._age_said_at < AGE_EVERY_SECONDS:
+        if time.monotonic() - self._age_said_at < OUTBOX_AGE_EVERY_SECONDS:
             return
         stats = await self._outbox.stats()
         oldest = stats.oldest_consumed_at
-        age = 0 if oldest is None else max(0, int(read_clock(self._clock)) - oldest)
-        self._reporter.report(OutboxAge(pending=stats.pending, dead=stats.dead, age_seconds=age))
+        age = 0 if oldest is None else max(0, self._now() - oldest)
+        self._reporter.report(events.OutboxAge(pending=stats.pending, dead=stats.dead, age_seconds=age))
         self._age_said_at = time.monotonic()
+
+    def _now(self) -> int:
+        return int(read_clock(self._clock))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from typing import Final
 
+from ghasi_handoff._limits import MAX_KEY_FILE_BYTES
 from ghasi_handoff.errors import KeyRingError
-
-MAX_FILE_BYTES: Final = 1_000_000
 
 
 def read_secret_file(path: str | os.PathLike[str], what: str) -> bytes:
@@ -72,9 +70,9 @@ def _read(path: str | os.PathLike[str], what: str) -> bytes:
                 f"{what} {os.fspath(path)}: others than its owner may use it (mode {mode:04o}); chmod 600 it (a"
                 " Kubernetes secret: defaultMode 0400), and if others may have read it, rotate and revoke its keys"
             )
-        if status.st_size > MAX_FILE_BYTES:
+        if status.st_size > MAX_KEY_FILE_BYTES:
             raise KeyRingError(f"{what} {os.fspath(path)}: {status.st_size} bytes are too many")
-        return file.read(MAX_FILE_BYTES + 1)
+        return file.read(MAX_KEY_FILE_BYTES + 1)
 
 
 def _others_may_use(status: os.stat_result) -> bool:

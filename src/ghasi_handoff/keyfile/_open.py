@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ghasi_handoff._limits import MAX_KEY_FILE_BYTES
 from ghasi_handoff.errors import KeyRingError
-from ghasi_handoff.keyfile._file import MAX_FILE_BYTES
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey
 from ghasi_handoff.keyfile._seal import is_sealed, unseal
 from ghasi_handoff.keys import KeyRing
@@ -19,7 +19,7 @@ def opened(data: bytes, kek: KeyEncryptionKey | None, purpose: str) -> KeyRing:
     try:
         # What is not UTF-8 becomes a character that no JSON of ours holds, and is refused as such.
         text = data.decode("utf-8", errors="replace")
-        if len(data) > MAX_FILE_BYTES:
+        if len(data) > MAX_KEY_FILE_BYTES:
             raise KeyRingError(f"{len(data)} bytes are too many for a key ring")
         if kek is not None:
             return unseal(text, kek, purpose)

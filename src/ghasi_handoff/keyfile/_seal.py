@@ -19,13 +19,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff._formats import SEALED_KEY_RING
+from ghasi_handoff._limits import MAX_WRAPPED_KEY_BYTES
 from ghasi_handoff._signing_string import as_name
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile._kek import KEY_BYTES, NONCE_BYTES, KeyEncryptionKey
 from ghasi_handoff.keys import KeyRing
 
 DEFAULT_PURPOSE: Final = "ghasi-handoff"
-MAX_WRAPPED_BYTES: Final = 65_536
 
 _FAMILY: Final = "ghasi-handoff-sealed-keys/"
 _BYTE_MEMBERS: Final = ("wrapped_key", "nonce", "ciphertext")
@@ -55,7 +55,7 @@ def seal(
     plain = keys.to_json().encode("utf-8")
     try:
         wrapped = _asked("wrap", kek.wrap, data_key, context)
-        if not 0 < len(wrapped) <= MAX_WRAPPED_BYTES or data_key in wrapped:
+        if not 0 < len(wrapped) <= MAX_WRAPPED_KEY_BYTES or data_key in wrapped:
             raise KeyRingError("the key-encryption key's wrap returned no encrypted key")
         nonce = random_bytes(NONCE_BYTES)
         document = {

@@ -47,16 +47,11 @@ def compare(ours: Fingerprint, theirs: Fingerprint, *, made_now: bool = False) -
     found: list[Finding] = []
     if made_now and abs(theirs.at - now) > _CLOCKS:
         seconds = abs(theirs.at - now) // timedelta(seconds=1)
-        found.append(
-            Finding(
-                level="alarm",
-                code="clocks_differ",
-                text=f"their clock and this one differ by {seconds} s, more than any leeway; set the one that is wrong",
-            )
-        )
+        text = f"their clock and this one differ by {seconds} s, more than any leeway; set the one that is wrong"
+        found.append(Finding(level="alarm", code="clocks_differ", text=text))
     here, there = ({key.kid: key for key in side.keys} for side in (ours, theirs))
-    found += [finding for kid in here if kid not in there for finding in _only_here(here[kid], now)]
-    found += [finding for kid in there if kid not in here for finding in _only_there(there[kid], now)]
+    found += [_only_here(key) if now >= key.sign_from else _not_there_yet(key) for key in _missing(here, there, now)]
+    found += [_only_there(key) for key in _missing(there, here, now)]
     found += [finding for kid in here if kid in there for finding in _of_both(here[kid], there[kid])]
     if not found:
         # One side may have pruned keys that are over: then the lines to read out differ, and nothing is wrong.
@@ -69,59 +64,62 @@ def compare(ours: Fingerprint, theirs: Fingerprint, *, made_now: bool = False) -
     return tuple(sorted(found, key=lambda finding: ("alarm", "wait", "ok").index(finding.level)))
 
 
-def _of_both(here: KeyFingerprint, there: KeyFingerprint) -> list[Finding]:
-    kid = here.kid
-    if here.hash != there.hash:
-        text = (
-            f"key {kid} has another secret there: every token that one side signs with it is invalid_mac at the other;"
-            " one of the two files is not a copy: bring the right one"
-        )
-        return [Finding(level="alarm", code="other_secret", kid=kid, text=text)]
-    if here.revoked_at is not None and there.revoked_at is None:
-        text = f"key {kid} is revoked here, and its tokens are still accepted there; bring them this file now"
-        return [Finding(level="alarm", code="not_revoked_there", kid=kid, text=text)]
-    if there.revoked_at is not None and here.revoked_at is None:
-        text = f"key {kid} is revoked there, and not here: this copy is older; take theirs, and change nothing here"
-        return [Finding(level="alarm", code="not_revoked_here", kid=kid, text=text)]
-    if here.revoked_at != there.revoked_at:
-        # Each side decides by the date whether the key ever took part, and so which key signs.
-        text = f"key {kid} was revoked at another time there: two copies were changed apart; bring one to both sides"
-        return [Finding(level="wait", code="older_copy", kid=kid, text=text)]
-    if here.sign_from != there.sign_from:
-        text = f"key {kid} signs from another date there: one of the two files was changed by hand; bring the right one"
-        return [Finding(level="alarm", code="other_dates", kid=kid, text=text)]
-    if here.verify_until != there.verify_until:
-        # It was given an end, or was given it back, when a key was added or revoked that one side does not know of yet.
-        text = f"key {kid} has another end there: one of the two files is older; bring the newest"
-        return [Finding(level="wait", code="older_copy", kid=kid, text=text)]
-    return []
+def _missing(keys: dict[str, KeyFingerprint], there: dict[str, KeyFingerprint], now: datetime) -> list[KeyFingerprint]:
+    """Keys that only one side has, and that a token may name: a prune takes the others out of one copy."""
+    return [
+        key
+        for kid, key in keys.items()
+        if kid not in there and key.revoked_at is None and (key.verify_until is None or now < key.verify_until)
+    ]
 
 
-def _only_here(key: KeyFingerprint, now: datetime) -> list[Finding]:
-    if not _counts(key, now):
-        return []
-    if now < key.sign_from:
-        text = (
-            f"the other side does not have key {key.kid} yet; bring the file before it signs, at {_iso(key.sign_from)}"
-        )
-        return [Finding(level="wait", code="not_there_yet", kid=key.kid, text=text, until=key.sign_from)]
+def _not_there_yet(key: KeyFingerprint) -> Finding:
+    text = f"the other side does not have key {key.kid} yet; bring the file before it signs, at {_iso(key.sign_from)}"
+    return Finding(level="wait", code="not_there_yet", kid=key.kid, text=text, until=key.sign_from)
+
+
+def _only_here(key: KeyFingerprint) -> Finding:
     text = f"the other side does not have key {key.kid}: its tokens are refused there (unknown_key); bring the file now"
-    return [Finding(level="alarm", code="missing_there", kid=key.kid, text=text)]
+    return Finding(level="alarm", code="missing_there", kid=key.kid, text=text)
 
 
-def _only_there(key: KeyFingerprint, now: datetime) -> list[Finding]:
-    if not _counts(key, now):
-        return []
+def _only_there(key: KeyFingerprint) -> Finding:
     text = (
         f"only the other side has key {key.kid}: this copy is older, and a ring made from it would take that key away;"
         " take theirs, and change nothing here"
     )
-    return [Finding(level="alarm", code="missing_here", kid=key.kid, text=text)]
+    return Finding(level="alarm", code="missing_here", kid=key.kid, text=text)
 
 
-def _counts(key: KeyFingerprint, now: datetime) -> bool:
-    """Whether a token may name it: neither revoked nor retired. Others are left out of one copy by a prune."""
-    return key.revoked_at is None and (key.verify_until is None or now < key.verify_until)
+def _of_both(here: KeyFingerprint, there: KeyFingerprint) -> list[Finding]:
+    kid = here.kid
+    level: Level = "alarm"
+    if here.hash != there.hash:
+        code = "other_secret"
+        text = (
+            f"key {kid} has another secret there: every token that one side signs with it is invalid_mac at the other;"
+            " one of the two files is not a copy: bring the right one"
+        )
+    elif here.revoked_at is not None and there.revoked_at is None:
+        code = "not_revoked_there"
+        text = f"key {kid} is revoked here, and its tokens are still accepted there; bring them this file now"
+    elif there.revoked_at is not None and here.revoked_at is None:
+        code = "not_revoked_here"
+        text = f"key {kid} is revoked there, and not here: this copy is older; take theirs, and change nothing here"
+    elif here.revoked_at != there.revoked_at:
+        # Each side decides by the date whether the key ever took part, and so which key signs.
+        level, code = "wait", "older_copy"
+        text = f"key {kid} was revoked at another time there: two copies were changed apart; bring one to both sides"
+    elif here.sign_from != there.sign_from:
+        code = "other_dates"
+        text = f"key {kid} signs from another date there: one of the two files was changed by hand; bring the right one"
+    elif here.verify_until != there.verify_until:
+        # It was given an end, or was given it back, when a key was added or revoked that one side does not know of yet.
+        level, code = "wait", "older_copy"
+        text = f"key {kid} has another end there: one of the two files is older; bring the newest"
+    else:
+        return []
+    return [Finding(level=level, code=code, kid=kid, text=text)]
 
 
 def _iso(moment: datetime) -> str:

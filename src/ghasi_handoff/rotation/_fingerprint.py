@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -19,18 +19,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from ghasi_handoff._formats import FINGERPRINT_DOCUMENT, KEY_FINGERPRINT, KEY_RING, MAC_ALGORITHM
+from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS
 from ghasi_handoff._signing_string import as_kid
 from ghasi_handoff._times import from_seconds, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
 
-MAX_CHARACTERS: Final = 200_000
-
 _PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FINGERPRINT_DOCUMENT!r} was expected"
 
 _is_hash: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII).fullmatch
-_STATES: Final = frozenset(state.value for state in KeyState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +80,9 @@ class Fingerprint:
 
     def as_dict(self) -> dict[str, Any]:
         """What `to_json` writes, as a dict."""
+        # The members of a key are the fields of `KeyFingerprint`, in their order.
         keys = [
-            {
-                "kid": key.kid,
-                "state": key.state.value,
-                "created_at": _iso(key.created_at),
-                "sign_from": _iso(key.sign_from),
-                "verify_until": _iso(key.verify_until),
-                "revoked_at": _iso(key.revoked_at),
-                "hash": key.hash,
-                "last_used_at": _iso(key.last_used_at),
-            }
+            {name: _iso(value) if isinstance(value, datetime) else value for name, value in asdict(key).items()}
             for key in self.keys
         ]
         return {"format": FINGERPRINT_DOCUMENT, "at": _iso(self.at), "ring": self.ring, "keys": keys}
@@ -164,7 +154,7 @@ def fingerprint(
 
 def _parsed(text: str) -> object:
     try:
-        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_CHARACTERS else None
+        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_FINGERPRINT_CHARACTERS else None
     except (ValueError, RecursionError):
         return None
     finally:
@@ -182,13 +172,7 @@ def _key(member: Any) -> KeyFingerprint:
     if not isinstance(member, dict):
         raise wrong
     kid, state, digits = as_kid(member.get("kid")), member.get("state"), member.get("hash")
-    if (
-        kid is None
-        or not isinstance(state, str)
-        or state not in _STATES
-        or not isinstance(digits, str)
-        or not _is_hash(digits)
-    ):
+    if kid is None or state not in list(KeyState) or not isinstance(digits, str) or not _is_hash(digits):
         raise wrong
     return KeyFingerprint(
         kid=kid,

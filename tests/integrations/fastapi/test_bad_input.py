@@ -12,7 +12,7 @@ from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT
 
 from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff._base64url import b64u_decode, b64u_encode
-from ghasi_handoff.integrations.fastapi._guest_request import MAX_FORM_BYTES
+from ghasi_handoff._limits import MAX_FORM_BYTES
 
 from .both_services import (
     ARRIVES,

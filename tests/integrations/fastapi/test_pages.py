@@ -9,13 +9,12 @@ from typing import Any, get_args
 
 import pytest
 from fastapi import Request
-from starlette.datastructures import Headers
 from typing_extensions import override
 
 from ghasi_handoff.integrations.fastapi import TEXTS, Page, PageTexts
-from ghasi_handoff.integrations.fastapi._guest_request import preferred_languages
-from ghasi_handoff.integrations.fastapi._pages import Kind, html_of, make_page
-from ghasi_handoff.integrations.fastapi._texts import Message, choose_language
+from ghasi_handoff.landing import GuestRequest
+from ghasi_handoff.landing._pages import Kind, html_of, make_page
+from ghasi_handoff.landing._texts import Message, choose_language
 
 from .both_services import ARRIVES, ORIGIN, START_URL, BothServices, Browser
 
@@ -155,6 +154,10 @@ class TestTexts:
         assert "ghasi1" not in repr(page_of("proceed"))
 
 
+def preferred_languages(header: str) -> list[str]:
+    return GuestRequest(method="GET", path="/handoff", query="", headers=[("Accept-Language", header)]).languages
+
+
 class TestLanguage:
     @pytest.mark.parametrize(
         ("wanted", "language"),
@@ -205,13 +208,11 @@ class TestLanguage:
 
     def test_a_language_with_weight_zero_is_not_wanted(self) -> None:
         """A weight of zero means "not acceptable" (RFC 9110, 12.4.2): the language is left out, in each spelling of zero."""
-        headers = Headers({"Accept-Language": "a;q=0, b;q=0.000, c ; q=0., d;q=0.001"})
-        assert preferred_languages(headers) == ["d"]
+        assert preferred_languages("a;q=0, b;q=0.000, c ; q=0., d;q=0.001") == ["d"]
 
     def test_equal_weights_keep_their_order(self) -> None:
         """The first of two equals is the better liked."""
-        headers = Headers({"Accept-Language": "b;q=0.5, a;q=0.5, c"})
-        assert preferred_languages(headers) == ["c", "b", "a"]
+        assert preferred_languages("b;q=0.5, a;q=0.5, c") == ["c", "b", "a"]
 
 
 class TestHost:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from tests.handshake.services import AUDIENCE, ISSUER, SCOPE, STAY, TENANT, handoff_id
 
-from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, Minter, ReplayStoreError, keyfile
+from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, Minter, keyfile
 from ghasi_handoff.handshake import AsyncHandoffIssuer
 from ghasi_handoff.integrations.fastapi import BookingSettings, ConsumerSettings
 
@@ -176,125 +173,51 @@ class TestKeys:
         assert PASSWORD not in str(caught.value) and ring[20:60] not in str(caught.value)
 
 
-@asynccontextmanager
-async def opened(made: tuple[Any, AbstractAsyncContextManager[None]]) -> AsyncGenerator[Any]:
-    """What was made, open. On PostgreSQL its tables are the operator's to make; a test is its own operator."""
-    thing, running = made
-    async with running:
-        if "Postgres" in type(thing).__name__:
-            await thing.create_schema()
-        yield thing
-
-
-async def use_log(settings: ConsumerSettings) -> None:
-    """A handoff is issued and found again."""
-    async with opened(settings.make_log()) as log:
-        minted = await AsyncHandoffIssuer(Minter(KeyRing.generate(), issuer=ISSUER, audience=AUDIENCE), log).issue(
-            STAY, tenant=TENANT
-        )
-        record = await log.find(minted.handoff_id)
-        assert record is not None and record.tenant == TENANT
-    async with opened(settings.make_log()) as log:
-        assert await log.find(minted.handoff_id) == record
-
-
-async def use_store(settings: BookingSettings, *, outbox: bool) -> None:
-    """A handoff is consumed once, and is still when the store is opened again."""
-    now = int(time.time())
-    identifier = handoff_id(now)
-
-    async def consume(store: Any, who: str) -> str:
-        consumption = await store.consume(
-            identifier, scope=SCOPE, redemption_id=who * 64, consumed_at=now, retain_until=now + 500
-        )
-        holder: str = consumption.holder
-        return holder
-
-    for who in "ab":
-        async with opened(settings.make_store()) as store:
-            assert await consume(store, who) == "a" * 64
-            assert (getattr(store, "outbox", None) is not None) is outbox
-
-
 class TestOpening:
-    def test_log_on_sqlite(self, environment: Environment, tmp_path: Path) -> None:
-        """A file, by a relative or whole path."""
-        for url in ("sqlite:///log.db", f"sqlite:///{tmp_path}/whole.db"):
-            environment(LOG_URL=url)
-            asyncio.run(use_log(ConsumerSettings()))
-        assert (tmp_path / "log.db").exists() and (tmp_path / "whole.db").exists()
+    """What a URL opens, of each product, is tested in tests/stores/test_open.py."""
 
-    def test_log_on_postgresql(self, environment: Environment, postgres_url: str) -> None:
-        """A database, whose table is there."""
-        environment(LOG_URL=postgres_url)
-        asyncio.run(use_log(ConsumerSettings()))
+    def test_a_log(self, environment: Environment, tmp_path: Path) -> None:
+        """The log of the URL: its file is made where there is none, and has a handoff when it is opened again."""
+        environment(LOG_URL="sqlite:///log.db")
 
-    def test_store_on_sqlite(self, environment: Environment, tmp_path: Path) -> None:
-        """A file, with its outbox."""
-        environment(STORE_URL="sqlite:///replay.db", **BOOKING)
-        asyncio.run(use_store(BookingSettings(), outbox=True))  # type: ignore[call-arg]
-        assert (tmp_path / "replay.db").exists()
+        async def use() -> None:
+            log, running = ConsumerSettings().make_log()
+            async with running:
+                minter = Minter(KeyRing.generate(), issuer=ISSUER, audience=AUDIENCE)
+                minted = await AsyncHandoffIssuer(minter, log).issue(STAY, tenant=TENANT)
+            log, running = ConsumerSettings().make_log()
+            async with running:
+                record = await log.find(minted.handoff_id)
+                assert record is not None and record.tenant == TENANT
 
-    def test_store_on_postgresql(self, environment: Environment, postgres_url: str) -> None:
-        """A database, with its outbox."""
-        environment(STORE_URL=postgres_url, **BOOKING)
-        asyncio.run(use_store(BookingSettings(), outbox=True))  # type: ignore[call-arg]
+        asyncio.run(use())
+        assert (tmp_path / "log.db").exists()
 
-    def test_store_on_redis(self, environment: Environment, redis_url: str) -> None:
-        """A server, without an outbox."""
-        environment(STORE_URL=redis_url, **BOOKING)
-        asyncio.run(use_store(BookingSettings(), outbox=False))  # type: ignore[call-arg]
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            "",
-            "log.db",
-            f"mysql://u:{PASSWORD}@h/d",
-            f"redis://:{PASSWORD}@h",
-            f"sqlite://{PASSWORD}",
-            "sqlite:///",
-            f"postgresql://u:{PASSWORD}@[::1/d",
-            f"postgresql://u:{PASSWORD}@h/d?nonsense=1",
-        ],
-    )
-    def test_no_log_is_there(self, environment: Environment, caplog: pytest.LogCaptureFixture, url: str) -> None:
-        """Another product, or no URL at all: a ConfigurationError at once, and no password anywhere."""
-        settings = ConsumerSettings(log_url=url)  # type: ignore[arg-type]
-        with pytest.raises(ConfigurationError) as caught:
-            asyncio.run(use_log(settings))
-        assert PASSWORD not in str(caught.value) + caplog.text
-        assert caught.value.__cause__ is None and (
-            caught.value.__context__ is None or caught.value.__suppress_context__
-        )
-
-    @pytest.mark.parametrize(
-        "url",
-        [
-            f"redis://:{PASSWORD}/x@h:6379",
-            f"redis://:{PASSWORD}@h:bad/0",
-            f"redis://:{PASSWORD}@[::1/0",
-            f"http://{PASSWORD}",
-        ],
-    )
-    def test_no_store_is_there(self, environment: Environment, caplog: pytest.LogCaptureFixture, url: str) -> None:
-        """Likewise."""
+    @pytest.mark.parametrize("product", ["sqlite", "redis"])
+    def test_a_store(self, environment: Environment, request: pytest.FixtureRequest, product: str) -> None:
+        """The store of the URL, with its outbox where its product has one."""
+        url = "sqlite:///replay.db" if product == "sqlite" else request.getfixturevalue("redis_url")
         environment(STORE_URL=url, **BOOKING)
-        with pytest.raises(ConfigurationError) as caught:
-            asyncio.run(use_store(BookingSettings(), outbox=False))  # type: ignore[call-arg]
-        assert PASSWORD not in str(caught.value) + caplog.text
+        now = int(time.time())
 
-    def test_nobody_answers(self, environment: Environment, caplog: pytest.LogCaptureFixture) -> None:
-        """A server that is not there is a ReplayStoreError, without its password, within seconds."""
-        caplog.set_level(logging.DEBUG)
-        environment(LOG_URL=f"postgresql://u:{PASSWORD}@127.0.0.1:1/d", **BOOKING)
-        with pytest.raises(ReplayStoreError) as caught:
-            asyncio.run(use_log(ConsumerSettings()))
-        assert PASSWORD not in str(caught.value) + caplog.text
-        environment(STORE_URL=f"redis://:{PASSWORD}@127.0.0.1:1/0")
-        with pytest.raises(ReplayStoreError) as caught:
-            asyncio.run(use_store(BookingSettings(), outbox=False))  # type: ignore[call-arg]
-        assert PASSWORD not in str(caught.value) + caplog.text
+        async def use() -> None:
+            store, running = BookingSettings().make_store()  # type: ignore[call-arg]
+            async with running:
+                consumption = await store.consume(
+                    handoff_id(now), scope=SCOPE, redemption_id="a" * 64, consumed_at=now, retain_until=now + 500
+                )
+                assert consumption.first
+                assert (getattr(store, "outbox", None) is not None) is (product == "sqlite")
+
+        asyncio.run(use())
+
+    def test_no_url(self, environment: Environment) -> None:
+        """A URL that is none is refused when the service starts, and its password is not repeated."""
+        environment(LOG_URL=f"mysql://u:{PASSWORD}@h/d", STORE_URL=f"redis://:{PASSWORD}@h:bad/0", **BOOKING)
+        for make in (ConsumerSettings().make_log, BookingSettings().make_store):  # type: ignore[call-arg]
+            with pytest.raises(ConfigurationError) as caught:
+                make()
+            assert PASSWORD not in str(caught.value)
 
 
 class TestClient:

@@ -7,7 +7,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from ghasi_handoff.integrations.fastapi._guest_request import unescaped
+from ghasi_handoff.landing._guest_request import unescaped
 
 _HIDDEN: Final = "[hidden]"
 

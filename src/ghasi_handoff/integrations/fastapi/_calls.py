@@ -1,4 +1,4 @@
-"""The application's callables, called as FastAPI calls its own: ``async def`` is awaited, ``def`` runs in a thread."""
+"""The application's functions, called as FastAPI calls its own: ``async def`` is awaited, ``def`` runs in a thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.landing import GuestRequest
 
 Tenant: TypeAlias = Callable[[Request], str | None] | Callable[[Request], Awaitable[str | None]]
 PublicOrigin: TypeAlias = Callable[[Request], str] | Callable[[Request], Awaitable[str]]
@@ -25,11 +25,10 @@ async def called(function: Callable[..., Any], *arguments: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-def check_callable(value: object, name: str) -> None:
-    """Refuse at once what could only fail with a guest waiting.
+def of_guest(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """`function`, which takes FastAPI's request, for the landing, which has a `GuestRequest`."""
 
-    Raises:
-        ConfigurationError: `value` cannot be called.
-    """
-    if not callable(value):
-        raise ConfigurationError(f"{name} must be a callable that takes the request, not {type(value).__name__}")
+    async def call(guest: GuestRequest, *arguments: Any) -> Any:
+        return await called(function, guest.native, *arguments)
+
+    return call

@@ -10,16 +10,18 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import APIKeyHeader
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
+from ghasi_handoff._limits import MAX_CONSUME_BODY_BYTES
 from ghasi_handoff._require import require
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
-from ghasi_handoff.handshake._consume_call import MAX_BODY_BYTES, named_kid
+from ghasi_handoff.handshake._consume_call import named_kid
 from ghasi_handoff.handshake._events import OnEvent
-from ghasi_handoff.integrations.fastapi._problems import answer_error, problem_responses
+from ghasi_handoff.integrations.fastapi._messages import read_body, response_of
+from ghasi_handoff.integrations.fastapi._openapi import json_or_problem
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.landing._refusals import answer_error
 
 _BODY: Final[dict[str, Any]] = {
     "type": "object",
@@ -81,21 +83,17 @@ def consumer_router(
         summary="Report that a handoff was redeemed",
         dependencies=[Depends(_authorization)],
         response_class=Response,
-        responses={
-            200: {
-                "description": "Recorded now, or before by the same redemption id.",
-                "content": {"application/json": {"schema": _CONFIRMED}},
+        responses=json_or_problem(
+            _CONFIRMED,
+            "Recorded now, or before by the same redemption id.",
+            {
+                401: "The call is not authentic, or not of the last minute.",
+                404: "There is no such handoff.",
+                409: "The handoff was redeemed by another.",
+                410: "The handoff was revoked, or redeemed too late.",
+                503: "The handoff log, or the key ring, cannot answer now.",
             },
-            **problem_responses(
-                {
-                    401: "The call is not authentic, or not of the last minute.",
-                    404: "There is no such handoff.",
-                    409: "The handoff was redeemed by another.",
-                    410: "The handoff was revoked, or redeemed too late.",
-                    503: "The handoff log, or the key ring, cannot answer now.",
-                }
-            ),
-        },
+        ),
         openapi_extra={
             # Said here, not in the signature: the framework would promise a 422 that never comes.
             "parameters": [{"name": "handoff_id", "in": "path", "required": True, "schema": {"type": "string"}}],
@@ -106,33 +104,15 @@ def consumer_router(
         call = ConsumeRequest(
             path_id=request.path_params["handoff_id"],
             authorization=request.headers.getlist("authorization"),
-            body=await read_body(request, MAX_BODY_BYTES),
+            body=await read_body(request, MAX_CONSUME_BODY_BYTES),
         )
         options: dict[str, Any] = {"log": checked_log, "keys": source, "clock": clock, "on_event": on_event}
         try:
             await catch_up(source, named_kid(call.authorization))
             if awaited:
-                answer = await answer_consume_async(call, **options)
-            else:
-                answer = await run_in_threadpool(answer_consume, call, **options)
+                return response_of(await answer_consume_async(call, **options))
+            return response_of(await run_in_threadpool(answer_consume, call, **options))
         except KeyRingError as exc:  # the key file cannot be read just now; the caller tries again
-            return answer_error(exc)
-        return Response(answer.body, answer.status, dict(answer.headers))
+            return response_of(answer_error(exc))
 
     return router
-
-
-async def read_body(request: Request, most: int) -> bytes:
-    """The body, or a little more than `most` bytes of it: enough to see that it is too long.
-
-    Nothing of it where the client has gone: half a form is no form, and nobody waits for an answer.
-    """
-    body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk[: most + 1 - len(body)]
-            if len(body) > most:
-                break
-    except ClientDisconnect:
-        return b""
-    return body

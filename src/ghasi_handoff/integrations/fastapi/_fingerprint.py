@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ghasi_handoff.errors import KeyRingError
-from ghasi_handoff.integrations.fastapi._problems import answer_error, problem_responses
+from ghasi_handoff.integrations.fastapi._messages import response_of
+from ghasi_handoff.integrations.fastapi._openapi import json_or_problem
 from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.landing._refusals import answer_error
 from ghasi_handoff.rotation import fingerprint
 
 _DATE: Final[dict[str, Any]] = {"type": ["string", "null"], "format": "date-time"}
@@ -25,6 +27,11 @@ _KEY: Final[dict[str, Any]] = {
         "hash": {"type": "string", "description": "Equal where the secrets are; nothing follows from it."},
         **dict.fromkeys(("created_at", "sign_from", "verify_until", "revoked_at", "last_used_at"), _DATE),
     },
+}
+_KEYS: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["keys"],
+    "properties": {"keys": {"type": "array", "items": _KEY}},
 }
 
 
@@ -51,27 +58,13 @@ def fingerprint_router(
         operation_id="handoff_keys",
         summary="The fingerprint of this process's key ring",
         response_class=Response,
-        responses={
-            200: {
-                "description": "The keys, without their secrets.",
-                "content": {
-                    "application/json": {
-                        "schema": {
-                            "type": "object",
-                            "required": ["keys"],
-                            "properties": {"keys": {"type": "array", "items": _KEY}},
-                        }
-                    }
-                },
-            },
-            **problem_responses({503: "The key ring cannot be read now."}),
-        },
+        responses=json_or_problem(_KEYS, "The keys, without their secrets.", {503: "The key ring cannot be read now."}),
     )
     async def show(request: Request) -> Response:
         try:
             text = fingerprint(source(), last_use=last_use).to_json()
         except KeyRingError as exc:
-            return answer_error(exc)
+            return response_of(answer_error(exc))
         return Response(text, 200, {"Cache-Control": "no-store"}, "application/json")
 
     return router

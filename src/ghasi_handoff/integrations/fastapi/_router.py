@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match
@@ -15,14 +16,14 @@ from starlette.types import Scope
 from typing_extensions import override
 
 from ghasi_handoff._redeem import Redemption
-from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake import AsyncHandshake, Handshake
-from ghasi_handoff.integrations.fastapi._calls import PublicOrigin, Tenant, check_callable
-from ghasi_handoff.integrations.fastapi._guest_request import PARAMETER, query_of
-from ghasi_handoff.integrations.fastapi._landing import Landing
-from ghasi_handoff.integrations.fastapi._pages import Page
+from ghasi_handoff.integrations.fastapi._calls import PublicOrigin, Tenant, of_guest
+from ghasi_handoff.integrations.fastapi._messages import guest_request, read_body, response_of
+from ghasi_handoff.integrations.fastapi._openapi import answers
 from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
-from ghasi_handoff.integrations.fastapi._texts import TEXTS, PageTexts
+from ghasi_handoff.landing import TEXTS, AsyncLanding, Page, PageTexts
+from ghasi_handoff.landing._options import check_callables
+from ghasi_handoff.landing._refusals import PARAMETER
 from ghasi_handoff.payload import HandoffPayload
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
@@ -31,7 +32,9 @@ OnRedeemed: TypeAlias = (
     | Callable[[Request, Redemption[_PayloadT]], Awaitable[str | Response]]
 )
 
-_is_language_tag: Final = re.compile("[A-Za-z0-9]+(-[A-Za-z0-9]+)*").fullmatch
+_TEXT: Final = {"type": "string"}
+_TOKEN: Final = {"description": "The token, exactly once.", "schema": _TEXT}
+_SENT_ON: Final = "Redeemed. The next page has no token in its address."
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
     400: "No handoff, or not a valid one for this site; or the browser keeps no cookies.",
     403: "Not from our own page, in a frame, or with a forged cookie. Nothing changes.",
@@ -75,84 +78,67 @@ def landing_router(
     Raises:
         ConfigurationError: An argument is something else.
     """
-    if not isinstance(handshake, (Handshake, AsyncHandshake)):
-        raise ConfigurationError(
-            f"the first argument must be a Handshake or AsyncHandshake, not {type(handshake).__name__}"
-        )
-    for name, value in (("tenant", tenant), ("public_origin", public_origin), ("on_redeemed", on_redeemed)):
-        check_callable(value, name)
+    check_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
     if render is not None:
-        check_callable(render, "render")
-    if not texts or not all(isinstance(name, str) and _is_language_tag(name) for name in texts):
-        raise ConfigurationError("texts must hold a language, and language tags as its keys")
-    if not all(isinstance(said, PageTexts) for said in texts.values()):
-        raise ConfigurationError("texts must hold PageTexts")
-    if start_url is not None and not start_url.startswith(("https://", "http://", "/")):
-        raise ConfigurationError("start_url must be an absolute URL or a path")
-    landing = Landing(handshake, tenant, public_origin, on_redeemed, start_url, texts, render)
+        check_callables(render=render)
+    if isinstance(handshake, Handshake):
+        handshake = cast("AsyncHandshake[_PayloadT]", _Threaded(handshake))
+    landing = AsyncLanding(
+        handshake,
+        tenant=of_guest(tenant),
+        public_origin=of_guest(public_origin),
+        on_redeemed=of_guest(on_redeemed),
+        start_url=start_url,
+        texts=texts,
+        render=None if render is None else of_guest(render),
+        response_type=Response,
+    )
+
+    async def answer(request: Request) -> Response:
+        hide_query_in_span(request.scope)
+        return response_of(await landing.answer(guest_request(request), partial(read_body, request)))
+
     router = APIRouter(tags=["handoff"])
     router.add_api_route(
         "/handoff",
-        landing.show,
+        answer,
         methods=["GET"],
         operation_id="show_handoff",
         summary="Where a guest arrives: a page with a form",
+        description="GET: verify, and show the form. Nothing is consumed, whoever fetches it.",
         response_class=HTMLResponse,
-        responses={200: {"description": "The form."}, **_responses(400, 403, 404, 410, 503)},
-        openapi_extra={
-            "parameters": [
-                {
-                    "name": PARAMETER,
-                    "in": "query",
-                    "required": True,
-                    "description": "The token, exactly once.",
-                    "schema": {"type": "string"},
-                }
-            ]
-        },
+        responses={200: {"description": "The form."}, **_pages(400, 403, 404, 410, 503)},
+        openapi_extra={"parameters": [{"name": PARAMETER, "in": "query", "required": True, **_TOKEN}]},
     )
-    # Link checkers ask for the head alone. There is nothing to be seen, and nothing to be kept.
-    router.add_api_route("/handoff", _head, methods=["HEAD"], include_in_schema=False)
-    # The framework would redirect to the scheme and host that it sees: behind an ingress that ends TLS, to plain http,
-    # and the token with it.
-    router.add_api_route(
-        "/handoff/{more:path}",
-        _without_slashes,
-        methods=["GET", "HEAD", "POST"],
-        include_in_schema=False,
-        route_class_override=_OnlySlashes,
-    )
-    form = {"type": "object", "required": [PARAMETER], "properties": {PARAMETER: {"type": "string"}}}
+    form = {"type": "object", "required": [PARAMETER], "properties": {PARAMETER: _TEXT}}
+    location = {"Location": {"schema": _TEXT}}
     router.add_api_route(
         "/handoff",
-        landing.redeem,
+        answer,
         methods=["POST"],
         operation_id="redeem_handoff",
         summary="Redeem the handoff for this browser",
+        description="POST: redeem for the browser whose cookie this is, and send it on.",
         status_code=303,
         response_class=Response,
-        responses={
-            303: {
-                "description": "Redeemed. The next page has no token in its address.",
-                "headers": {"Location": {"schema": {"type": "string"}}},
-            },
-            **_responses(400, 403, 404, 409, 410, 503),
-        },
+        responses={303: {"description": _SENT_ON, "headers": location}, **_pages(400, 403, 404, 409, 410, 503)},
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
         },
     )
+    # HEAD; and slashes too many, which the framework would redirect to the scheme and host that it sees.
+    router.add_api_route(
+        "/handoff{more:path}",
+        answer,
+        methods=["GET", "HEAD", "POST"],
+        include_in_schema=False,
+        route_class_override=_OnlySlashes,
+    )
     return router
 
 
-def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    page = {"text/html": {"schema": {"type": "string"}}}
-    return {status: {"description": _DESCRIPTIONS[status], "content": page} for status in statuses}
-
-
-async def _head(request: Request) -> Response:
-    hide_query_in_span(request.scope)
-    return Response(status_code=200, headers={"Cache-Control": "no-store"}, media_type="text/html")
+def _pages(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return answers("text/html", _TEXT, {status: _DESCRIPTIONS[status] for status in statuses})
 
 
 class _OnlySlashes(APIRoute):
@@ -165,11 +151,15 @@ class _OnlySlashes(APIRoute):
         return (match, found) if not more.strip("/") else (Match.NONE, {})
 
 
-async def _without_slashes(request: Request) -> Response:
-    hide_query_in_span(request.scope)
-    query = query_of(request.scope)
-    up = "../" * (1 + len(request.path_params["more"]))
-    headers = {"Location": f"{up}handoff?{query}" if query else f"{up}handoff"}
-    return Response(
-        status_code=307, headers={**headers, "Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
-    )
+class _Threaded(Generic[_PayloadT]):
+    """A handshake for threads, for the landing, which awaits `redeem`."""
+
+    def __init__(self, handshake: Handshake[_PayloadT]) -> None:
+        self.key_source = handshake.key_source
+        self.look = handshake.look
+        self.now = handshake.now
+        self.reporter = handshake.reporter
+        self._redeem = handshake.redeem
+
+    async def redeem(self, token: str, *, tenant: str, browser_secret: bytes) -> Redemption[_PayloadT]:
+        return await run_in_threadpool(self._redeem, token, tenant=tenant, browser_secret=browser_secret)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import random
@@ -11,8 +10,7 @@ import stat
 import tempfile
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, cast
@@ -21,9 +19,9 @@ import pytest
 
 from ghasi_handoff import KeyRing, KeyRingError, KeyState, keyfile
 from ghasi_handoff.keyfile import _file
-
-from . import key_file_process
-from .own_process import OwnProcess
+from tests.keyfile import saving_process
+from tests.keyfile.no_secret_in_errors import assert_tells_nothing_of
+from tests.own_process import OwnProcess
 
 NOW: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
@@ -38,25 +36,10 @@ def ring() -> KeyRing:
     return ring.rotate(kid="pending", now=NOW).revoke("revoked", now=NOW)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the key file is, or will be."""
-    return tmp_path / "keys.json"
-
-
 def write(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     """Make a file of that mode."""
     path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     path.chmod(mode)
-
-
-def spellings(ring: KeyRing) -> Iterator[str]:
-    """How a secret of the ring might show in a text."""
-    for key in ring.keys:
-        yield repr(key.secret)[2:-1]
-        yield key.secret.hex()
-        yield base64.b64encode(key.secret).decode("ascii").rstrip("=")
-        yield base64.urlsafe_b64encode(key.secret).decode("ascii").rstrip("=")
 
 
 def refused(path: str | os.PathLike[str]) -> KeyRingError:
@@ -66,21 +49,6 @@ def refused(path: str | os.PathLike[str]) -> KeyRingError:
     error = caught.value
     assert error.__traceback__ is not None
     return error.with_traceback(error.__traceback__.tb_next)
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and everything that a log may show along with it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def assert_tells_nothing_of(ring: KeyRing, error: BaseException, *, locals_too: bool = True) -> None:
-    """No secret shows in the error, its chain, or its traceback."""
-    shown = [text for link in chain(error) for text in (str(link), repr(link), repr(link.args), repr(link.__dict__))]
-    formatted = traceback.TracebackException.from_exception(error, capture_locals=locals_too).format()
-    text = "\n".join([*shown, *formatted])
-    assert not [secret for secret in spellings(ring) if secret in text]
 
 
 def beside(path: Path) -> list[str]:
@@ -252,9 +220,9 @@ def test_a_pod_reads_its_mounted_secret(ring: KeyRing) -> None:
             os.chown(path, 0, 65534)
         path.chmod(0o440)
         expected = "loaded" if os.geteuid() == 0 else f"refused: key file {path}: others than its owner"
-        assert said(key_file_process.load_as_nobody, str(path)).startswith(expected)
+        assert said(saving_process.load_as_nobody, str(path)).startswith(expected)
         path.chmod(0o444)
-        assert said(key_file_process.load_as_nobody, str(path)).startswith(
+        assert said(saving_process.load_as_nobody, str(path)).startswith(
             f"refused: key file {path}: others than its owner"
         )
     finally:
@@ -429,7 +397,7 @@ def test_saving_over_a_link_replaces_the_link(ring: KeyRing, path: Path) -> None
 
 
 def said(function: Callable[..., None], *arguments: str | int) -> str:
-    """What a function of key_file_process.py says, in a process of its own."""
+    """What a function of saving_process.py says, in a process of its own."""
     with OwnProcess(function, *arguments) as process:
         answer: str = process.hear()
         assert process.end() == 0
@@ -470,7 +438,7 @@ def test_killed_while_saving_leaves_a_whole_file(ring: KeyRing, path: Path, tmp_
     chance = random.Random(7)
     for _ in range(6):
         keyfile.save(path, ring)
-        with OwnProcess(key_file_process.save_again_and_again, str(path), str(one), str(other)) as process:
+        with OwnProcess(saving_process.save_again_and_again, str(path), str(one), str(other)) as process:
             assert process.hear() == "saving"
             time.sleep(chance.uniform(0, 0.05))
         assert keyfile.load(path) in (ring, keyfile.load(other))
@@ -485,7 +453,7 @@ def test_a_reader_sees_whole_files_only(ring: KeyRing, path: Path, tmp_path: Pat
     keyfile.save(path, ring)
     rings = (ring, keyfile.load(other))
     seen: set[int] = set()
-    with OwnProcess(key_file_process.save_again_and_again, str(path), str(one), str(other)):
+    with OwnProcess(saving_process.save_again_and_again, str(path), str(one), str(other)):
         until = time.monotonic() + 60
         while len(seen) < 2 and time.monotonic() < until:
             seen.add(rings.index(keyfile.load(path)))
@@ -500,11 +468,11 @@ def test_a_full_disk_leaves_the_old_file(ring: KeyRing, path: Path, tmp_path: Pa
     keyfile.save(path, old)
     source = tmp_path / "source.json"
     keyfile.save(source, ring)
-    answer = said(key_file_process.save_to_a_full_disk, str(path), str(source), 100)
+    answer = said(saving_process.save_to_a_full_disk, str(path), str(source), 100)
     assert answer.startswith(f"refused: key file {path}: ")
     assert keyfile.load(path) == old
     assert beside(path) == ["source.json"]
-    assert said(key_file_process.save_to_a_full_disk, str(path), str(source), 1_000_000) == "saved"
+    assert said(saving_process.save_to_a_full_disk, str(path), str(source), 1_000_000) == "saved"
     assert keyfile.load(path) == ring
 
 
@@ -519,7 +487,7 @@ def test_a_folder_without_rights_leaves_the_old_file(ring: KeyRing) -> None:
         keyfile.save(source, ring)
         before = path.read_bytes()
         path.parent.chmod(0o555)
-        answer = said(key_file_process.save_as_nobody, str(path), str(source))
+        answer = said(saving_process.save_as_nobody, str(path), str(source))
         assert answer.startswith(f"refused: key file {path}: ")
         assert path.read_bytes() == before
         assert beside(path) == []

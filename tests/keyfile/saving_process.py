@@ -1,4 +1,4 @@
-"""A process that saves key files, for test_keyfile.py: to be killed, without rights, or with a disk that is full.
+"""A process that saves key files, for test_file.py: to be killed, without rights, or with a disk that is full.
 
 Each function runs as an `OwnProcess`.
 """

@@ -1,4 +1,4 @@
-"""A process that watches key files, for test_watched_keyring.py: forked, or reading while a mounted secret is swapped.
+"""A process that watches key files, for test_reader.py and test_sources.py: forked, or reading while a mounted secret is swapped.
 
 Each function runs as an `OwnProcess`.
 """

@@ -1,54 +1,21 @@
-"""message, form -> one page of HTML that needs nothing else: no script, no font, no other host. `Page`."""
+"""kind, texts, form -> one page of HTML that needs nothing else: no script, no font, no other host. `Page`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from importlib.resources import files
 from typing import Final, Literal, TypeAlias
 
-from ghasi_handoff.integrations.fastapi._texts import Message, PageTexts
+from ghasi_handoff._limits import PAGE_RETRIES_EVERY_SECONDS
+from ghasi_handoff.landing._texts import Message, PageTexts
 
-# Presses the button where `delay` says so. A page that is hidden or only prerendered waits until it is seen, and who
-# has gone back is not sent forward again. Without a delay it is done before the page has loaded: then the next page
-# takes its place in the history, the token with it. The address of a refused page is shortened: nothing is lost by it.
-_SCRIPT: Final = """\
-(function () {
-  var form = document.getElementById("handoff"), sent = false;
-  if (!form) { history.replaceState(null, "", location.pathname); return; }
-  var delay = form.getAttribute("data-delay"), submit = form.submit.bind(form);
-  var navigation = performance.getEntriesByType("navigation")[0];
-  if (delay === null || (navigation && navigation.type === "back_forward")) { return; }
-  function go() {
-    if (sent || document.prerendering || document.visibilityState !== "visible") { return; }
-    sent = true;
-    if (delay === "0") { submit(); } else { setTimeout(submit, Number(delay)); }
-  }
-  document.addEventListener("visibilitychange", go);
-  document.addEventListener("prerenderingchange", go);
-  go();
-})();
-"""
-_STYLE: Final = """\
-:root { color-scheme: light dark; }
-body { margin: 0; font: 1.125rem/1.5 system-ui, sans-serif; color: #1c1c22; background: #f4f4f6; }
-main { box-sizing: border-box; max-width: 34rem; margin: 0 auto; padding: 12vh 1.25rem 2rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem; text-wrap: balance; }
-p { margin: 0 0 1.25rem; }
-button, .again { display: inline-block; box-sizing: border-box; min-height: 3rem; padding: .65rem 1.4rem; border: 0;
-  border-radius: .5rem; font: inherit; font-weight: 600; text-decoration: none; color: #fff; background: #1d4f91;
-  cursor: pointer; }
-.second { color: #1d4f91; background: transparent; box-shadow: inset 0 0 0 2px #1d4f91; }
-button:focus-visible, a:focus-visible { outline: 3px solid #e3930b; outline-offset: 3px; }
-form, .start { display: inline-block; margin: 0 0 1.25rem; margin-inline-end: 1rem; }
-.reference { font-size: 1rem; color: #5a5a66; }
-.reference bdi { font-family: ui-monospace, monospace; letter-spacing: .08em; }
-@media (max-width: 30rem) { main { padding-top: 8vh; } form, .start, button, .again { display: block; width: 100%; }
-  .again { text-align: center; } }
-@media (prefers-color-scheme: dark) { body { color: #ececf1; background: #17171c; } .reference { color: #a9a9b6; }
-  button, .again { color: #10131a; background: #8db8f2; }
-  .second { color: #8db8f2; background: transparent; box-shadow: inset 0 0 0 2px #8db8f2; } }
-"""
+# Presses the button after the form's delay. A hidden or prerendered page waits until it is visible, and a guest who has
+# gone back is not sent forward again. A delay of 0 submits before the page has loaded: then the next page replaces it
+# in the history, and the token with it. A page without a form takes the query out of its own address.
+_SCRIPT: Final = (files("ghasi_handoff.landing") / "page.js").read_text("utf-8")
+_STYLE: Final = (files("ghasi_handoff.landing") / "page.css").read_text("utf-8")
 
 Kind: TypeAlias = Literal[
     "proceed",
@@ -79,8 +46,8 @@ class Page:
         direction: ``ltr`` or ``rtl``, for ``<html dir>``.
         title: The heading, as plain text.
         text: The text, as plain text.
-        reference: By it support finds a refusal in the log; None where nothing was refused.
-        nonce: For a script or style of the template's own: the page's content security policy wants it.
+        reference: Support finds a refusal in the log by it. None: nothing was refused.
+        nonce: For a script or style of the template's own: the page's content security policy requires it.
         head: HTML: title, viewport, robots, and the page's style.
         content: HTML: heading, text, form or link, reference, and the script that presses the button.
     """
@@ -108,24 +75,13 @@ def make_page(
     delay: int | None = None,
     start_url: str | None = None,
     reference: str | None = None,
-    keep_address: bool = False,
 ) -> Page:
-    """A page.
-
-    Args:
-        kind: Which.
-        status: The HTTP status.
-        language: Which language the texts are in.
-        texts: What it says.
-        nonce: Of the content security policy.
-        fields: Hidden fields of the form; None for a page without one.
-        delay: Milliseconds after which the form submits itself; None: it waits for its button.
-        start_url: Where the guest may start again.
-        reference: Of a refusal.
-        keep_address: Do not shorten the address of a page without a form: the refusal may pass, and a reload needs it.
-    """
+    """A page. Without `fields` it has no form; without `delay`, in milliseconds, the form waits for its button."""
     message: Message = getattr(texts, kind)
-    script = "" if fields is None and keep_address else f'<script nonce="{nonce}">{_SCRIPT}</script>'
+    # Without the script the address keeps its token. These refusals may pass by themselves, when clocks or key files
+    # have caught up, and a reload needs it. All refused tokens alike: a difference would tell which check has failed.
+    keeps_address = fields is None and kind in ("invalid", "unavailable")
+    script = "" if keeps_address else f'<script nonce="{nonce}">{_SCRIPT}</script>'
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="robots" content="noindex"><title>{escape(message.title)}</title>'
@@ -171,3 +127,22 @@ def html_of(page: Page) -> str:
         f'<!doctype html>\n<html lang="{escape(page.language)}" dir="{escape(page.direction)}"><head>{page.head}</head>'
         f"<body><main>{page.content}</main></body></html>\n"
     )
+
+
+def headers_of(page: Page) -> dict[str, str]:
+    """The headers with which it must be sent."""
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{page.nonce}'; style-src 'self' 'nonce-{page.nonce}'; img-src 'self';"
+        " font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Language": page.language,
+        "Content-Security-Policy": policy,
+        "Content-Type": "text/html; charset=utf-8",
+        # Not no-referrer: under it the form's Origin would be "null". The path and query, and so the token, stay here.
+        "Referrer-Policy": "strict-origin",
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+    }
+    return headers | ({"Retry-After": f"{PAGE_RETRIES_EVERY_SECONDS}"} if page.status == 503 else {})

@@ -21,7 +21,7 @@ from tests.steered_clock import SteeredClock
 
 pytestmark = pytest.mark.thorough
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parents[2]
 PATIENCE_SECONDS: Final = 120
 PROPAGATION: Final = timedelta(minutes=15)
 # The longest that a copy of the file may take, less a second: the worst there is.
@@ -80,7 +80,7 @@ class Stage:
         return self.folder / f"{name}.json"
 
     def start(self, what: str, name: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.rotation_process", what, str(self.path(name))]
+        command = [sys.executable, "-m", "tests.rotation.rotation_process", what, str(self.path(name))]
         return subprocess.Popen(
             [*command, str(self.folder / "clock")], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -1,0 +1,176 @@
+"""redemption -> signed consume call -> bff-consumer, over HTTP -> its final answer, or `ConfirmationUnavailableError`.
+
+Over httpx2. Every call ends within two tries of `timeout` each and a short wait between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from ghasi_handoff._limits import (
+    CONSUME_CALL_RETRY_WAIT_SECONDS,
+    CONSUME_CALL_TRIES,
+    MAX_CONSUME_ANSWER_BYTES,
+    MAX_CONSUME_CALL_TIMEOUT_SECONDS,
+)
+from ghasi_handoff._mint import is_loopback
+from ghasi_handoff._times import read_clock
+from ghasi_handoff._version import __version__
+from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
+from ghasi_handoff.handshake._breaker import Breaker
+from ghasi_handoff.handshake._consume_answers import understood
+from ghasi_handoff.handshake._consume_call import sign_call
+from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.stores._handoff_log import ConsumeCall
+
+
+class ConsumeCaller:
+    """Makes the calls of a client. The arguments are the client's; each event loop has connections of its own."""
+
+    def __init__(
+        self,
+        base_url: str,
+        keys: KeyRing | Callable[[], KeyRing],
+        connect_timeout: float | timedelta,
+        timeout: float | timedelta,
+        verify: Any,
+        allow_http: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.base_url = _checked_url(base_url, allow_http)
+        self.keys = ring_source(keys)
+        self.connect_timeout = _seconds(connect_timeout, "connect_timeout")
+        self.timeout = _seconds(timeout, "timeout")
+        self.breaker = Breaker()
+        self.connections: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
+        self._verify = verify
+        self._clock = clock
+        self._pid = os.getpid()
+
+    async def consume(
+        self, handoff_id: str, *, issuer: str, audience: str, redemption_id: str, consumed_at: int
+    ) -> None:
+        """As `ConsumeClient.consume`."""
+        if not self.breaker.admit():
+            raise unavailable("circuit_open", "bff-consumer did not answer lately; it is not called now", handoff_id)
+        reason = "unknown"
+        for trial in range(CONSUME_CALL_TRIES):
+            if trial:
+                await asyncio.sleep(_jittered(*CONSUME_CALL_RETRY_WAIT_SECONDS))
+            sent_at = int(read_clock(self._clock))
+            # Signed for each try: a retry must not grow stale.
+            call = ConsumeCall(issuer, audience, handoff_id, redemption_id, consumed_at, sent_at)
+            authorization, body = sign_call(call, self.keys())
+            try:
+                async with asyncio.timeout(self.timeout):
+                    status, content_type, answer = await self._post(handoff_id, authorization, body)
+            except (TimeoutError, httpx2.TimeoutException):
+                reason = "timeout"
+                continue
+            except (httpx2.HTTPError, httpx2.StreamError, OSError):
+                reason = "unreachable"
+                continue
+            final = understood(call, status, content_type, answer)
+            if final is None:
+                self.breaker.succeeded()
+                return
+            if isinstance(final, HandoffError):
+                self.breaker.succeeded()
+                raise final
+            reason = final
+            if status < 500 and status not in (200, 408, 429):
+                # It is there and says something else, such as 404 from a replica that lags. The page will ask again.
+                self.breaker.succeeded()
+                raise unavailable(reason, f"bff-consumer answered {status}", handoff_id)
+        self.breaker.failed()
+        tries = f"in {CONSUME_CALL_TRIES} tries: {reason}"
+        raise unavailable(reason, f"bff-consumer did not confirm, {tries}", handoff_id)
+
+    async def disconnect(self) -> None:
+        """Close this event loop's connections."""
+        client = self.connections.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    async def _post(self, handoff_id: str, authorization: str, body: bytes) -> tuple[int, str, bytes]:
+        url = _url(self.base_url, handoff_id)
+        headers = {"Authorization": authorization, "Content-Type": "application/json"}
+        async with self._client().stream("POST", url, content=body, headers=headers) as response:
+            answer = b""
+            async for chunk in response.aiter_raw():
+                answer += chunk
+                if len(answer) > MAX_CONSUME_ANSWER_BYTES:
+                    break  # whatever it is, it is no answer of ours
+            return response.status_code, response.headers.get("Content-Type", ""), answer
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self._pid != os.getpid():  # a fork: the connections are the parent's
+            self.connections = WeakKeyDictionary()
+            self._pid = os.getpid()
+        loop = asyncio.get_running_loop()
+        client = self.connections.get(loop)
+        if client is None:
+            # A loop that ended without closing the client is kept alive by its connections.
+            for ended in [other for other in self.connections if other.is_closed()]:
+                del self.connections[ended]
+            client = httpx2.AsyncClient(
+                headers={"User-Agent": f"ghasi-handoff/{__version__}", "Accept-Encoding": "identity"},
+                timeout=httpx2.Timeout(self.timeout, connect=self.connect_timeout),
+                # A redirect could carry the call, or take the answer, from another host.
+                follow_redirects=False,
+                # No proxy and no .netrc out of the environment: an Authorization of its own would replace ours.
+                trust_env=False,
+                verify=self._verify,
+            )
+            self.connections[loop] = client
+        return client
+
+
+def unavailable(reason: str, message: str, handoff_id: str) -> ConfirmationUnavailableError:
+    """The error that says that the outcome is not known, and why."""
+    error = ConfirmationUnavailableError(message, handoff_id=handoff_id)
+    error.reason = reason
+    return error
+
+
+def _checked_url(base_url: object, allow_http: bool) -> str:
+    problem = "base_url must be an https URL without user name, query or fragment"
+    if not isinstance(base_url, str) or not base_url.isascii() or not base_url.isprintable():
+        raise ConfigurationError(problem)
+    try:
+        parts = urlsplit(base_url)
+        host, port = parts.hostname, parts.port
+        httpx2.URL(_url(base_url, "0" * 36))  # what it would not call is refused now, not at the first guest
+    except (ValueError, httpx2.InvalidURL):
+        raise ConfigurationError(problem) from None
+    # An empty query, too: what is added behind it would be no path any more.
+    if not host or port == 0 or "@" in parts.netloc or any(character in base_url for character in " \\?#"):
+        raise ConfigurationError(problem)
+    if parts.scheme != "https" and not (parts.scheme == "http" and (allow_http or is_loopback(host))):
+        raise ConfigurationError(f"{problem}; http is for loopback addresses, or with allow_http=True")
+    return base_url.rstrip("/")
+
+
+def _url(base_url: str, handoff_id: str) -> str:
+    return f"{base_url}/internal/handoff/{handoff_id}/consume"
+
+
+def _seconds(value: float | timedelta, name: str) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    longest = MAX_CONSUME_CALL_TIMEOUT_SECONDS
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= longest:
+        raise ConfigurationError(f"{name} must be more than 0 and at most {longest:g} seconds")
+    return float(seconds)
+
+
+def _jittered(least: float, most: float) -> float:
+    return least + (most - least) * secrets.randbelow(1_000_000) / 1_000_000

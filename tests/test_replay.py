@@ -1,0 +1,65 @@
+"""What every replay store shares: the protocol, the entries that it refuses, and how far a purge goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ghasi_handoff import (
+    AsyncReplayStore,
+    ConfigurationError,
+    InvalidHandoffInputError,
+    ReplayStore,
+    ReplayStoreError,
+)
+from ghasi_handoff.replay import check_entry, purge_cutoff, purge_time
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
+from tests.minter_and_verifier import at
+
+
+def test_stores_satisfy_the_protocol_at_run_time() -> None:
+    """Isinstance works for whoever wants to ask."""
+    assert isinstance(MemoryReplayStore(), ReplayStore)
+    assert isinstance(AsyncMemoryReplayStore(), AsyncReplayStore)
+
+
+ENTRY: dict[str, Any] = {
+    "handoff_id": "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71",
+    "scope": "a\nb",
+    "redemption_id": "0" * 64,
+    "consumed_at": 5,
+    "retain_until": 6,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"handoff_id": "x"}, {"handoff_id": None}, {"scope": ""}, {"scope": None}, {"redemption_id": ""}, {"redemption_id": 5}, {"consumed_at": -1},
+        {"consumed_at": 5.0}, {"consumed_at": True}, {"retain_until": 2**60}, {"retain_until": "6"},
+    ],
+)  # fmt: skip
+def test_an_entry_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
+    """Every argument has its type and grammar, and an id is a UUIDv7."""
+    check_entry(**ENTRY)
+    with pytest.raises(InvalidHandoffInputError):
+        check_entry(**(ENTRY | wrong))
+
+
+@pytest.mark.parametrize("consumed_at", [6, 7])
+def test_an_entry_past_its_retention_is_refused(consumed_at: int) -> None:
+    """A purge might have removed it already, so it cannot be known whether it is new."""
+    with pytest.raises(ReplayStoreError, match="past the entry's retention"):
+        check_entry(**(ENTRY | {"consumed_at": consumed_at}))
+
+
+def test_the_time_of_a_purge() -> None:
+    """Unix seconds, an aware datetime, or the clock; the horizon is counted from the older of clock and newest id."""
+    assert purge_time(None, lambda: 5.9) == 5
+    assert purge_time(7, lambda: 5) == 7
+    assert purge_time(at(9), lambda: 5) == 9
+    for wrong in (at(9).replace(tzinfo=None), "9", float("nan"), -1):
+        with pytest.raises(ConfigurationError):
+            purge_time(wrong, lambda: 5)  # type: ignore[arg-type]
+    assert [purge_cutoff(10_000, 9_000), purge_cutoff(9_000, 10_000), purge_cutoff(10_000, 5)] == [5160, 5160, 0]
