@@ -32,12 +32,7 @@ class StoreOptions:
 
     @contextmanager
     def opened(self, clock: Clock, *, outbox: bool = False, new: bool = False) -> Generator[MaintainedStore]:
-        """The replay store. Only a `new` one may be created by being opened.
-
-        Raises:
-            ReplayStoreError: There is no such file.
-            ConfigurationError: There is no URL, or it is not valid, or its driver is not installed.
-        """
+        """The replay store. Only a `new` one may be created by being opened."""
         logging.getLogger().addHandler(_unheard)
         opening = Opening(create=new, outbox=outbox, timeout=self.timeout, clock=clock)
         store, running = make_store(required(self.store_url, "store"), opening)
@@ -46,7 +41,7 @@ class StoreOptions:
 
     @contextmanager
     def opened_outbox(self, clock: Clock) -> Generator[tuple[MaintainedStore, Outbox]]:
-        """The replay store and its outbox. As `opened`; a store without an outbox is a `ConfigurationError`."""
+        """The replay store and its outbox."""
         with self.opened(clock, outbox=True) as store:
             if store.outbox is None:
                 raise ConfigurationError("a store of this product has no outbox")
@@ -62,7 +57,7 @@ class LogOptions:
 
     @contextmanager
     def opened(self, clock: Clock, *, new: bool = False) -> Generator[MaintainedLog]:
-        """The handoff log. As `StoreOptions.opened`."""
+        """The handoff log. Only a `new` one may be created by being opened."""
         logging.getLogger().addHandler(_unheard)
         opening = Opening(create=new, timeout=self.timeout, clock=clock)
         log, running = make_log(required(self.log_url, "log"), opening)
@@ -75,11 +70,7 @@ log_options: Final = packed("given", LogOptions, _options.log_url, _options.time
 
 
 def required(url: str | None, kind: str) -> str:
-    """The URL that an option or the environment gave.
-
-    Raises:
-        ConfigurationError: Neither gave one.
-    """
+    """The URL that an option or the environment gave."""
     if url is None:
         raise ConfigurationError(f"name the {kind}: --{kind}-url, or GHASI_HANDOFF_{kind.upper()}_URL")
     return url

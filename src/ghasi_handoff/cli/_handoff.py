@@ -10,13 +10,13 @@ import click
 
 from ghasi_handoff._scope import Scope
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
-from ghasi_handoff._times import to_seconds
+from ghasi_handoff._times import read_clock, to_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._databases import LogOptions, StoreOptions, log_options, required
 from ghasi_handoff.cli._input import read_line
 from ghasi_handoff.cli._options import OrderedGroup, span
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, now_of, printable
+from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, printable
 from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.cli._store import removed_answer, sql_answer
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
@@ -84,7 +84,7 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
             raise InvalidHandoffInputError(
                 "this store finds a handoff by its issuer and audience, too: give the token or its URL, or --log-url"
             )
-    found = trace_handoff(record, replay, int(now_of(clock).timestamp()), log_asked=log_url is not None)
+    found = trace_handoff(record, replay, int(read_clock(clock)), log_asked=log_url is not None)
     lines = [f"{iso(moment.at)}  {moment.where:12}  {moment.what}" for moment in found.timeline]
     return Answer(
         message=found.verdict,
@@ -92,7 +92,7 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
             "handoff_id": handoff_id,
             "verdict": found.code,
             "text": found.verdict,
-            "timeline": [{**facts_of(moment), "at": iso(moment.at)} for moment in found.timeline],
+            "timeline": [facts_of(moment) for moment in found.timeline],
             "log": None if record is None else facts_of(record),
             "store": None if replay is None else facts_of(replay),
         },
@@ -124,7 +124,7 @@ def find(
 
     if tenant is not None and as_name(tenant) is None:
         raise InvalidHandoffInputError("--tenant must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
-    now = now_of(clock)
+    now = int(read_clock(clock))
     query = HandoffQuery(
         tenant=tenant,
         since=_moment(since, now, "--since"),
@@ -203,13 +203,13 @@ def _parameters(text: str) -> list[str]:
         return []
 
 
-def _moment(text: str | None, now: datetime, option: str) -> int | None:
+def _moment(text: str | None, now: int, option: str) -> int | None:
     """Unix seconds of a duration before `now`, or of an ISO date."""
     if text is None:
         return None
     ago = span(text)
     if ago is not None:
-        return max(0, int(now.timestamp() - ago.total_seconds()))
+        return max(0, now - int(ago.total_seconds()))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -10,11 +10,12 @@ import click
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._canonical_json import is_canonical_payload
 from ghasi_handoff._signing_string import parse_body, signing_string_prefix
+from ghasi_handoff._times import read_clock
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_token
-from ghasi_handoff.cli._output import Answer, answers, now_of, pretty
-from ghasi_handoff.cli._token_views import TokenLines
+from ghasi_handoff.cli._output import Answer, answers, pretty
+from ghasi_handoff.cli._token_views import token_facts, token_table
 from ghasi_handoff.errors import MalformedTokenError
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def inspect_(clock: Clock, *, token: str) -> Answer:
     says anything: rely on nothing that is shown here.
     """
     unverified, body = _parse(read_token(token))
-    now = now_of(clock)
-    lines = TokenLines.unverified(unverified.kid, body)
+    now = int(read_clock(clock))
     payload = json.loads(body.payload) if is_canonical_payload(body.payload) else None
     shown = (
         "\n" + pretty(payload)
@@ -47,13 +47,13 @@ def inspect_(clock: Clock, *, token: str) -> Answer:
         message="not verified: anybody can write a token that says this",
         facts={
             "verified": False,
-            **lines.facts(),
-            "seconds_since_issue": int((now - lines.issued_at).total_seconds()),
-            "seconds_left": int((lines.expires_at - now).total_seconds()),
+            **token_facts(unverified.kid, body),
+            "seconds_since_issue": now - body.issued_at,
+            "seconds_left": body.expires_at - now,
             "payload": payload,
             "payload_is_canonical": payload is not None,
         },
-        text=f"{warning}: {reason}\n\n{lines.table(now)}\n\npayload: {shown}",
+        text=f"{warning}: {reason}\n\n{token_table(unverified.kid, body, now)}\n\npayload: {shown}",
     )
 
 
@@ -82,11 +82,7 @@ def signing_string(_clock: Clock, *, token: str) -> Answer:
 
 
 def _parse(token: str) -> tuple[UnverifiedToken, Body]:
-    """The parts of a token that anybody may have made.
-
-    Raises:
-        MalformedTokenError: As `Verifier.verify` would raise it, were the MAC right.
-    """
+    """The parts of a token that anybody may have made. What verify would call malformed is refused."""
     unverified = parse_token(token)
     body = parse_body(unverified.body)
     if body is None:

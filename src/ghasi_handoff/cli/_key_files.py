@@ -34,32 +34,18 @@ dry_run: Final = click.option("--dry-run", is_flag=True, help="Only say what wou
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A key file, and how it is sealed, if it is.
-
-    Attributes:
-        path: Where it is.
-        kek: The key that seals it, or None.
-        purpose: What it is sealed for.
-    """
+    """A key file, and the key and purpose for which it is sealed, if it is. Its methods raise `KeyRingError`."""
 
     path: str
     kek: LocalKeyEncryptionKey | None
     purpose: str
 
     def load(self) -> KeyRing:
-        """The ring.
-
-        Raises:
-            KeyRingError: It cannot be used.
-        """
+        """The ring."""
         return keyfile.load(self.path, kek=self.kek, purpose=self.purpose)
 
     def save(self, ring: KeyRing) -> None:
-        """Replace the file.
-
-        Raises:
-            KeyRingError: It cannot be written.
-        """
+        """Replace the file."""
         try:
             keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
         except KeyRingError as exc:
@@ -68,11 +54,7 @@ class KeyFile:
             raise
 
     def save_new(self, ring: KeyRing) -> None:
-        """Save to a file that does not exist yet.
-
-        Raises:
-            KeyRingError: It exists, or cannot be made.
-        """
+        """Save to a file that does not exist yet."""
         with taking(self.path, "key file", "name another file"):
             keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
 
@@ -117,11 +99,7 @@ class KeyFileOptions:
     purpose: str
 
     def file(self) -> KeyFile:
-        """The key file, with the key-encryption key read.
-
-        Raises:
-            KeyRingError: The key-encryption key cannot be read.
-        """
+        """The key file, with the key-encryption key read."""
         variables = dict(os.environ)
         try:
             if self.kek_file is not None:
@@ -140,11 +118,7 @@ class ChangeOptions(KeyFileOptions):
 
     @contextmanager
     def changing(self) -> Generator[Change]:
-        """The ring, to be changed, with nobody else changing it meanwhile.
-
-        Raises:
-            KeyRingError: It cannot be read or written, or another command is changing it.
-        """
+        """The ring, to be changed, with no other command changing it meanwhile."""
         file = self.file()
         if self.dry_run or self.out is not None:
             target = None if self.dry_run or self.out is None else replace(file, path=self.out)
@@ -165,8 +139,7 @@ new_key_file: Final = packed("given", KeyFileOptions, _options.new_keys_file, *_
 def taking(path: str, what: str, instead: str) -> Generator[None]:
     """The name of a file that does not exist yet, to be written within; free again if that fails.
 
-    Raises:
-        KeyRingError: It cannot be made, or it exists: then with what to do `instead`.
+    If it exists, the error says what to do `instead`.
     """
     try:
         # The name is taken first, and only if it is free: of two at once, one is refused. EXCL follows no link.
@@ -192,11 +165,7 @@ def behind_link(path: str) -> str:
 
 @contextmanager
 def locked(path: str) -> Generator[None]:
-    """While this is held, no other command changes a key file of the same folder.
-
-    Raises:
-        KeyRingError: Another command is doing so.
-    """
+    """While this is held, no other command changes a key file of the same folder."""
     # On the folder: the file itself is replaced by a save, and a lock on it would go with it.
     folder = os.path.dirname(os.path.abspath(path))
     try:

@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ghasi_handoff._limits import DEFAULT_PROPAGATION
+from ghasi_handoff.cli import _key_views as views
 from ghasi_handoff.cli._key_files import KeyFileOptions, key_file, key_file_to_change, new_key_file
-from ghasi_handoff.cli._key_views import (
-    change_facts,
-    key_facts,
-    key_table,
-    sign_at_once,
-    signer,
-    timeline,
-    what_happens,
-)
 from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, peers_option
 from ghasi_handoff.cli._keys_seal import seal
 from ghasi_handoff.cli._options import OrderedGroup, span
@@ -83,11 +75,16 @@ def init(clock: Clock, *, given: KeyFileOptions, kid: str | None) -> Answer:
 def list_(clock: Clock, *, given: KeyFileOptions) -> Answer:
     """Show each key's state and dates, and which states come next. No secret is shown."""
     ring, now = given.file().load(), now_of(clock)
-    signs = signer(ring, now)
+    signs = views.signer(ring, now)
     return Answer(
         message="no key signs" if signs is None else f"{signs} signs",
-        facts={"at": iso(now), "signer": signs, "keys": key_facts(ring, now), "changes": change_facts(ring, now)},
-        text=f"{key_table(ring, now)}\n\n{timeline(ring, now)}",
+        facts={
+            "at": iso(now),
+            "signer": signs,
+            "keys": views.key_facts(ring, now),
+            "changes": views.change_facts(ring, now),
+        },
+        text=f"{views.key_table(ring, now)}\n\n{views.timeline(ring, now)}",
     )
 
 
@@ -143,8 +140,8 @@ def rotate(
         if added.sign_from <= now
         else f"Bring the file to every process of both services before {iso(added.sign_from)}."
     )
-    at_once = sign_at_once(change.ring if given.dry_run else new, now)
-    if added.sign_from > now and signer(new, now) is None:
+    at_once = views.sign_at_once(change.ring if given.dry_run else new, now)
+    if added.sign_from > now and views.signer(new, now) is None:
         bring += f"\nUntil then no key signs, and nothing is minted; to sign at once: {at_once}"
     elif added.sign_from > now + delay and any(
         change.ring.state(key.kid, now) is KeyState.PENDING for key in change.ring.keys
@@ -158,10 +155,10 @@ def rotate(
             "sign_from": iso(added.sign_from),
             "path": path,
             "dry_run": given.dry_run,
-            "keys": key_facts(new, now),
-            "changes": change_facts(new, now),
+            "keys": views.key_facts(new, now),
+            "changes": views.change_facts(new, now),
         },
-        text=f"{rows}\n\n{bring}\n\n{what_happens(new, now)}".rstrip(),
+        text=f"{rows}\n\n{bring}\n\n{views.what_happens(new, now)}".rstrip(),
     )
 
 
@@ -201,11 +198,11 @@ def revoke(
     fresh = [key.kid for key in new.keys if key.kid not in before]
     revoked = [key.kid for key in new.keys if key.revoked_at is not None and key.kid in before]
     gone = [one for one in revoked if before[one].revoked_at is None]
-    signs = signer(new, now) or (fresh[0] if fresh else None)
+    signs = views.signer(new, now) or (fresh[0] if fresh else None)
     say = (
         f"{signs} signs. Bring the file to the verifiers first, then to the minters."
         if signs is not None
-        else f"No key signs: minting stops. Bring the file to the verifiers, then: {sign_at_once(new, now)}"
+        else f"No key signs: minting stops. Bring the file to the verifiers, then: {views.sign_at_once(new, now)}"
     )
     rows = [("revoked", ", ".join(gone) if gone else "nothing: it was already"), change.written(path)]
     if fresh:
@@ -218,7 +215,7 @@ def revoke(
             "signer": signs,
             "path": path,
             "dry_run": given.dry_run,
-            "keys": key_facts(new, now),
+            "keys": views.key_facts(new, now),
         },
         text=f"{table(rows)}\n\n{say}",
     )
@@ -238,7 +235,7 @@ def prune(clock: Clock, *, given: ChangeOptions) -> Answer:
     gone = ", ".join(removed) if removed else "nothing"
     return Answer(
         message=f"removed {gone}",
-        facts={"removed": removed, "path": path, "dry_run": given.dry_run, "keys": key_facts(new, now)},
+        facts={"removed": removed, "path": path, "dry_run": given.dry_run, "keys": views.key_facts(new, now)},
         text=table([("removed", gone), change.written(path)]),
     )
 

@@ -8,7 +8,7 @@ import click
 
 from ghasi_handoff.cli._key_files import KeyFileOptions, key_file
 from ghasi_handoff.cli._key_views import sign_at_once, signer
-from ghasi_handoff.cli._output import Answer, answers, iso, now_of, printable, table
+from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, now_of, printable, table
 from ghasi_handoff.cli._peers import read_peer
 from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import Finding, compare, fingerprint, waits
@@ -78,18 +78,7 @@ def doctor(clock: Clock, *, given: KeyFileOptions, peers: tuple[str, ...]) -> An
         "at": iso(now),
         "next_step": following,
         "last_used_at": last_used,
-        "findings": [
-            {
-                "where": where,
-                "level": one.level,
-                "code": one.code,
-                "kid": one.kid,
-                "text": one.text,
-                "until": None if one.until is None else iso(one.until),
-            }
-            for where, found in sides
-            for one in found
-        ],
+        "findings": [{"where": where, **facts_of(one)} for where, found in sides for one in found],
     }
     return Answer(
         message=next(one.text for one in findings if one.level == level),

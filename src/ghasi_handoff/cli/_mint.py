@@ -12,8 +12,8 @@ from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mint import Minter
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_payload, read_ring
-from ghasi_handoff.cli._output import Answer, answers, iso
-from ghasi_handoff.cli._token_views import payload_facts
+from ghasi_handoff.cli._output import Answer, answers
+from ghasi_handoff.cli._token_views import payload_facts, token_facts
 from ghasi_handoff.payload import BookingHandoff
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ _stay: Final = _options.declared(
 
 
 @click.command(short_help="Mint a token, or a URL with one.")
-@_options.keys_file
-@_options.issuer
-@_options.audience
-@_options.tenant
+@_options.declared(*_options.parties)
 @_options.seconds("--lifetime", 1, MAX_LIFETIME_SECONDS, DEFAULT_LIFETIME, "How long the token is valid.")
 @click.option("--url", "base", metavar="BASE", help="Print this URL with the token in it, not the token.")
 @click.option("--param", metavar="NAME", help="The token's parameter in the URL.  [default: handoff]")
@@ -96,13 +93,7 @@ def mint(
     facts = {
         "token": minted.token,
         "url": url,
-        "kid": minted.kid,
-        "issuer": issuer,
-        "audience": audience,
-        "tenant": minted.tenant,
-        "handoff_id": minted.handoff_id,
-        "issued_at": iso(minted.issued_at),
-        "expires_at": iso(minted.expires_at),
+        **token_facts(minted.kid, minted.body),
         "payload": payload_facts(minted.payload),
     }
     message = f"minted a token for {minted.tenant}, valid for {lifetime} s"

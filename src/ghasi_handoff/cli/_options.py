@@ -111,6 +111,7 @@ audience: Final = setting(
     "--audience", variable="GHASI_HANDOFF_AUDIENCE", text="The service that verifies.", metavar="NAME", required=True
 )
 tenant: Final = click.option("--tenant", metavar="NAME", required=True, help="The hotel whose site the guest is on.")
+parties: Final = (keys_file, issuer, audience, tenant)
 leeway: Final = seconds("--leeway", 0, MAX_LEEWAY_SECONDS, DEFAULT_LEEWAY, "How far the two clocks may differ.")
 token: Final = click.argument("token", metavar="TOKEN|-")
 handoff: Final = click.argument("which", metavar="ID|-")

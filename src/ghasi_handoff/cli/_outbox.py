@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ghasi_handoff._times import read_clock
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._databases import store_options
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import OrderedGroup
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, now_of
+from ghasi_handoff.cli._output import Answer, answers, facts_of, iso
 from ghasi_handoff.cli._progress import progress_shown
 from ghasi_handoff.errors import ReplayedTokenError
 from ghasi_handoff.stores._open import require_extra
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ghasi_handoff.cli._databases import StoreOptions
     from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.handshake import HandoffEvent
@@ -44,9 +43,9 @@ def list_(clock: Clock, *, given: StoreOptions, limit: int) -> Answer:
     with given.opened_outbox(clock) as (_, waiting):
         stats = waiting.stats()
         entries = waiting.entries(limit=limit)
-    now = now_of(clock)
+    now = int(read_clock(clock))
     oldest = stats.oldest_consumed_at
-    age = "" if oldest is None else f", the oldest {max(0, int(now.timestamp()) - oldest)} s old"
+    age = "" if oldest is None else f", the oldest {max(0, now - oldest)} s old"
     message = f"{stats.pending} waiting{age}; {stats.dead} given up"
     return Answer(
         message=message,
@@ -131,12 +130,12 @@ def drain(
     )
 
 
-def _row(entry: OutboxEntry, now: datetime) -> str:
+def _row(entry: OutboxEntry, now: int) -> str:
     if entry.dead_at is not None:
         state = f"given up {iso(entry.dead_at)}: {entry.outcome}"
     elif entry.attempts:
-        due_in = max(0, entry.due_at - int(now.timestamp()))
-        state = f"{entry.attempts} tries, the last: {entry.outcome or 'under way'}; next in {due_in} s"
+        wait = max(0, entry.due_at - now)
+        state = f"{entry.attempts} tries, the last: {entry.outcome or 'under way'}; next in {wait} s"
     else:
         state = "not tried yet"
     return f"{entry.handoff_id}  redeemed {iso(entry.consumed_at)}  {state}"

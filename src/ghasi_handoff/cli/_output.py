@@ -158,7 +158,7 @@ def now_of(clock: Clock) -> datetime:
 
 
 def facts_of(record: DataclassInstance) -> dict[str, object]:
-    """A record's fields for ``--json``: Unix seconds, which all records name ``…_at``, as ISO 8601."""
+    """A record's fields for ``--json``: datetimes, and the Unix seconds of a field ``at`` or ``…_at``, as ISO 8601."""
     return {name: _fact(name, value) for name, value in asdict(record).items()}
 
 
@@ -167,7 +167,9 @@ def _fact(name: str, value: object) -> object:
         return [_fact(name, one) for one in value]
     if isinstance(value, dict):
         return {inner: _fact(inner, one) for inner, one in value.items()}
-    return iso(value) if isinstance(value, int) and name.endswith("_at") else value
+    if isinstance(value, datetime) or (isinstance(value, int) and name.split("_")[-1] == "at"):
+        return iso(value)
+    return value
 
 
 def pretty(payload: object) -> str:

@@ -17,12 +17,7 @@ from ghasi_handoff.rotation import Fingerprint
 
 
 def read_peer(where: str) -> tuple[Fingerprint, bool]:
-    """The other side's fingerprint, and whether it was made just now.
-
-    Raises:
-        ConfigurationError: It cannot be read.
-        KeyRingError: It is no fingerprint.
-    """
+    """The other side's fingerprint, and whether it was made just now."""
     if "://" in where:
         return Fingerprint.from_json(_fetched(where)), True
     try:

@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ghasi_handoff._times import from_seconds
 from ghasi_handoff.cli._output import iso, table
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
-
     from ghasi_handoff._signing_string import Body
-    from ghasi_handoff._verify import VerifiedHandoff
     from ghasi_handoff.payload import BookingHandoff
 
 
-class TokenLines(NamedTuple):
-    """What a token says besides its payload."""
+def token_facts(kid: str, body: Body) -> dict[str, str]:
+    """What it says besides its payload, for ``--json``."""
+    return {
+        "kid": kid,
+        "issuer": body.issuer,
+        "audience": body.audience,
+        "tenant": body.tenant,
+        "handoff_id": body.handoff_id,
+        "issued_at": iso(body.issued_at),
+        "expires_at": iso(body.expires_at),
+    }
 
-    kid: str
-    issuer: str
-    audience: str
-    tenant: str
-    handoff_id: str
-    issued_at: datetime
-    expires_at: datetime
 
-    @classmethod
-    def unverified(cls, kid: str, body: Body) -> TokenLines:
-        """From a token that anybody may have made."""
-        times = from_seconds(body.issued_at), from_seconds(body.expires_at)
-        return cls(kid, body.issuer, body.audience, body.tenant, body.handoff_id, *times)
-
-    @classmethod
-    def verified(cls, by: VerifiedHandoff) -> TokenLines:
-        """From a verified token."""
-        return cls(by.kid, by.issuer, by.audience, by.tenant, by.handoff_id, by.issued_at, by.expires_at)
-
-    def facts(self) -> dict[str, object]:
-        """For ``--json``."""
-        return {**self._asdict(), "issued_at": iso(self.issued_at), "expires_at": iso(self.expires_at)}
-
-    def table(self, now: datetime) -> str:
-        """For people: one line each, the times with their distance from `now`."""
-        rows = {name.replace("_", " "): str(value) for name, value in self.facts().items()}
-        rows["issued at"] += f"  ({_distance(self.issued_at - now, 'ahead')})"
-        rows["expires at"] += f"  ({_distance(self.expires_at - now, 'left')})"
-        return table(list(rows.items()))
+def token_table(kid: str, body: Body, now: int) -> str:
+    """The same for people: one line each, the times with their distance from `now`."""
+    rows = {name.replace("_", " "): value for name, value in token_facts(kid, body).items()}
+    rows["issued at"] += f"  ({_distance(body.issued_at - now, 'ahead')})"
+    rows["expires at"] += f"  ({_distance(body.expires_at - now, 'left')})"
+    return table(list(rows.items()))
 
 
 def payload_facts(payload: BookingHandoff) -> object:
@@ -54,6 +37,5 @@ def payload_facts(payload: BookingHandoff) -> object:
     return payload.model_dump(mode="json", exclude_defaults=True)
 
 
-def _distance(difference: timedelta, word_for_future: str) -> str:
-    seconds = int(difference.total_seconds())
+def _distance(seconds: int, word_for_future: str) -> str:
     return f"{seconds} s {word_for_future}" if seconds > 0 else f"{-seconds} s ago"

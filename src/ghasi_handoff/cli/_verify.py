@@ -11,12 +11,13 @@ import click
 
 from ghasi_handoff._limits import DEFAULT_MAX_LIFETIME, MAX_LIFETIME_SECONDS
 from ghasi_handoff._redeem import Redeemer
+from ghasi_handoff._times import read_clock
 from ghasi_handoff._verify import Verifier
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._databases import StoreOptions
 from ghasi_handoff.cli._input import read_browser_secret, read_ring, read_token
-from ghasi_handoff.cli._output import Answer, answers, iso, now_of, pretty, table
-from ghasi_handoff.cli._token_views import TokenLines, payload_facts
+from ghasi_handoff.cli._output import Answer, answers, iso, pretty, table
+from ghasi_handoff.cli._token_views import payload_facts, token_facts, token_table
 from ghasi_handoff.errors import ExpiredTokenError
 
 if TYPE_CHECKING:
@@ -37,13 +38,7 @@ class TokenToVerify:
     token: str
 
     def read(self, clock: Clock) -> tuple[str, Verifier]:
-        """The token, and the verifier of the options.
-
-        Raises:
-            MalformedTokenError: Standard input holds no token.
-            KeyRingError: The key ring cannot be used.
-            ConfigurationError: Standard input cannot be read, or the issuer or audience is outside the grammar.
-        """
+        """The token, and the verifier that the options describe."""
         token = read_token(self.token)
         verifier = Verifier(
             read_ring(self.keys_file),
@@ -59,10 +54,7 @@ class TokenToVerify:
 _to_verify: Final = _options.packed(
     "given",
     TokenToVerify,
-    _options.keys_file,
-    _options.issuer,
-    _options.audience,
-    _options.tenant,
+    *_options.parties,
     _options.leeway,
     _options.seconds(
         "--max-lifetime", 1, MAX_LIFETIME_SECONDS, DEFAULT_MAX_LIFETIME, "The longest lifetime that a token may have."
@@ -143,9 +135,10 @@ def redeem(
 
 
 def _facts(verified: VerifiedHandoff) -> dict[str, object]:
-    return {"verified": True, **TokenLines.verified(verified).facts(), "payload": payload_facts(verified.payload)}
+    said = token_facts(verified.kid, verified.body)
+    return {"verified": True, **said, "payload": payload_facts(verified.payload)}
 
 
 def _description(verified: VerifiedHandoff, clock: Clock) -> str:
-    lines = TokenLines.verified(verified).table(now_of(clock))
+    lines = token_table(verified.kid, verified.body, int(read_clock(clock)))
     return f"{lines}\n\npayload:\n{pretty(payload_facts(verified.payload))}"
