@@ -103,7 +103,8 @@ sync-twins: $(VENV)/.dev  ## the modules for threads, from those for asyncio
 	$(BIN)/python tools/sync_twins.py
 
 vectors: $(VENV)/.test  ## tests/vectors/*.json
-	$(BIN)/python tests/vectors/make_vectors.py
+	$(BIN)/python -m tests.vectors.make_vectors
+	$(BIN)/python -m tests.vectors.make_consume_vectors
 	$(BIN)/python tests/vectors/make_sealed_vectors.py
 
 openapi: $(VENV)/.test  ## docs/reference/openapi-*.json

@@ -53,7 +53,7 @@ OPTIONAL_TOOLS: Final = {
     "sha256sum": r"sha256sum \(GNU",
 }
 # Under tests/, beside the files of tests/ itself: where coverage of the core is measured. It doubles what a test costs.
-MEASURED: Final = ("handshake", "stores/test_memory.py", "stores/test_contract.py")
+MEASURED: Final = ("handshake", "rotation", "stores/test_memory.py", "stores/test_contract.py")
 
 _fences: Final = RawFencedCodeBlockLexer(info_pattern=re.compile(r"(?P<language>[^\n]*)\n"))
 _doctests: Final = DocTestStringParser(DocTestEvaluator(ELLIPSIS))
@@ -126,8 +126,8 @@ def run_console(example: Example) -> str | None:
 
 @functools.cache
 def without_other_plugins() -> str:
-    """The options of a pytest that has our plugin and none besides: the others take seconds to import."""
-    return " ".join(f"-p no:{one.name}" for one in entry_points(group="pytest11") if one.name != "ghasi_handoff")
+    """The options of a pytest without the plugins that are installed here: they take seconds to import."""
+    return " ".join(f"-p no:{one.name}" for one in entry_points(group="pytest11"))
 
 
 def check_lookup(example: Example) -> str | None:

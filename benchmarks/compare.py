@@ -56,7 +56,7 @@ def _row(key: tuple[str, str], before: float | None, after: float | None, bound:
 
 
 def differences(saved: Saved, new: Saved) -> list[str]:
-    """What else is not the same: ratios of different Pythons or servers may differ with nobody's fault."""
+    """Other differences: ratios of different Pythons or servers may differ without a change of the code."""
     before, after = saved["machine_info"], new["machine_info"]
     return [
         f"{name}: {before.get(name)} before, {after.get(name)} after"

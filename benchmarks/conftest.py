@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from datetime import date
 from typing import Any, Final
 
 import pytest
 
-from benchmarks import surroundings
+from benchmarks import booking, surroundings
 from ghasi_handoff import BookingHandoff, KeyRing, Minter, Verifier
 
 _OF_COMMIT: Final = ("id", "time", "dirty")
@@ -48,18 +47,7 @@ def verifier(ring: KeyRing) -> Verifier:
 @pytest.fixture(scope="session")
 def stay() -> BookingHandoff:
     """A booking with ten members set."""
-    return BookingHandoff(
-        property_id="htl_0042",
-        check_in=date(2026, 12, 24),
-        check_out=date(2026, 12, 27),
-        adults=2,
-        room_type_id="rt_double",
-        rate_plan_id="rp_flex",
-        children_ages=(4, 7),
-        currency="EUR",
-        quoted_total_minor=45900,
-        locale="de-DE",
-    )
+    return booking.STAY
 
 
 @pytest.fixture(scope="module")

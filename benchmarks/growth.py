@@ -1,4 +1,4 @@
-"""What a consume takes as a store fills up, and how long one waits while a purge runs. SQLite and PostgreSQL.
+"""The time of a consume as a store fills up, and while a purge runs. SQLite and PostgreSQL.
 
 Run with ``make bench-growth``. The rows are loaded straight into the tables, with ids in the order of their time,
 spread over the last hour. One process then asks stores of all sizes in turn, in shuffled order, for handoffs of the

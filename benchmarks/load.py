@@ -23,13 +23,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx2
 
 from benchmarks import report, surroundings
-from ghasi_handoff.demo.browser import Browser, Form, Visit
-from ghasi_handoff.demo.services import Arrangement, Service, ServiceError, Services
+from ghasi_handoff.demo.service_process import Service, ServiceError
+from ghasi_handoff.demo.services import Arrangement, Services
+from ghasi_handoff.testing._browser import Browser
+from ghasi_handoff.testing._pages import Form, Page, location
 
 MODES: Final = ("strict", "deferred")
 PAGE: Final = Path("explanation", "load.md")
@@ -111,29 +112,29 @@ class _Load:
                     self.done += 1
 
     def _handoff(self, connections: httpx2.Client) -> None:
-        guest, other = Browser(connections), Browser(connections)
-        booked = self._until(lambda: guest.submit(self._room()), {303})
-        form = self._until(lambda: guest.open(booked.location), {200}).forms[0]
-        theirs = self._until(lambda: other.open(booked.location), {200}).forms[0]
+        guest, other = self._browser(connections), self._browser(connections)
+        link = location(self._until(lambda: guest.submit_form(self._room()), {303}))
+        form = self._landing_form(guest, link)
+        theirs = self._landing_form(other, link)
         # The second browser comes when the guest has been answered, or has been cut off by a kill.
-        first = self._once(lambda: guest.submit(form))
-        taken = self._until(lambda: other.submit(theirs), {303, 409})
-        got = first if first is not None else self._until(lambda: guest.submit(form), {303, 409})
+        first = self._once(lambda: guest.submit_form(form))
+        taken = self._until(lambda: other.submit_form(theirs), {303, 409})
+        got = first if first is not None else self._until(lambda: guest.submit_form(form), {303, 409})
         shown = [
-            (who, visit.location)
-            for who, browser, visit in (("guest", guest, got), ("other", other, taken))
-            if visit.status == 303 and self._shows(browser, visit.location)
+            (who, location(answer))
+            for who, browser, answer in (("guest", guest, got), ("other", other, taken))
+            if answer.status_code == 303 and self._shows(browser, location(answer))
         ]
         with self._lock:
             self.counts.update(f"opened_by_{who}" for who, _ in shown)
-            self.links.append(booked.location)
+            self.links.append(link)
             self.figures.replays_tried += 1
-            self.figures.replays_refused += [got.status, taken.status].count(409) == 1
-            self.seen.update((location.rpartition("/")[2], who) for who, location in shown)
+            self.figures.replays_refused += [got.status_code, taken.status_code].count(409) == 1
+            self.seen.update((booking.rpartition("/")[2], who) for who, booking in shown)
         if len(shown) > 1:
             self._surprise("double", "two browsers got to see a booking of one handoff")
         if not shown:
-            self._surprise("lost", f"nobody got to see a booking: {got.status} and {taken.status}")
+            self._surprise("lost", f"nobody got to see a booking: {got.status_code} and {taken.status_code}")
 
     def third_browsers(self) -> None:
         """Try each link once more, with a browser that has used none."""
@@ -144,53 +145,60 @@ class _Load:
                 if link is None:
                     return
                 try:
-                    self._third_browser(link, Browser(connections))
+                    self._third_browser(link, self._browser(connections))
                 except _UnexpectedError as exc:
                     self._surprise("lost", str(exc))
 
     def _third_browser(self, link: str, browser: Browser) -> None:
-        visit = self._until(lambda: browser.open(link), {200, 410})
-        if visit.status == 200:
-            form = visit.forms[0]
-            visit = self._until(lambda: browser.submit(form), {303, 409, 410})
+        answer = self._until(lambda: browser.navigate(link), {200, 410})
+        if answer.status_code == 200:
+            (form,) = Page(answer).forms
+            answer = self._until(lambda: browser.submit_form(form), {303, 409, 410})
         with self._lock:
             self.figures.replays_tried += 1
-            self.figures.replays_refused += visit.status in (409, 410)
-        if visit.status == 303:
+            self.figures.replays_refused += answer.status_code in (409, 410)
+        if answer.status_code == 303:
             self._surprise("double", "a third browser was let in")
+
+    def _browser(self, connections: httpx2.Client) -> Browser:
+        return Browser(connections, self.services.booking.origin)
 
     def _room(self) -> Form:
         fields = {"room": "aurora-double", "check_in": "2036-12-24", "check_out": "2036-12-27", "adults": "2"}
-        return Form(f"{self.services.consumer.origin}/book", fields)
+        rooms = f"{self.services.consumer.origin}/"
+        return Form(rooms, f"{rooms}book", tuple(fields.items()))
 
-    def _shows(self, browser: Browser, location: str) -> bool:
-        return "<dt>Handoff</dt>" in self._until(lambda: browser.open(location), {200}).html
+    def _landing_form(self, browser: Browser, link: str) -> Form:
+        return Page(self._until(lambda: browser.navigate(link), {200})).forms[0]
 
-    def _once(self, ask: Callable[[], Visit]) -> Visit | None:
+    def _shows(self, browser: Browser, booking: str) -> bool:
+        return "<dt>Handoff</dt>" in self._until(lambda: browser.navigate(booking), {200}).text
+
+    def _once(self, ask: Callable[[], httpx2.Response]) -> httpx2.Response | None:
         """The answer, if it is one that ends the matter."""
         with self._lock:
             self.figures.requests += 1
         try:
-            visit = ask()
+            answer = ask()
         except httpx2.HTTPError:
             with self._lock:
                 self.figures.unanswered += 1
             return None
-        if visit.status == 503:
+        if answer.status_code == 503:
             with self._lock:
                 self.figures.not_now += 1
             return None
-        return visit
+        return answer
 
-    def _until(self, ask: Callable[[], Visit], expected: set[int]) -> Visit:
+    def _until(self, ask: Callable[[], httpx2.Response], expected: set[int]) -> httpx2.Response:
         until = time.monotonic() + PATIENCE_SECONDS
-        while (visit := self._once(ask)) is None:
+        while (answer := self._once(ask)) is None:
             if time.monotonic() > until:
                 raise _UnexpectedError(f"no answer for {PATIENCE_SECONDS:g} s")
             time.sleep(_AGAIN_SECONDS)
-        if visit.status not in expected:
-            raise _UnexpectedError(f"{urlsplit(visit.url).path} answered {visit.status}")
-        return visit
+        if answer.status_code not in expected:
+            raise _UnexpectedError(f"{answer.url.path} answered {answer.status_code}")
+        return answer
 
     def _surprise(self, kind: str, what: str) -> None:
         with self._lock:

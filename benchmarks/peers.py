@@ -19,10 +19,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 
-from benchmarks import by_hand
-from ghasi_handoff import BookingHandoff, KeyRing, Minter, Verifier
+from benchmarks import booking, by_hand
+from ghasi_handoff import KeyRing, Minter, Verifier
 
 TENANT = "tn_aurora"
 SLICE_SECONDS = 0.001
@@ -35,19 +34,7 @@ def contenders() -> dict[str, Callable[[], object]]:
     secrets = {key.kid: key.secret for key in ring.keys}
     minter = Minter(ring, issuer="bff-consumer", audience="bff-tenant-booking")
     verifier = Verifier(ring, issuer="bff-consumer", audience="bff-tenant-booking")
-    stay = BookingHandoff(
-        property_id="htl_0042",
-        check_in=date(2026, 12, 24),
-        check_out=date(2026, 12, 27),
-        adults=2,
-        room_type_id="rt_double",
-        rate_plan_id="rp_flex",
-        children_ages=(4, 7),
-        currency="EUR",
-        quoted_total_minor=45900,
-        locale="de-DE",
-    )
-    facts = stay.model_dump(mode="json")
+    stay, facts = booking.STAY, booking.FACTS
     model = by_hand.Booking.model_validate(facts)
     token = minter.mint(stay, tenant=TENANT).token
     plain = by_hand.mint(secrets, "2026-11a", facts, TENANT)

@@ -26,7 +26,7 @@ PAGE: Final = Path("explanation", "performance.md")
 
 
 class Aim(NamedTuple):
-    """What a figure should reach."""
+    """The value that a figure should reach."""
 
     direction: Literal["≥", "≤"]
     value: float
@@ -140,7 +140,7 @@ def text(one: Part) -> str:
 
 
 def markdown(one: Part) -> str:
-    """Whatever has an aim, as a table; then the rest, as another, but for what only the JSON file has."""
+    """A table of the figures with an aim, and a table of the rest, without those that only the JSON file has."""
     judged = {name: figure for name, figure in one["figures"].items() if figure["aim"]}
     others = {name: figure for name, figure in one["figures"].items() if not figure["aim"] and not _in_detail(name)}
     lines = ["| figure | median | range | aim | reached |", "|---|--:|--:|--:|:-:|"]

@@ -243,38 +243,57 @@ async def postgres_async(url: str, size: Size) -> report.Found:
 
 
 @contextlib.asynccontextmanager
-async def _postgres_contenders(url: str, pool_size: int) -> AsyncGenerator[dict[str, AsyncWork]]:
-    options: dict[str, Any] = {"min_size": pool_size, "max_size": pool_size, "kwargs": {"autocommit": True}}
-    async with AsyncConnectionPool(url, open=False, timeout=TIMEOUT_SECONDS, **options) as pool:
-        await pool.wait()
-        async with AsyncPostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store, pool.connection() as connection:
-            await store.create_schema()
-            await connection.execute(BARE_TABLE)
-
-        async with AsyncPostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store:
-
-            async def ours(item: Item) -> None:
-                assert (await store.consume(item.handoff_id, **item.told)).first
-
-            async def theirs(item: Item) -> None:
-                async with pool.connection() as connection:
-                    await connection.execute(BARE_INSERT, item.row)
-
-            yield {"ours": ours, "theirs": theirs}
-
-
-def postgres_threads(url: str, size: Size) -> report.Found:
-    """`PostgresReplayStore` against an INSERT over the same pool."""
+async def postgres_pool_async(
+    url: str, size: int
+) -> AsyncGenerator[tuple[AsyncConnectionPool[Any], AsyncPostgresReplayStore]]:
+    """A pool of so many connections, a store on it, and the table for bare rows."""
     kept: dict[str, Any] = {"autocommit": True}
-    pool_size = POOL_SIZES[0]
+    async with (
+        AsyncConnectionPool(
+            url, open=False, min_size=size, max_size=size, kwargs=kept, timeout=TIMEOUT_SECONDS
+        ) as pool,
+        AsyncPostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store,
+    ):
+        await pool.wait()
+        await store.create_schema()
+        async with pool.connection() as connection:
+            await connection.execute(BARE_TABLE)
+        yield pool, store
+
+
+@contextlib.contextmanager
+def postgres_pool(url: str, size: int) -> Generator[tuple[ConnectionPool[Any], PostgresReplayStore]]:
+    """As `postgres_pool_async`."""
+    kept: dict[str, Any] = {"autocommit": True}
     with (
-        ConnectionPool(url, min_size=pool_size, max_size=pool_size, kwargs=kept, timeout=TIMEOUT_SECONDS) as pool,
+        ConnectionPool(url, min_size=size, max_size=size, kwargs=kept, timeout=TIMEOUT_SECONDS) as pool,
         PostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store,
     ):
         pool.wait()
         store.create_schema()
         with pool.connection() as connection:
             connection.execute(BARE_TABLE)
+        yield pool, store
+
+
+@contextlib.asynccontextmanager
+async def _postgres_contenders(url: str, pool_size: int) -> AsyncGenerator[dict[str, AsyncWork]]:
+    async with postgres_pool_async(url, pool_size) as (pool, store):
+
+        async def ours(item: Item) -> None:
+            assert (await store.consume(item.handoff_id, **item.told)).first
+
+        async def theirs(item: Item) -> None:
+            async with pool.connection() as connection:
+                await connection.execute(BARE_INSERT, item.row)
+
+        yield {"ours": ours, "theirs": theirs}
+
+
+def postgres_threads(url: str, size: Size) -> report.Found:
+    """`PostgresReplayStore` against an INSERT over the same pool."""
+    pool_size = POOL_SIZES[0]
+    with postgres_pool(url, pool_size) as (pool, store):
 
         def ours(item: Item) -> None:
             assert store.consume(item.handoff_id, **item.told).first

@@ -52,7 +52,7 @@ def facts(stay: BookingHandoff) -> dict[str, Any]:
 
 @pytest.mark.benchmark(group="mint, 20 calls", disable_gc=True)
 class TestMint:
-    """What bff-consumer does for each redirect. The yardstick makes a signed text of a dict."""
+    """The work of bff-consumer for each redirect. The yardstick makes a signed text of a dict."""
 
     def test_mint(
         self, benchmark: Benchmark, minter: Minter, verifier: Verifier, stay: BookingHandoff, facts: dict[str, Any]
@@ -89,7 +89,7 @@ class TestMint:
 
 @pytest.mark.benchmark(group="verify, 20 calls", disable_gc=True)
 class TestVerify:
-    """What bff-tenant-booking does before it asks a store. The yardstick reads a signed text into a dict."""
+    """The work of bff-tenant-booking before it asks a store. The yardstick reads a signed text into a dict."""
 
     def test_good(
         self, benchmark: Benchmark, minter: Minter, verifier: Verifier, stay: BookingHandoff, facts: dict[str, Any]

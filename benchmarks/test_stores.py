@@ -16,15 +16,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import pytest
 import redis
 import redis.asyncio
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -32,16 +31,16 @@ from benchmarks import surroundings
 from benchmarks.measured import Benchmark, measure, measure_each
 from benchmarks.stores import (
     BARE_INSERT,
-    BARE_TABLE,
     TIMEOUT_SECONDS,
     Item,
     bare_pair,
     items,
     one_transaction_each,
+    postgres_pool,
+    postgres_pool_async,
 )
 from ghasi_handoff import AsyncReplayStore, Consumption, ReplayStore
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
-from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
@@ -131,16 +130,7 @@ def sqlite_asyncio(loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
 @contextlib.contextmanager
 def postgres(loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
     """An INSERT … ON CONFLICT DO NOTHING on the same pool is the yardstick."""
-    kept: dict[str, Any] = {"autocommit": True}
-    with (
-        surroundings.postgres() as url,
-        ConnectionPool(url, min_size=POOL_SIZE, max_size=POOL_SIZE, kwargs=kept, timeout=TIMEOUT_SECONDS) as pool,
-        PostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store,
-    ):
-        pool.wait()
-        store.create_schema()
-        with pool.connection() as connection:
-            connection.execute(BARE_TABLE)
+    with surroundings.postgres() as url, postgres_pool(url, POOL_SIZE) as (pool, store):
 
         def bare(item: Item) -> None:
             with pool.connection() as connection:
@@ -152,30 +142,13 @@ def postgres(loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
 @contextlib.contextmanager
 def postgres_asyncio(loop: asyncio.AbstractEventLoop) -> Generator[Contenders]:
     """As `postgres`."""
-    with surroundings.postgres() as url, entered(loop, postgres_pool(url)) as (pool, store):
+    with surroundings.postgres() as url, entered(loop, postgres_pool_async(url, POOL_SIZE)) as (pool, store):
 
         async def bare(item: Item) -> None:
             async with pool.connection() as connection:
                 await connection.execute(BARE_INSERT, item.row)
 
         yield contenders_of_loop(loop, store, bare)
-
-
-@contextlib.asynccontextmanager
-async def postgres_pool(url: str) -> AsyncGenerator[tuple[AsyncConnectionPool[Any], AsyncPostgresReplayStore]]:
-    """An open pool, and a store on it."""
-    kept: dict[str, Any] = {"autocommit": True}
-    async with (
-        AsyncConnectionPool(
-            url, open=False, min_size=POOL_SIZE, max_size=POOL_SIZE, kwargs=kept, timeout=TIMEOUT_SECONDS
-        ) as pool,
-        AsyncPostgresReplayStore(pool, timeout=TIMEOUT_SECONDS) as store,
-    ):
-        await pool.wait()
-        await store.create_schema()
-        async with pool.connection() as connection:
-            await connection.execute(BARE_TABLE)
-        yield pool, store
 
 
 @contextlib.contextmanager
@@ -283,5 +256,5 @@ class TestConsume:
 
 
 def calls_of(calls: int) -> str:
-    """What a round is, where it is not one call."""
+    """Rounds that are more than one call."""
     return "" if calls == 1 else f", {calls} calls"

@@ -25,6 +25,7 @@ from urllib.parse import urlencode
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from tests.integrations.fastapi.asgi import scope_of
 from typing_extensions import override
 
 from benchmarks import surroundings
@@ -69,7 +70,7 @@ SUBMITS: Final = (
 
 
 class Answer(NamedTuple):
-    """What an application sent."""
+    """The answer that an application sent."""
 
     status: int
     headers: dict[bytes, bytes]
@@ -123,20 +124,8 @@ def ask(app: FastAPI, loop: asyncio.AbstractEventLoop) -> Ask:
     """Gives the answer to method, path and what comes with it: a query, or a form."""
 
     async def answer_of(method: str, path: str, fields: bytes) -> Answer:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": fields if method == "GET" else b"",
-            "root_path": "",
-            "headers": list(ARRIVES if method == "GET" else SUBMITS),
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
+        get = method == "GET"
+        scope = scope_of(method, path.encode(), fields if get else b"", ARRIVES if get else SUBMITS)
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""pytest --sync-registry PATH -> a test for each registry: nothing of bff-consumer-service is in it.
+"""pytest -p ghasi_handoff_pytest --sync-registry PATH -> a test a registry: nothing of bff-consumer-service is in it.
 
-pytest imports its plugins at every start, wherever they are installed. So this one stands beside the package, imports
-nothing of it until the option is given, and does nothing until then.
+Beside the package, not in it: the package is imported when a registry is checked, and not when pytest starts.
 """
 
 from __future__ import annotations

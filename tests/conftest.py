@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .missing import NoServerError
+from .no_server_error import NoServerError
 
 if TYPE_CHECKING:
     from .servers import ExistingServer, PostgresServer, RedisServer

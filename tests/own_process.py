@@ -36,7 +36,7 @@ class OwnProcess:
         its_end.close()
 
     def hear(self) -> Any:
-        """What it says next. Raises EOFError if it has ended instead."""
+        """The next object that the process sends. Raises EOFError if it has ended instead."""
         assert self._pipe.poll(PATIENCE_SECONDS), "it says nothing"
         return self._pipe.recv()
 

@@ -45,7 +45,7 @@ from redis.retry import Retry
 from typing_extensions import override
 
 from . import in_memory, server_watcher
-from .missing import NoServerError
+from .no_server_error import NoServerError
 
 PATIENCE_SECONDS: Final = 30
 SLOTS: Final = 16384  # of a Redis cluster
@@ -395,12 +395,12 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """Of the first node; clients find the others."""
+        """The URL of the first node; clients find the others."""
         return self.nodes[0].url
 
     @property
     def version(self) -> str:
-        """Of each node."""
+        """The URL of each node."""
         return self.nodes[0].version
 
     def __enter__(self) -> Self:

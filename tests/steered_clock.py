@@ -37,7 +37,7 @@ class SteeredClock:
         return cls(path)
 
     def __call__(self) -> float:
-        """What it shows."""
+        """The time that it shows, in Unix seconds."""
         now: float = struct.unpack_from("d", self._shared)[0]
         return now
 

@@ -31,7 +31,7 @@ def test_other_spellings_are_not_decoded(text: str) -> None:
 
 
 def test_last_character_must_leave_no_bits_over() -> None:
-    """Of all last characters of a partial group, just those decode that the encoder would write."""
+    """A partial group decodes only if its last character is one that the encoder would write."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     assert [last for last in alphabet if b64u_decode("A" + last) is not None] == list("AQgw")
     assert [last for last in alphabet if b64u_decode("AA" + last) is not None] == list("AEIMQUYcgkosw048")

@@ -66,7 +66,7 @@ def test_a_benchmark_must_not_vanish() -> None:
 
 
 def test_another_python_is_named() -> None:
-    """What differs about the machine is told, whatever the ratios say."""
+    """A difference of the machine is reported even if no ratio has changed."""
     other = ratio(2.0)
     other["machine_info"]["python"] = "3.13.0"
     assert differences(ratio(2.0), other) == ["python: 3.11.7 before, 3.13.0 after"]

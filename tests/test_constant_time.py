@@ -52,7 +52,7 @@ def named(operand: ast.expr) -> bool:
 
 
 def test_no_secret_is_compared_by_the_operators() -> None:
-    """Neither ==, != and `in`, nor a method or a match statement, has a MAC or secret on either side."""
+    """No ==, !=, `in`, method or match statement compares a MAC or a secret."""
     found = {
         f"{path.relative_to(ROOT).as_posix()}: {text}"
         for path in ROOT.rglob("*.py")

@@ -1,4 +1,4 @@
-"""What is planted in a copy of the core -> what tools/core_imports.py says of it."""
+"""An import that is planted in a copy of the core is refused by tools/core_imports.py."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def plant(module: Path, text: str) -> None:
 
 
 def names(lines: list[str]) -> list[str]:
-    """What each line of the tool's answer refuses."""
+    """The module or builtin that each line of the answer refuses."""
     return [line.rpartition(" ")[2] for line in lines]
 
 

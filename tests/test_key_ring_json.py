@@ -46,7 +46,7 @@ def test_a_refused_key_file_shows_no_secret(change: Callable[[str], str]) -> Non
 
 
 def test_json_is_lossless() -> None:
-    """What to_json writes, from_json reads, dates and secrets and all."""
+    """from_json reads what to_json writes, with all dates and secrets."""
     ring = KeyRing.generate("a", at(NOW)).rotate("b", at(NOW)).rotate("c", at(NOW + DAY)).revoke("b", at(NOW + 2 * DAY))
     assert KeyRing.from_json(ring.to_json()) == ring
     assert KeyRing.from_json(ring.to_json()).to_json() == ring.to_json()

@@ -98,7 +98,7 @@ def test_lifetimes_reach_from_a_second_to_an_hour(lifetime: int) -> None:
 
 @pytest.mark.parametrize("tenant", ["", "a b", "x" * 65, "tn\n", "é", "\ud800", None, 5, b"tn_aurora"])
 def test_a_tenant_outside_the_grammar_is_refused(tenant: str) -> None:
-    """What no verifier would accept is not minted."""
+    """A tenant that no verifier would accept is refused when minting."""
     with pytest.raises(InvalidHandoffInputError, match="tenant"):
         minter().mint(STAY, tenant=tenant)
 

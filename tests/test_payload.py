@@ -57,7 +57,7 @@ def test_booking_accepts_its_limits() -> None:
 
 
 def test_validation_errors_hide_their_input() -> None:
-    """What was given does not show in pydantic's message: it may be anything that a visitor typed."""
+    """Pydantic's message does not quote the input, which may be anything that a visitor typed."""
     with pytest.raises(ValidationError) as caught:
         BookingHandoff(**(FACTS | {"property_id": "the visitor's text"}))
     assert "visitor" not in str(caught.value)

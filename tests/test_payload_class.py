@@ -215,7 +215,7 @@ def test_input_from_json_and_from_python() -> None:
     ],
 )  # fmt: skip
 def test_bad_input_is_one_error_that_quotes_nothing(change: dict[Any, Any]) -> None:
-    """Whatever is wrong ends in InvalidHandoffInputError, without the value and without pydantic's error behind it."""
+    """Every bad input ends in InvalidHandoffInputError, without the value and without pydantic's error as its cause."""
     with pytest.raises(InvalidHandoffInputError) as caught:
         BookingHandoff.from_input(FORM | change)
     assert caught.value.__context__ is None

@@ -253,7 +253,7 @@ def test_first_does_not_make_a_holder(redeem_with: Callable[..., Redeem]) -> Non
 @both
 @pytest.mark.parametrize("answer", [None, True, ("x", True, 0), {"holder": "x"}])
 def test_an_unknown_answer_is_no_success(redeem_with: Callable[..., Redeem], answer: object) -> None:
-    """What is no Consumption is an error of the store."""
+    """An answer of another type than Consumption is an error of the store."""
     pair = MinterAndVerifier()
     redeem = redeem_with(pair, ScriptedStore(lambda ours, now: answer))
     with pytest.raises(ReplayStoreError, match="not Consumption"):
@@ -295,6 +295,6 @@ def test_the_default_secret_explains_itself() -> None:
 @both
 @pytest.mark.parametrize("token", [None, 5, b"x", "x", "\ud800", [], object()])
 def test_no_token_is_an_invalid_token(redeem_with: Callable[..., Redeem], token: object) -> None:
-    """Whatever stands in the URL, redeem ends in the error tree."""
+    """Redeem ends in an error of the tree for any value at all."""
     with pytest.raises(InvalidTokenError):
         redeem_with(MinterAndVerifier())(token, tenant=TENANT, browser_secret=BROWSER)

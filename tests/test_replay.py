@@ -1,4 +1,4 @@
-"""What every replay store shares: the protocol, the entries that it refuses, and how far a purge goes."""
+"""The rules that all replay stores share: the protocol, the entries that are refused, and how far a purge goes."""
 
 from __future__ import annotations
 

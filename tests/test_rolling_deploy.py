@@ -87,7 +87,7 @@ def test_verifiers_first_loses_no_handoff() -> None:
 
 
 def test_a_handoff_under_way_survives_each_step() -> None:
-    """What was minted before a step of the deploy is read after it."""
+    """A handoff that was minted before a step of the deploy is read after it."""
     for (minters, _), (_, verifiers) in pairwise(VERIFIERS_FIRST):
         assert refused(minters, verifiers) == []
 

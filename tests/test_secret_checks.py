@@ -1,4 +1,4 @@
-"""What may not be a secret, and that a random secret is never taken for it."""
+"""Values that may not be a secret. A random secret is never refused."""
 
 from __future__ import annotations
 

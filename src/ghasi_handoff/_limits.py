@@ -55,6 +55,20 @@ MAX_LATENESS_SECONDS: Final = MAX_LEEWAY_SECONDS
 # A row outlives its token by this: a day of deliveries, and a day to find out what went wrong.
 HANDOFF_LOG_KEPT_SECONDS: Final = 48 * 3600
 
+# Stores: time-outs and sizes
+DEFAULT_STORE_TIMEOUT_SECONDS: Final = 2.0
+MAX_STORE_TIMEOUT_SECONDS: Final = 60.0
+DEFAULT_MEMORY_CAPACITY: Final = 100_000  # entries
+MAX_BATCH: Final = 256  # consumes that share one transaction, or one round trip to Redis
+GROUP_COMMIT_IDLE_SECONDS: Final = 10.0  # a thread that had nothing to do for this long ends
+# A transaction is cut this long before its first caller gives up, so that the caller still learns the store's reason.
+GROUP_COMMIT_MARGIN_SECONDS: Final = 0.05
+REFUSALS_NOTED_PER_HANDOFF: Final = 8
+REDIS_TRUSTED_SECONDS: Final = 60.0  # a server found fit is asked again after this, and at once after any error
+REDIS_SCAN_COUNT: Final = 1000  # keys that one step of `stats` looks at
+REDIS_MIN_VERSION: Final = (6, 0)
+MAX_PREFIX_CHARACTERS: Final = 64
+
 # Consume calls
 MAX_CONSUME_BODY_BYTES: Final = 1024  # the longest body has 404
 MAX_CONSUME_ANSWER_BYTES: Final = 4096
@@ -86,8 +100,10 @@ DEFAULT_REFRESH_TIMEOUT: Final = timedelta(seconds=2)
 
 # Key rotation
 MAX_FINGERPRINT_CHARACTERS: Final = 200_000
+# Clocks may differ by the leeway, which is taken off the time that a file has to arrive; as much again is left for it.
+LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)
 
-# A database that is opened by its URL
+# Stores that are opened by a URL
 POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
 POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this
 

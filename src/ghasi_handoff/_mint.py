@@ -134,6 +134,11 @@ class Minter:
         self._clock = clock
         self._random_bytes = random_bytes
 
+    @property
+    def key_source(self) -> Callable[[], KeyRing]:
+        """Returns the present ring."""
+        return self._keys
+
     def mint(self, payload: _PayloadT, *, tenant: str) -> MintedHandoff[_PayloadT]:
         """A handoff of `payload` to the site of `tenant`, valid from now on.
 

@@ -15,19 +15,20 @@ from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 __all__ = ["signing_string"]
 
 # name       = 1*64( A-Z / a-z / 0-9 / "." / "_" / ":" / "/" / "-" )
-_NAME: Final = "[A-Za-z0-9._:/-]{1,64}"
+NAME: Final = "[A-Za-z0-9._:/-]{1,64}"
 # handoff-id = UUIDv7 as RFC 9562 text, lower case
-_HANDOFF_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+HANDOFF_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 # seconds    = "0" / ( %x31-39 *11DIGIT ); the bound that an expression can't say is checked in parse_body
-_SECONDS: Final = "0|[1-9][0-9]{0,11}"
+SECONDS: Final = "0|[1-9][0-9]{0,11}"
 # body       = issuer LF audience LF tenant LF handoff-id LF issued-at LF expires-at LF payload
 _BODY: Final = re.compile(
-    f"({_NAME})\n({_NAME})\n({_NAME})\n({_HANDOFF_ID})\n({_SECONDS})\n({_SECONDS})\n.*", re.DOTALL
+    f"({NAME})\n({NAME})\n({NAME})\n({HANDOFF_ID})\n({SECONDS})\n({SECONDS})\n.*",
+    re.DOTALL,
 )
 # kid        = 1*32( A-Z / a-z / 0-9 / "_" / "-" )
 _is_kid: Final = re.compile("[A-Za-z0-9_-]{1,32}").fullmatch
-_is_name: Final = re.compile(_NAME).fullmatch
-_is_handoff_id: Final = re.compile(_HANDOFF_ID).fullmatch
+_is_name: Final = re.compile(NAME).fullmatch
+_is_handoff_id: Final = re.compile(HANDOFF_ID).fullmatch
 
 
 class Body(NamedTuple):

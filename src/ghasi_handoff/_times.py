@@ -65,4 +65,9 @@ def whole_seconds(duration: timedelta, *, name: str, least: int, most: int, erro
 
 def iso_text(seconds: int) -> str:
     """Unix seconds as ``2026-11-23T09:30:00Z``."""
-    return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%SZ}"
+    return iso(from_seconds(seconds))
+
+
+def iso(moment: datetime) -> str:
+    """An aware datetime as ``2026-11-23T09:30:00Z``, in UTC and whole seconds."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -12,6 +12,7 @@ __all__ = [
     "ConfirmationUnavailableError",
     "ExpiredTokenError",
     "HandoffError",
+    "HandoffLogError",
     "InvalidHandoffInputError",
     "InvalidMACError",
     "InvalidPayloadError",
@@ -91,6 +92,15 @@ class ReplayStoreError(HandoffError):
     """The replay store gave no sure answer, so nothing was accepted. The same browser may try again."""
 
     code = "store_unavailable"
+
+
+class HandoffLogError(ReplayStoreError):
+    """The handoff log gave no sure answer. Repeating the call is safe.
+
+    A kind of `ReplayStoreError`, so that handlers written for that one catch it.
+    """
+
+    code = "log_unavailable"
 
 
 class ConfirmationUnavailableError(HandoffError):

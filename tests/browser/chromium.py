@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from ..missing import NoServerError
+from ..no_server_error import NoServerError
 from .processes import Process
 
 if TYPE_CHECKING:

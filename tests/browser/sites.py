@@ -20,14 +20,15 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-from ghasi_handoff import BookingHandoff, KeyRing, MintedHandoff, Minter, keyfile
+from ghasi_handoff import KeyRing, MintedHandoff, Minter, keyfile
 from ghasi_handoff.handshake import HandoffIssuer, HandoffRecord, SQLiteHandoffLog
+from tests.handshake.services import STAY as PLAIN_STAY
 
 from .. import servers
 from .apps import RECORD_FILE
@@ -35,15 +36,7 @@ from .certificates import make_certificate
 from .processes import Process
 
 ROOT = Path(__file__).parents[2]
-STAY = BookingHandoff(
-    property_id="htl_0042",
-    room_type_id="rt_double",
-    check_in=date(2026, 12, 24),
-    check_out=date(2026, 12, 27),
-    adults=2,
-    currency="EUR",
-    quoted_total_minor=45900,
-)
+STAY = PLAIN_STAY.model_copy(update={"room_type_id": "rt_double", "currency": "EUR", "quoted_total_minor": 45900})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +12,14 @@ from ghasi_handoff.handshake import HandoffState
 
 from .chromium import chromium, expect
 from .conftest import Trace
-from .sites import Arrival, Sites
+from .journeys import BOOKING, Arrivals
+from .sites import Sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, Playwright
 
 pytestmark = pytest.mark.thorough
 
-Arrivals = Callable[..., list[Arrival]]
-BOOKING = "**/aurora/booking/*"
 COOKIE = "__Host-ghasi_handoff"
 
 

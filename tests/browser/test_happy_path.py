@@ -10,24 +10,21 @@ import pytest
 from ghasi_handoff.handshake import HandoffState
 
 from .chromium import expect
-from .sites import Arrival, Sites
+from .journeys import BOOKING, Arrivals, arrive, book
+from .sites import Sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 pytestmark = pytest.mark.thorough
 
-Arrivals = Callable[..., list[Arrival]]
-BOOKING = "**/aurora/booking/*"
 # In it, a page that wanted to submit itself would have done so.
 A_MOMENT = "new Promise(done => setTimeout(done, 300))"
 
 
 def test_book_leads_to_the_booking(sites: Sites, page: Page, arrivals: Arrivals) -> None:
     """A guest presses Book once, and sees the booking of that room at the hotel's own site."""
-    page.goto(sites.consumer)
-    page.get_by_role("button", name="Book").first.click()
-    page.wait_for_url(BOOKING)
+    book(sites, page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Your booking at Hotel Aurora")
     expect(page.get_by_role("main")).to_contain_text("rt_double")
     expect(page.get_by_role("main")).to_contain_text("459.00 EUR")
@@ -71,9 +68,7 @@ def test_keyboard_is_enough(sites: Sites, page: Page) -> None:
 def test_plain_http_on_loopback_works(another: Callable[..., Page], plain_sites: Sites) -> None:
     """The demo on 127.0.0.1, without TLS, leads to the booking, too."""
     page = another()
-    page.goto(plain_sites.consumer)
-    page.get_by_role("button", name="Book").first.click()
-    page.wait_for_url(BOOKING)
+    book(plain_sites, page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Your booking at Hotel Aurora")
 
 
@@ -95,7 +90,7 @@ def test_looking_consumes_nothing(sites: Sites, page: Page, arrivals: Arrivals) 
 def test_refresh_of_the_booking_repeats_nothing(sites: Sites, page: Page, arrivals: Arrivals) -> None:
     """A refreshed booking page is the same booking; the form is not sent again."""
     minted = sites.mint()
-    _arrive(page, sites.link(minted))
+    arrive(page, sites.link(minted))
     address = page.url
     page.reload()
     assert page.url == address
@@ -106,18 +101,16 @@ def test_refresh_of_the_booking_repeats_nothing(sites: Sites, page: Page, arriva
 def test_link_opened_again_is_the_same_booking(sites: Sites, page: Page) -> None:
     """The browser that redeemed a link may open it again, and finds the same booking."""
     minted = sites.mint()
-    _arrive(page, sites.link(minted))
+    arrive(page, sites.link(minted))
     address = page.url
-    _arrive(page, sites.link(minted))
+    arrive(page, sites.link(minted))
     assert page.url == address
     assert sites.bookings(minted) == [address.rpartition("/")[2]]
 
 
 def test_back_leads_to_the_rooms(sites: Sites, page: Page, arrivals: Arrivals) -> None:
     """The booking takes the landing page's place in the history: one step back are the rooms, and no token is left."""
-    page.goto(sites.consumer)
-    page.get_by_role("button", name="Book").first.click()
-    page.wait_for_url(BOOKING)
+    book(sites, page)
     assert page.evaluate("navigation.entries().map(entry => entry.url)") == [page.url]
     _walk(page, -1)
     expect(page.get_by_role("heading", level=1)).to_have_text("Rooms for your journey")
@@ -182,7 +175,7 @@ def test_two_tabs_are_one_browser(sites: Sites, context: BrowserContext) -> None
 def test_second_browser_is_told_so(sites: Sites, page: Page, another: Callable[..., Page], arrivals: Arrivals) -> None:
     """A link that one browser has redeemed is a 409 in another, with a way to start again; bff-consumer is not asked."""
     minted = sites.mint()
-    _arrive(page, sites.link(minted))
+    arrive(page, sites.link(minted))
     second = another()
     second.goto(sites.link(minted))
     with second.expect_response("**/aurora/handoff") as answer:
@@ -196,7 +189,7 @@ def test_second_browser_is_told_so(sites: Sites, page: Page, another: Callable[.
 
 def test_somebody_elses_booking_is_not_found(sites: Sites, page: Page, another: Callable[..., Page]) -> None:
     """The address of a booking page shows nothing in a browser that it does not belong to."""
-    _arrive(page, sites.link(sites.mint()))
+    arrive(page, sites.link(sites.mint()))
     answer = another().goto(page.url)
     assert answer is not None and answer.status == 404
 
@@ -217,21 +210,13 @@ def test_background_tab_waits_until_it_is_seen(
 
 def test_referer_has_no_path(sites: Sites, page: Page, arrivals: Arrivals) -> None:
     """What leaves in Referer on the way is an origin and no more; the form says its Origin."""
-    page.goto(sites.consumer)
-    page.get_by_role("button", name="Book").first.click()
-    page.wait_for_url(BOOKING)
+    book(sites, page)
     (shown,), (posted,) = arrivals("booking", "GET", "/handoff"), arrivals("booking", "POST", "/handoff")
     (booking,) = [arrival for arrival in arrivals("booking", "GET") if "/booking/" in arrival.path]
     assert shown.header("referer") == f"{sites.consumer}/"
     assert posted.header("referer") == f"{sites.booking}/"
     assert posted.header("origin") == sites.booking
     assert booking.header("referer") == f"{sites.booking}/"
-
-
-def _arrive(page: Page, link: str) -> None:
-    page.goto(link)
-    page.get_by_role("button").click()
-    page.wait_for_url(BOOKING)
 
 
 def _in_background(page: Page, context: BrowserContext, address: str) -> Page:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,14 +11,14 @@ from ghasi_handoff.handshake import HandoffState
 from .. import servers
 from .chromium import expect
 from .conftest import Trace
-from .sites import Arrival, Sites
+from .journeys import Arrivals
+from .sites import Sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 pytestmark = pytest.mark.thorough
 
-Arrivals = Callable[..., list[Arrival]]
 A_MOMENT = "new Promise(done => setTimeout(done, 300))"
 OTHERS = ["attacker", "sibling"]
 

@@ -13,15 +13,14 @@ from ghasi_handoff.handshake import HandoffState
 
 from .. import servers
 from .chromium import expect
-from .sites import Arrival, Sites
+from .journeys import BOOKING, Arrivals, arrive
+from .sites import Sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = pytest.mark.thorough
 
-Arrivals = Callable[..., list[Arrival]]
-BOOKING = "**/aurora/booking/*"
 INVALID = "This link is not valid"
 
 
@@ -185,9 +184,7 @@ def test_locked_store(sites: Sites, page: Page, arrivals: Arrivals) -> None:
 def test_logs_hold_no_token(sites: Sites, page: Page) -> None:
     """What the services have logged until now, access logs included, holds no token and no cookie."""
     minted = sites.mint()
-    page.goto(sites.link(minted))
-    page.get_by_role("button").click()
-    page.wait_for_url(BOOKING)
+    arrive(page, sites.link(minted))
     logged = sites.output("booking") + sites.output("consumer")
     assert "/aurora/handoff?[hidden]" in logged
     assert "ghasi1." not in logged

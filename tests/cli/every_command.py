@@ -39,7 +39,7 @@ class Use(NamedTuple):
 
 # What stands in braces is a file or a value that `prepared` makes.
 USES: Final = {
-    "demo": Use("--in-process", "behaved as told", {"configuration": "--data {keys}"}),
+    "demo": Use("", "behaved as told", {"configuration": "--data {keys}"}),
     "keys init": Use("--keys {new}", "signs from", {"key_ring": "--keys {keys}"}),
     "keys list": Use("--keys {keys}", "2026-11  active", {"key_ring": "--keys {new}"}),
     "keys rotate": Use(
@@ -94,7 +94,7 @@ USES: Final = {
         "revoked",
         {"not_revoked": "--log-url {log} {redeemed_id}", "unknown_handoff": "--log-url {log} {unknown_id}"},
     ),
-    "handoff maintain": Use("--log-url {log}", "removed 0 rows", {"store_unavailable": "--log-url {new_url}"}),
+    "handoff maintain": Use("--log-url {log}", "removed 0 rows", {"log_unavailable": "--log-url {new_url}"}),
     "outbox list": Use("--store-url {store}", "0 waiting", {"given_up": "--store-url {undelivered}"}),
     "outbox drain": Use(
         "--store-url {store} --keys {keys} --consumer-url {nobody}",

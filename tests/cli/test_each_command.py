@@ -15,7 +15,9 @@ def test_every_command_is_here() -> None:
     assert sorted(USES) == sorted(command_names())
 
 
-@pytest.mark.parametrize("command", USES)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[pytest.mark.thorough] if name == "demo" else []) for name in USES]
+)
 def test_a_command_runs_as_installed(tmp_path: Path, command: str) -> None:
     """The installed executable does the command's work, by the clock of the machine, and says so."""
     names = prepared(tmp_path)

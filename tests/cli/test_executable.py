@@ -73,7 +73,6 @@ def test_signing_string_comes_out_byte_for_byte() -> None:
         ("--help",),
         ("mint", "--help"),
         ("--version",),
-        ("demo", "--in-process"),
         pytest.param(("demo",), marks=pytest.mark.thorough),
         pytest.param(("demo", "--json"), marks=pytest.mark.thorough),
     ],
@@ -94,12 +93,12 @@ def test_a_broken_pipe_is_quiet(arguments: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.parametrize("arguments", [("--in-process",), pytest.param((), marks=pytest.mark.thorough)])
-def test_a_reader_that_stops_midway(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+@pytest.mark.thorough
+def test_a_reader_that_stops_midway(tmp_path: Path) -> None:
     """The demo ends when its reader does, and its temporary folder goes with it."""
     reader, writer = os.pipe()
     with subprocess.Popen(
-        [executable(), "demo", *arguments],
+        [executable(), "demo"],
         stdout=writer,
         stderr=subprocess.PIPE,
         env=environment({"TMPDIR": str(tmp_path)}),

@@ -28,7 +28,7 @@ SEALED = ["--kek-file", "GHASI_HANDOFF_KEK_FILE", "--purpose", "GHASI_HANDOFF_KE
 NEEDS = {
     "demo": [
         *("It needs nothing", "--serve", "--consumer-port", "--booking-port", "--keys", "--log-url", "--store-url"),
-        *("--mode", "--data", "--in-process", "--json"),
+        *("--mode", "--data", "--json"),
     ],
     "keys": ["init", "list", "rotate", "revoke", "prune", "fingerprint", "doctor", "seal", "one master file"],
     "keys init": ["It needs --keys", VARIABLES[0], "never overwritten", "--kid", "--json", "--kek-file"],
@@ -176,17 +176,12 @@ def test_colour_is_for_terminals_only(runner: CommandRunner, color: bool, no_col
     """Colour goes to a terminal, unless NO_COLOR is set and not empty; standard error likewise."""
     token = runner.mint()
     env = {"NO_COLOR": no_color}
-    for arguments in (
-        runner.verify(token),
-        ("inspect", token),
-        runner.verify("--tenant", "x", token),
-        ("demo", "--in-process"),
-    ):
+    for arguments in (runner.verify(token), ("inspect", token), runner.verify("--tenant", "x", token)):
         assert ("\x1b[" in runner.run(*arguments, env=env, color=color).output) is styled
 
 
 def test_json_is_never_coloured(runner: CommandRunner) -> None:
     """Not even for a terminal."""
     token = runner.mint()
-    for arguments in (["inspect", "--json", token], ["inspect", "--json", "x"], ["demo", "--in-process", "--json"]):
+    for arguments in (["inspect", "--json", token], ["inspect", "--json", "x"]):
         assert "\x1b" not in runner.run(*arguments, color=True).output

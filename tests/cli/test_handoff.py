@@ -309,7 +309,7 @@ def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> 
         (["handoff", "trace", "nonsense", "--log-url", "sqlite:///log.db"], "invalid_input"),
         (
             ["handoff", "trace", "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", "--log-url", "sqlite:///no.db"],
-            "store_unavailable",
+            "log_unavailable",
         ),
         (["handoff", "find", "--log-url", "redis://localhost"], "configuration"),
         (["handoff", "find"], "configuration"),
@@ -318,9 +318,9 @@ def test_what_was_given_up_is_shown_and_tried_again_on_request(night: Night) -> 
         (["outbox", "list", "--store-url", "sqlite:///no.db"], "store_unavailable"),
         (
             ["handoff", "revoke", "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71", "--log-url", "sqlite:///no.db"],
-            "store_unavailable",
+            "log_unavailable",
         ),
-        (["handoff", "maintain", "--log-url", "sqlite:///no.db"], "store_unavailable"),
+        (["handoff", "maintain", "--log-url", "sqlite:///no.db"], "log_unavailable"),
         (["store", "maintain", "--store-url", "sqlite:///no.db"], "store_unavailable"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,

@@ -15,7 +15,11 @@ from .every_command import ALSO_WORKS, USES, command_names, prepared
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "cli-schemas.json"
 SCHEMAS: Final[dict[str, Any]] = json.loads(PAGE.read_text("utf-8"))
-WORKS: Final = [*((name, use.works) for name, use in USES.items()), *ALSO_WORKS.items()]
+WORKS: Final = [
+    # The demo takes seconds.
+    pytest.param(name, arguments, marks=[pytest.mark.thorough] if name == "demo" else [])
+    for name, arguments in [*((name, use.works) for name, use in USES.items()), *ALSO_WORKS.items()]
+]
 REFUSED: Final = [(name, code, arguments) for name, use in USES.items() for code, arguments in use.refused.items()]
 
 

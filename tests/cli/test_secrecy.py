@@ -87,7 +87,6 @@ def outputs(runner_of_all: CommandRunner) -> dict[str, bytes]:
         "redeem bad file": [*runner.redeem("--browser-secret-file", runner.key_file, token)],
         "payload of secrets": ["mint", *runner.parties, "--payload", runner.key_file],
         "signing-string": ["signing-string", token],
-        "demo": ["demo", "--in-process"],
     }
     printed = {}
     made = runner.folder / "made.json"
@@ -140,8 +139,8 @@ def test_every_command_was_looked_at(runner: CommandRunner, outputs: dict[str, b
     """The outputs above are of all commands there are."""
     listed = runner.run("--help").stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
     for command in (line.split()[0] for line in listed):
-        if command in ("store", "handoff", "outbox", "sync-contract"):
-            continue  # print no token; tests/cli/test_store.py and test_handoff.py look for passwords and tokens
+        if command in ("demo", "store", "handoff", "outbox", "sync-contract"):
+            continue  # print no token; tests/demo, test_store.py and test_handoff.py look for passwords and tokens
         assert any(name.split()[0] == ("init" if command == "keys" else command) for name in outputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ghasi_handoff.cli import main
-from ghasi_handoff.demo.services import ServiceError, Services
+from ghasi_handoff.demo.services import Services, answer_of
 
 TITLES = [
     "Two services",
@@ -42,9 +43,18 @@ def steps(*arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
     """The story as data, by title."""
     result = run("--json", *arguments, env=env)
     assert (result.exit_code, result.stderr) == (0, ""), result.output
+    check_no_secret(result.stdout)
     facts = json.loads(result.stdout)
     assert facts["ok"] is True
     return {step["title"]: step for step in facts["steps"]}
+
+
+def check_no_secret(told: str) -> None:
+    """No whole token, MAC, cookie or redemption id is in the text: nothing but handoff ids is as long as one."""
+    assert "__Host-" not in told
+    ids = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    assert not re.findall(r"[A-Za-z0-9_-]{40,}", re.sub(ids, "", told))
+    assert not re.findall(r"ghasi1\.[^.\s]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", told)
 
 
 @contextmanager
@@ -65,10 +75,7 @@ def operator_in_process(**defaults: Any) -> Generator[None]:
             catch_exceptions=False,
             default_map=defaults,
         )
-        facts: dict[str, Any] = json.loads(done.stdout)
-        if not facts.get("ok"):
-            raise ServiceError(f"ghasi-handoff {arguments[0]} {arguments[1]}: {facts.get('message', 'refused')}")
-        return facts
+        return answer_of(arguments, done.stdout, done.stderr)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Services, "operate", operate)

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from ghasi_handoff import KeyRing
 from ghasi_handoff._base64url import b64u_decode
 from ghasi_handoff.demo.consumer import DemoConsumerSettings, create_app
-from tests.integrations.fastapi.both_services import FORM, Answer, answer_of, endless
+from tests.integrations.fastapi.asgi import answer_of
+from tests.landing.both_services import FORM, Answer, endless
 
 
 @pytest.fixture

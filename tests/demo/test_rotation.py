@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,8 +16,10 @@ import pytest
 
 from ghasi_handoff import keyfile
 from ghasi_handoff._base64url import b64u_encode
-from ghasi_handoff.demo.browser import Browser, Form, Visit
-from ghasi_handoff.demo.services import Arrangement, Service, Services
+from ghasi_handoff.demo.service_process import Service
+from ghasi_handoff.demo.services import Arrangement, Services
+from ghasi_handoff.testing._browser import Browser
+from ghasi_handoff.testing._pages import Form, Page, location
 from tests.steered_clock import PROGRAM, VARIABLE, SteeredClock
 
 from .planting import planted
@@ -45,16 +47,16 @@ class Site:
         for service in services.both:
             file = self.files[service.name] = folder / f"{service.name}-keys.json"
             keyfile.save(file, self.ring)
-            service.environment |= {
+            service.environment = {
+                **service.environment,
                 "GHASI_HANDOFF_KEYS_FILE": str(file),
                 "GHASI_HANDOFF_KEYS_INTERVAL_SECONDS": str(INTERVAL_SECONDS),
                 VARIABLE: str(folder / "clock"),
                 **program,
             }
-        self.form = Form(
-            f"{services.consumer.origin}/book",
-            {"room": "aurora-double", "check_in": "2036-12-24", "check_out": "2036-12-27", "adults": "2"},
-        )
+        stay = {"room": "aurora-double", "check_in": "2036-12-24", "check_out": "2036-12-27", "adults": "2"}
+        rooms = f"{services.consumer.origin}/"
+        self.form = Form(rooms, f"{rooms}book", tuple(stay.items()))
         self.begin()
 
     def begin(self) -> None:
@@ -92,18 +94,24 @@ class Site:
             wanted = [came[kid] + 2 for came in self.came]
         self.wait_for(lambda: all(came[kid] >= least for came, least in zip(self.came, wanted, strict=True)))
 
+    @contextmanager
+    def browser(self) -> Generator[Browser]:
+        """A browser, until the block ends."""
+        with httpx2.Client(timeout=60, trust_env=False) as connections:
+            yield Browser(connections, self.services.booking.origin)
+
     def guests(self, client: int) -> None:
         """One guest after the other, from the room to the booking."""
-        with httpx2.Client(timeout=60, trust_env=False) as connections:
+        with self.browser() as browser:
             while not self._stop.is_set():
-                guest = Browser(connections)
-                link = guest.submit(self.form).location
+                guest = browser.another()
+                link = location(guest.submit_form(self.form))
                 kid = link.partition("ghasi1.")[2].partition(".")[0]
-                page = guest.open(link)
-                if page.status == 200:
+                page = guest.navigate(link)
+                if page.status_code == 200:
                     page = sent(guest, page)
                 with self._changed:
-                    self.answers[f"{page.status}"] += 1
+                    self.answers[f"{page.status_code}"] += 1
                     self.came[client][kid] += 1
                     self._changed.notify_all()
 
@@ -121,10 +129,10 @@ class Site:
                 client.join()
 
 
-def sent(guest: Browser, page: Visit) -> Visit:
+def sent(guest: Browser, page: httpx2.Response) -> httpx2.Response:
     """What comes of the form. Where a busy bff-consumer does not answer in time, the page tries again by itself."""
     until = time.monotonic() + PATIENCE_SECONDS
-    while (answer := guest.submit(page.forms[0])).status == 503 and time.monotonic() < until:
+    while (answer := guest.submit(page)).status_code == 503 and time.monotonic() < until:
         page = answer
         time.sleep(0.1)
     return answer
@@ -180,28 +188,28 @@ def test_add_and_use_at_once_refuses_guests(site: Site) -> None:
 
 def test_a_revoked_key_is_out_of_use_at_both_sides_within_the_interval(site: Site) -> None:
     """After an emergency rotation and a revocation, tokens of the old key are refused, and bookings go on with the new one."""
-    with closing(Browser()) as guest:
-        link = guest.submit(site.form).location
-        assert guest.open(link).status == 200
+    with site.browser() as guest:
+        link = location(guest.submit_form(site.form))
+        assert guest.navigate(link).status_code == 200
         old = site.ring.keys[-1].kid
         site.rotated("new", timedelta(0))
         site.ring = site.ring.revoke(old, now=datetime.fromtimestamp(site.clock(), UTC))
         site.bring(*site.services.both)
-        refused = guest.open(link)
-        assert refused.status == 400
-        assert f"page_refused {refused.reference} revoked_key" in site.services.booking.log_text()
-        again = guest.submit(site.form).location
+        refused = guest.navigate(link)
+        assert refused.status_code == 400
+        assert f"page_refused {Page(refused).reference} revoked_key" in site.services.booking.log_text()
+        again = location(guest.submit_form(site.form))
         assert "ghasi1.new." in again
-        assert sent(guest, guest.open(again)).status == 303
+        assert sent(guest, guest.navigate(again)).status_code == 303
 
 
 def test_the_ring_of_a_running_service_can_be_compared(site: Site) -> None:
     """Each service serves its fingerprint: kids and states, also when they were last used, and no secret."""
-    with closing(Browser()) as guest:
-        assert sent(guest, guest.open(guest.submit(site.form).location)).status == 303
+    with site.browser() as guest:
+        assert sent(guest, guest.follow(guest.submit_form(site.form))).status_code == 303
         key = site.ring.keys[-1]
         for service in site.services.both:
-            text = guest.open(f"{service.origin}/internal/handoff/keys").html
+            text = guest.navigate(f"{service.origin}/internal/handoff/keys").text
             shown = {each["kid"]: each for each in json.loads(text)["keys"]}
             assert shown[key.kid]["last_used_at"] is not None
             assert b64u_encode(key.secret) not in text

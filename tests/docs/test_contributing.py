@@ -16,6 +16,8 @@ SPANS: Final = sorted({span for span in re.findall(r"`([^`\n]+)`", PAGE) if not 
 TARGETS: Final = sorted(
     set(re.findall(r"\bmake ([a-z-]+)\b", "\n".join([*SPANS, *re.findall(r"^make .*$", PAGE, re.M)])))
 )
+# The first column of the tables of tests/README.md: folders and modules.
+LISTED: Final = re.findall(r"^\| `([\w/]+(?:/|\.py))` \|", (ROOT / "tests" / "README.md").read_text("utf-8"), re.M)
 FILES: Final = set(re.findall(r"\bFILE=(\S+)", PAGE))
 PATHS: Final = sorted(FILES | {span for span in SPANS if re.fullmatch(r"[\w./-]*(?:/|\.\w+)[\w./-]*", span)})
 NAMES: Final = [span for span in SPANS if re.fullmatch(r"\w+", span)]
@@ -24,6 +26,7 @@ NAMES: Final = [span for span in SPANS if re.fullmatch(r"\w+", span)]
 def test_the_page_names_something() -> None:
     """The page's paths, targets and names are found: the tests below are about more than nothing."""
     assert len(PATHS) > 20
+    assert len(LISTED) > 10
     assert {"test-one", "check", "format", "test-all"} <= set(TARGETS)
     assert "ReplayStoreConformance" in NAMES
 
@@ -50,3 +53,9 @@ def test_every_name_is_in_the_source(name: str) -> None:
     """A class, function or variable that the page names is in the package or the Makefile."""
     sources = [*PACKAGE.rglob("*.py"), ROOT / "Makefile"]
     assert any(re.search(rf"\b{name}\b", source.read_text("utf-8")) for source in sources)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_what_the_page_of_the_tests_lists_is_there(name: str) -> None:
+    """Each folder and helper module that tests/README.md describes exists."""
+    assert (ROOT / "tests" / name).exists()

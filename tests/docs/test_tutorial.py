@@ -12,10 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import httpx2
 import pytest
 from tests.forked_commands import folder_of_commands
 
-from ghasi_handoff.demo.browser import Browser
+from ghasi_handoff.testing._browser import Browser
+from ghasi_handoff.testing._pages import Page, location
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "tutorial-services.md"
 FILE: Final = re.compile(r"^```python\n(# (?P<name>\w+)\.py\n.*?)^```$", re.M | re.S)
@@ -97,36 +99,33 @@ def reader(tmp_path: Path) -> Generator[Reader]:
 
 def test_what_the_tutorial_tells_happens(reader: Reader) -> None:
     """The booking for the guest, 409 for another browser, 503 while bff-consumer is down; no token in the terminals."""
-    guest, other = Browser(), Browser()
-    try:
-        (book,) = guest.open(f"{reader.consumer}/").forms
-        booked = guest.submit(book)
-        assert booked.status == 303
-        link = booked.location
+    with httpx2.Client(timeout=15, trust_env=False) as client:
+        guest = Browser(client, reader.booking)
+        other = guest.another()
+        rooms = guest.navigate(f"{reader.consumer}/", initiator=None)
+        booked = guest.submit(rooms)
+        assert booked.status_code == 303
+        link = location(booked)
         assert link.startswith(f"{reader.booking}/aurora/handoff?handoff=ghasi1.")
 
-        (form,) = guest.open(link).forms
-        redeemed = guest.submit(form)
-        assert (redeemed.status, redeemed.location) == (303, f"{reader.booking}/aurora/booking")
-        booking = guest.open(redeemed.location)
-        assert (booking.status, '"property_id":"htl_0042"' in booking.html) == (200, True)
-        assert guest.submit(form).status == 303
+        landing = guest.follow(booked)
+        redeemed = guest.submit(landing)
+        assert (redeemed.status_code, location(redeemed)) == (303, f"{reader.booking}/aurora/booking")
+        booking = guest.follow(redeemed)
+        assert (booking.status_code, '"property_id":"htl_0042"' in booking.text) == (200, True)
+        assert guest.submit(landing).status_code == 303
 
-        (form,) = other.open(link, came_from="none").forms
-        assert (late := other.submit(form)).status == 409
-        assert late.title == "This link was already used"
-        assert other.open(redeemed.location).status == 404
-        assert guest.open(link.replace("/aurora/", "/nowhere/")).status == 404
+        late = other.submit(other.navigate(link, initiator=None))
+        assert (late.status_code, Page(late).title) == (409, "This link was already used")
+        assert other.navigate(location(redeemed)).status_code == 404
+        assert guest.navigate(link.replace("/aurora/", "/nowhere/")).status_code == 404
 
-        (form,) = guest.open(guest.submit(book).location).forms
+        landing = guest.follow(guest.submit(rooms))
         reader.stop("consumer")
-        assert (waiting := guest.submit(form)).status == 503
-        assert waiting.title == "Confirming your booking"
+        waiting = guest.submit(landing)
+        assert (waiting.status_code, Page(waiting).title) == (503, "Confirming your booking")
         reader.start("consumer")
-        assert guest.submit(form).status == 303
-    finally:
-        guest.close()
-        other.close()
+        assert guest.submit(landing).status_code == 303
     reader.stop_all()
     assert "POST /internal/handoff/" in reader.logged("consumer")
     assert "GET /aurora/handoff?[hidden]" in reader.logged("booking")

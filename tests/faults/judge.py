@@ -1,4 +1,4 @@
-"""What callers were told -> what a store says afterwards -> a tally. The judge of every trial."""
+"""Answers that callers got, and a store's answers afterwards -> a tally. Every trial is judged here."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tally:
 
 
 class Ledger:
-    """Who was told what. Many threads write in it."""
+    """The answer that each caller got. Many threads write to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

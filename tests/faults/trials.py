@@ -287,7 +287,7 @@ def client(url: str, mode: str, limit: int | None = None) -> Generator[subproces
 
 @dataclass(frozen=True)
 class Servers:
-    """What the faults are made on."""
+    """The servers, and the file, on which faults are made."""
 
     hard: PostgresServer
     soft: PostgresServer

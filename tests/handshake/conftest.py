@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -14,15 +13,17 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff import KeyRing
-from ghasi_handoff.handshake import ConsumeClient, HandoffEvent, PostgresHandoffLog, SQLiteHandoffLog
+from ghasi_handoff.handshake import HandoffEvent, PostgresHandoffLog, SQLiteHandoffLog
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
-from .services import UNHURRIED, Clock, Consumer, consumer, patient_client, quick_folder
+from .one_pair import client, clock, keys, minted, service
+from .services import UNHURRIED, Clock, quick_folder
 
 if TYPE_CHECKING:
     from ..servers import ExistingServer, PostgresServer
+
+__all__ = ["client", "clock", "keys", "minted", "service"]
 
 # What a new database has after both schemas were made. A new database for each test would cost half a second.
 EMPTY: Final = """
@@ -33,18 +34,6 @@ DELETE FROM handoff_outbox;
 UPDATE handoff_replay_mark SET purged_before = 0;
 UPDATE handoff_log_schema SET schema_version = 1;
 """
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The clock of everything in a test."""
-    return Clock()
-
-
-@pytest.fixture
-def keys(clock: Clock) -> KeyRing:
-    """The ring of the pair."""
-    return KeyRing.generate(now=datetime.fromtimestamp(clock.now - 60, UTC))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -122,20 +111,6 @@ def store(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Itera
         if pool is None:
             store.create_schema()
         yield store
-
-
-@pytest.fixture
-def service(log: Any, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
-    """bff-consumer."""
-    with consumer(log, keys, clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(service: Consumer, keys: KeyRing, clock: Clock) -> Iterator[ConsumeClient]:
-    """The booking side's client."""
-    with patient_client(service, keys, clock) as opened:
-        yield opened
 
 
 @pytest.fixture

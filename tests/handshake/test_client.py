@@ -9,10 +9,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,30 +29,16 @@ from ghasi_handoff import (
 from ghasi_handoff._limits import BREAKER_FAILURES
 from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog, _breaker
 
-from .services import AUDIENCE, ISSUER, PATIENT, UNHURRIED, Clock, Consumer, consumer, issue, let_pass, loop_of
+from .services import AUDIENCE, ISSUER, PATIENT, Clock, Consumer, issue, let_pass, loop_of
 
 WHO, OTHER = "a" * 64, "b" * 64
 JSON, PROBLEM = "application/json", "application/problem+json"
 
 
 @pytest.fixture
-def handoffs(folder: Path, clock: Clock) -> Iterator[SQLiteHandoffLog]:
-    """bff-consumer's log."""
-    with SQLiteHandoffLog(folder / "log.db", clock=clock, timeout=UNHURRIED) as opened:
-        yield opened
-
-
-@pytest.fixture
-def service(handoffs: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> Iterator[Consumer]:
-    """bff-consumer."""
-    with consumer(handoffs, keys, clock) as running:
-        yield running
-
-
-@pytest.fixture
-def minted(handoffs: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> MintedHandoff:
-    """A handoff that bff-consumer knows."""
-    return issue(keys, handoffs, clock)
+def product() -> str:
+    """One database is enough: what is tested here stands between the services."""
+    return "sqlite"
 
 
 def report(client: Any, minted: MintedHandoff, who: str = WHO, after: int = 1, **changes: Any) -> Any:
@@ -63,23 +48,23 @@ def report(client: Any, minted: MintedHandoff, who: str = WHO, after: int = 1, *
 
 
 def test_a_confirmation_is_final_and_repeatable(
-    client: ConsumeClient, minted: MintedHandoff, handoffs: SQLiteHandoffLog
+    client: ConsumeClient, minted: MintedHandoff, log: SQLiteHandoffLog
 ) -> None:
     """200 now, and 200 again for the same redemption."""
     report(client, minted)
     report(client, minted, after=30)
-    row = handoffs.find(minted.handoff_id)
+    row = log.find(minted.handoff_id)
     assert row is not None
     assert (row.state, row.redemption_id) == (HandoffState.CONSUMED, WHO)
 
 
-def test_the_final_refusals(client: ConsumeClient, minted: MintedHandoff, handoffs: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> None:  # fmt: skip
+def test_the_final_refusals(client: ConsumeClient, minted: MintedHandoff, log: SQLiteHandoffLog, keys: KeyRing, clock: Clock) -> None:  # fmt: skip
     """409, 410 for a revoked handoff and 410 for a late redemption are each their own error, and are not asked twice."""
     report(client, minted)
     with pytest.raises(ReplayedTokenError):
         report(client, minted, OTHER)
-    revoked, late = issue(keys, handoffs, clock), issue(keys, handoffs, clock)
-    handoffs.revoke(revoked.handoff_id)
+    revoked, late = issue(keys, log, clock), issue(keys, log, clock)
+    log.revoke(revoked.handoff_id)
     with pytest.raises(RevokedHandoffError):
         report(client, revoked)
     with pytest.raises(ExpiredTokenError):

@@ -238,7 +238,7 @@ def test_a_log_that_fails_is_a_503() -> None:
         header, body = signed(ConsumeCall(ISSUER, AUDIENCE, records["issued"].handoff_id, WHO, NOW, NOW))
         log.close()
         answer = ask(log, records["issued"].handoff_id, [header], body)
-        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "store_unavailable", "1")
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "log_unavailable", "1")
 
 
 def test_a_row_that_appears_meanwhile_is_asked_for_again() -> None:
@@ -254,7 +254,7 @@ def test_a_row_that_appears_meanwhile_is_asked_for_again() -> None:
     with a_log() as (log, records):
         header, body = signed(ConsumeCall(ISSUER, AUDIENCE, records["issued"].handoff_id, WHO, NOW, NOW))
         answer = ask(Late(log._file._path), records["issued"].handoff_id, [header], body)
-        assert (answer.status, answer.code) == (503, "store_unavailable")
+        assert (answer.status, answer.code) == (503, "log_unavailable")
         assert found(log, records["issued"]) == records["issued"]
 
 
@@ -292,7 +292,7 @@ def test_awaited_it_answers_the_same() -> None:
             trials.append((record.handoff_id, *signed(call)))
         trials.append((records["issued"].handoff_id, "nonsense", b""))
         assert asyncio.run(answers(log._file._path, trials)) == [
-            (200, None), (409, "replayed"), (410, "revoked_handoff"), (200, None), (401, "unauthenticated_call"), (503, "store_unavailable"),
+            (200, None), (409, "replayed"), (410, "revoked_handoff"), (200, None), (401, "unauthenticated_call"), (503, "log_unavailable"),
         ]  # fmt: skip
 
 

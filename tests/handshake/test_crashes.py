@@ -93,6 +93,12 @@ def succeeded(pair: MinterAndVerifier, answer: dict[str, Any] | None) -> None:
     assert pair.waiting == 0
 
 
+def a_reload_succeeds(pair: MinterAndVerifier) -> None:
+    """Both services run again, and the guest's next try goes through."""
+    with pair.consumer() as base:
+        succeeded(pair, pair.redeem(base, "strict"))
+
+
 def issue_dies_before_the_log(pair: MinterAndVerifier) -> None:
     """Nobody has the token and nobody knows of it: the guest clicks again."""
     pair.act("issue", Step.ISSUE_MINTED)
@@ -117,8 +123,7 @@ def redeem_dies_before_the_commit(pair: MinterAndVerifier) -> None:
     for mode in ("strict", "deferred"):
         pair.redeem(NOBODY, mode, die_at=Step.REDEEM_VERIFIED)
         assert (pair.held_by, pair.waiting, pair.state) == (None, 0, HandoffState.ISSUED)
-    with pair.consumer() as base:
-        succeeded(pair, pair.redeem(base, "strict"))
+    a_reload_succeeds(pair)
 
 
 def redeem_dies_after_the_commit(pair: MinterAndVerifier) -> None:
@@ -127,28 +132,28 @@ def redeem_dies_after_the_commit(pair: MinterAndVerifier) -> None:
     assert pair.held_by is not None
     assert (pair.waiting, pair.state) == (1, HandoffState.ISSUED)
     assert pair.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
-    with pair.consumer() as base:
-        succeeded(pair, pair.redeem(base, "strict"))
+    a_reload_succeeds(pair)
+
+
+def the_consumer_dies(pair: MinterAndVerifier, step: Step, state: HandoffState) -> None:
+    """It dies there, so no answer comes; its log then says `state`, and the redemption waits in the outbox."""
+    with pair.consumer(die_at=step) as base:
+        assert pair.redeem(base, "strict") == {"code": "confirmation_unavailable"}
+    assert (pair.state, pair.waiting) == (state, 1)
 
 
 def consumer_dies_before_its_log(pair: MinterAndVerifier) -> None:
     """No answer, nothing recorded; the handoff stays the guest's, and the next call records it."""
-    with pair.consumer(die_at=Step.CALL_CHECKED) as base:
-        assert pair.redeem(base, "strict") == {"code": "confirmation_unavailable"}
-    assert (pair.state, pair.waiting) == (HandoffState.ISSUED, 1)
+    the_consumer_dies(pair, Step.CALL_CHECKED, HandoffState.ISSUED)
     assert pair.redeem(NOBODY, "strict", STRANGER) == {"code": "replayed"}
-    with pair.consumer() as base:
-        succeeded(pair, pair.redeem(base, "strict"))
+    a_reload_succeeds(pair)
 
 
 def consumer_dies_after_its_log(pair: MinterAndVerifier) -> None:
     """Recorded, but nobody heard: the reload gets the same answer, for it is the same redemption."""
-    with pair.consumer(die_at=Step.CALL_RECORDED) as base:
-        assert pair.redeem(base, "strict") == {"code": "confirmation_unavailable"}
-    assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 1)
+    the_consumer_dies(pair, Step.CALL_RECORDED, HandoffState.CONSUMED)
     assert pair.logged_redemption == pair.held_by
-    with pair.consumer() as base:
-        succeeded(pair, pair.redeem(base, "strict"))
+    a_reload_succeeds(pair)
 
 
 def redeem_dies_after_the_confirmation(pair: MinterAndVerifier) -> None:
@@ -178,23 +183,24 @@ def worker_dies_with_a_lease(pair: MinterAndVerifier) -> None:
     succeeded(pair, answer)
 
 
-def worker_dies_after_the_answer(pair: MinterAndVerifier) -> None:
-    """Delivered, and not settled: delivered once more, with the same answer."""
+def the_worker_dies(pair: MinterAndVerifier, step: Step, waiting: int) -> None:
+    """It dies there, when bff-consumer knows already; the next worker delivers what still waits, and all is well."""
     answer = pair.redeem(NOBODY, "deferred")
     with pair.consumer() as base:
-        pair.act("deliver", Step.DELIVERY_ANSWERED, base=base, ahead=10)
-        assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, 1)
-        assert pair.act("deliver", base=base, ahead=60 + DELIVERY_LEASE_SECONDS) == {"delivered": 1}
+        pair.act("deliver", step, base=base, ahead=10)
+        assert (pair.state, pair.waiting) == (HandoffState.CONSUMED, waiting)
+        assert pair.act("deliver", base=base, ahead=60 + DELIVERY_LEASE_SECONDS) == {"delivered": waiting}
     succeeded(pair, answer)
+
+
+def worker_dies_after_the_answer(pair: MinterAndVerifier) -> None:
+    """Delivered, and not settled: delivered once more, with the same answer."""
+    the_worker_dies(pair, Step.DELIVERY_ANSWERED, waiting=1)
 
 
 def worker_dies_after_settling(pair: MinterAndVerifier) -> None:
     """Delivered and settled: nothing is left for the next worker."""
-    answer = pair.redeem(NOBODY, "deferred")
-    with pair.consumer() as base:
-        pair.act("deliver", Step.DELIVERY_SETTLED, base=base, ahead=10)
-        assert pair.act("deliver", base=base, ahead=60 + DELIVERY_LEASE_SECONDS) == {"delivered": 0}
-    succeeded(pair, answer)
+    the_worker_dies(pair, Step.DELIVERY_SETTLED, waiting=0)
 
 
 DEATHS: dict[Step, Callable[[MinterAndVerifier], None]] = {

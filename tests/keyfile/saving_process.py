@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from ghasi_handoff import KeyRingError, keyfile
@@ -24,30 +25,14 @@ def save_again_and_again(pipe: Connection, target: str, one: str, other: str) ->
 def save_as_nobody(pipe: Connection, target: str, source: str) -> None:
     """Save the ring of the file `source` to `target` without the rights of root."""
     ring = keyfile.load(source)
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    try:
-        keyfile.save(target, ring)
-    except KeyRingError as exc:
-        pipe.send(f"refused: {exc}")
-    else:
-        pipe.send("saved")
+    _become_nobody()
+    _tell(pipe, "saved", lambda: keyfile.save(target, ring))
 
 
 def load_as_nobody(pipe: Connection, path: str) -> None:
     """Load the ring of the file `path` without the rights of root, in the group `nobody`."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    try:
-        keyfile.load(path)
-    except KeyRingError as exc:
-        pipe.send(f"refused: {exc}")
-    else:
-        pipe.send("loaded")
+    _become_nobody()
+    _tell(pipe, "loaded", lambda: keyfile.load(path))
 
 
 def save_to_a_full_disk(pipe: Connection, target: str, source: str, size: int) -> None:
@@ -55,9 +40,21 @@ def save_to_a_full_disk(pipe: Connection, target: str, source: str, size: int) -
     ring = keyfile.load(source)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    _tell(pipe, "saved", lambda: keyfile.save(target, ring))
+
+
+def _become_nobody() -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def _tell(pipe: Connection, done: str, work: Callable[[], object]) -> None:
+    """Say `done`, or why the work was refused."""
     try:
-        keyfile.save(target, ring)
+        work()
     except KeyRingError as exc:
         pipe.send(f"refused: {exc}")
     else:
-        pipe.send("saved")
+        pipe.send(done)

@@ -73,14 +73,16 @@ def test_refresh_without_a_kid_says_whether_the_ring_is_another(source: Source, 
         assert keys.refresh() is False
 
 
-def test_single_flight_under_threads(source: Source, ring: KeyRing) -> None:
-    """Fifty threads that miss one key at once wait for one read, and all of them get its answer."""
-    with Counting(source) as keys, ThreadPoolExecutor(50) as pool:
+@pytest.mark.parametrize(("threads", "loops"), [(50, 0), (2, 2)])
+def test_single_flight_under_threads(source: Source, ring: KeyRing, threads: int, loops: int) -> None:
+    """Threads, and event loops in threads, that miss one key at once wait for one read, and all get its answer."""
+    with Counting(source) as keys, ThreadPoolExecutor(threads + loops) as pool:
         source.hold()
         source.ring = ring.rotate("k2")
-        waiting = [pool.submit(keys.refresh, "k2") for _ in range(50)]
+        waiting = [pool.submit(keys.refresh, "k2") for _ in range(threads)]
+        waiting += [pool.submit(lambda: asyncio.run(keys.refresh_async("k2"))) for _ in range(loops)]
         assert source.started.wait(60)
-        eventually(lambda: len(keys.waiting) == 50)
+        eventually(lambda: len(keys.waiting) == threads + loops)
         assert not any(future.done() for future in waiting)
         source.free.set()
         assert all(future.result(60) for future in waiting)
@@ -103,20 +105,6 @@ def test_single_flight_under_asyncio(source: Source, ring: KeyRing) -> None:
             assert all(await asyncio.gather(*waiting))
 
     asyncio.run(main())
-    assert source.calls == 2
-
-
-def test_threads_and_two_event_loops_share_one_read(source: Source, ring: KeyRing) -> None:
-    """The one read is awaited from wherever somebody misses the key."""
-    with Counting(source) as keys, ThreadPoolExecutor(6) as pool:
-        source.hold()
-        source.ring = ring.rotate("k2")
-        waiting = [pool.submit(keys.refresh, "k2") for _ in range(2)]
-        waiting += [pool.submit(lambda: asyncio.run(keys.refresh_async("k2"))) for _ in range(2)]
-        assert source.started.wait(60)
-        eventually(lambda: len(keys.waiting) == 4)
-        source.free.set()
-        assert all(future.result(60) for future in waiting)
     assert source.calls == 2
 
 

@@ -19,7 +19,8 @@ from ghasi_handoff.keyfile import LocalKeyEncryptionKey, _seal
 from tests.keyfile.key_encryption import KEK, PURPOSE, private
 from tests.keyfile.no_secret_in_errors import assert_tells_nothing_of, named
 from tests.minter_and_verifier import secret
-from tests.test_vectors import ROOT, node
+from tests.node import node
+from tests.published_vectors import ROOT
 
 FOLDER: Final = ROOT / "tests" / "vectors" / "sealed"
 VECTORS: Final = sorted(FOLDER.glob("*.json"))

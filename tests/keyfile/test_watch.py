@@ -160,7 +160,7 @@ def test_an_old_copy_does_not_heal_a_revoked_key(key_file: Path, ring: KeyRing) 
         keyfile.save(key_file, before)
         eventually(lambda: len(events.reasons()) >= 2)
         assert keys().keys[0].revoked_at is not None
-        assert "key k1 was revoked and is not any more" in events.reasons()[0]
+        assert "key k1 was revoked and no longer is" in events.reasons()[0]
         assert "bring the newest" in events.reasons()[0]
         newest = before.revoke("k1").rotate("k3")
         keyfile.save(key_file, newest)
@@ -181,7 +181,7 @@ def test_a_revoked_key_stays_revoked_when_it_has_left_the_file(key_file: Path, r
         keyfile.save(key_file, old)
         eventually(lambda: bool(events.reasons()))
         assert keys() == newest
-        assert "key k1 was revoked and is not any more" in events.reasons()[0]
+        assert "key k1 was revoked and no longer is" in events.reasons()[0]
 
 
 def test_a_hook_that_fails_stops_nothing(key_file: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:

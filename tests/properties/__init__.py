@@ -1,1 +1,1 @@
-"""What holds for every input: property tests, one promise a test."""
+"""Property tests: promises that hold for every input, one in each test."""

@@ -1,4 +1,4 @@
-"""What the library is compared with. Standard library only; nothing here calls the code under test."""
+"""An independent implementation, to compare the library with. Standard library only; it never calls the code under test."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _second: Final = _load(_VERIFY_STDLIB)
 
 
 def verdict(vector: Mapping[str, object]) -> tuple[str, dict[str, Any]]:
-    """What the second verifier says: a code and nothing, or "accepted" and what goes with it."""
+    """The second verifier's answer: a code and nothing, or "accepted" and the facts."""
     try:
         return "accepted", _second.judge(dict(vector))
     except _second.RefusedError as refused:

@@ -1,4 +1,4 @@
-"""What the properties are tried on beside `ghasi_handoff.testing.strategies`: names, times, payload classes, both sides."""
+"""Strategies beside those of `ghasi_handoff.testing.strategies`: names, times, payload classes, both services."""
 
 from __future__ import annotations
 

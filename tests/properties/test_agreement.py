@@ -48,6 +48,17 @@ class Config:
             ]
         )
 
+    def verifier(self) -> Verifier:
+        """The library's verifier, so configured."""
+        return Verifier(
+            self.ring,
+            issuer=SITE.issuer,
+            audience=SITE.audience,
+            leeway=timedelta(seconds=self.leeway),
+            max_lifetime=timedelta(seconds=self.max_lifetime),
+            clock=lambda: self.now,
+        )
+
     def vector(self, token: str) -> dict[str, Any]:
         """The token and the configuration as a test vector has them."""
         return {
@@ -115,14 +126,7 @@ def configs(draw: st.DrawFn) -> Config:
 def compare(token: str, config: Config) -> str:
     """Ask both; they must say the same, and where they accept, tell the same facts. Returns what they said."""
     expected, facts = oracle.verdict(config.vector(token))
-    verifier = Verifier(
-        config.ring,
-        issuer=SITE.issuer,
-        audience=SITE.audience,
-        leeway=timedelta(seconds=config.leeway),
-        max_lifetime=timedelta(seconds=config.max_lifetime),
-        clock=lambda: config.now,
-    )
+    verifier = config.verifier()
     said, verified = "accepted", None
     try:
         verified = verifier.verify(token, tenant=config.tenant)
@@ -191,21 +195,21 @@ def with_payload(payload: bytes) -> str:
 @share(5)
 @given(body=bodies(st.just(STAY_TEXT)) | addressed_bodies())
 def test_bodies(body: bytes) -> None:
-    """Whatever stands in the six lines, the verdicts agree."""
+    """The verdicts agree for any text in the lines of the body."""
     compare(signed(body), PLAIN)
 
 
 @share(4)
 @given(payload=booking_texts)
 def test_payloads(payload: bytes) -> None:
-    """Whatever stands in the payload, the verdicts agree."""
+    """The verdicts agree for any payload."""
     compare(with_payload(payload), PLAIN)
 
 
 @share(5)
 @given(token=keyed(plain_bodies()), config=configs())
 def test_configurations(token: str, config: Config) -> None:
-    """Whatever the clock, leeway, max lifetime, tenant and states of the keys, the verdicts agree."""
+    """The verdicts agree for any clock, leeway, max lifetime, tenant and states of the keys."""
     compare(token, config)
 
 
@@ -216,7 +220,7 @@ def test_configurations(token: str, config: Config) -> None:
     data=st.data(),
 )
 def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> None:
-    """Whatever is wrong with token and configuration together, both verifiers find the same fault first."""
+    """If several things are wrong with token and configuration, both verifiers report the same one."""
     for _ in range(data.draw(st.sampled_from([0, 0, 0, 1, 2]))):
         place = data.draw(st.integers(0, len(token)))
         token = token[:place] + data.draw(st.sampled_from([*"ABab019-_.=+/ \n", "", "é"])) + token[place + 1 :]
@@ -226,7 +230,7 @@ def test_everything_at_once(token: str, config: Config, data: st.DataObject) -> 
 @share(3)
 @given(token=st.one_of(any_texts, near_tokens()), config=configs())
 def test_texts(token: str, config: Config) -> None:
-    """Whatever the text, the verdicts agree."""
+    """The verdicts agree for any text."""
     compare(token, config)
 
 

@@ -151,7 +151,7 @@ def test_canonical_spelling_is_taken(value: dict[str, object]) -> None:
 
 @given(data=spellings())
 def test_no_other_spelling_is_taken(data: bytes) -> None:
-    """Of all spellings of a value only the canonical one is taken."""
+    """Only the canonical spelling of a value is accepted."""
     assert not is_canonical_payload(data) or data == oracle.canonical_json(json.loads(data))
 
 

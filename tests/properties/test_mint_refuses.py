@@ -1,4 +1,4 @@
-"""What mint accepts, verify accepts: mint refuses the rest, or nobody could redeem it."""
+"""Mint refuses everything that verify would not accept."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_forged_choices(day: Any, mixed: Any, literal: Any, board: Any) -> None:
     )
 )
 def test_any_tenant_is_refused_or_verifies(tenant: Any) -> None:
-    """Whatever is given as the tenant, mint refuses it or makes a token that verifies for that tenant."""
+    """For any tenant, mint refuses it or makes a token that verifies for it."""
     try:
         minted = SITE.minter().mint(STAY, tenant=tenant)
     except InvalidHandoffInputError:

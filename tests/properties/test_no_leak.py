@@ -7,7 +7,6 @@ import json
 import re
 import traceback
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -50,7 +49,7 @@ SECRET_TEXTS = set().union(*map(spellings, SECRETS))
 
 
 def forbidden(token: str) -> set[str]:
-    """What no error about this token may show: the secrets, the token and, where its kid has a key, the right MAC."""
+    """The texts that no error about this token may show: secrets, the token and, if its kid has a key, the right MAC."""
     texts = set(SECRET_TEXTS)
     if len(token) > 60:  # a text that is shorter than any token is no token: part of it may be a kid
         texts |= {token, repr(token)[1:-1]}
@@ -88,14 +87,7 @@ def chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 def refusal(token: str, config: Config, *, redeem: bool) -> HandoffError | None:
     """The error that ends verify or redeem, if one does."""
-    verifier = Verifier(
-        config.ring,
-        issuer=SITE.issuer,
-        audience=SITE.audience,
-        leeway=timedelta(seconds=config.leeway),
-        max_lifetime=timedelta(seconds=config.max_lifetime),
-        clock=lambda: config.now,
-    )
+    verifier = config.verifier()
     store = MemoryReplayStore(clock=lambda: config.now)
     try:
         if redeem:
@@ -116,7 +108,7 @@ tokens = st.one_of(keyed(contents), keyed(contents), near_tokens(), any_texts)
 @share(3)
 @given(token=tokens, config=configs() | st.just(PLAIN), redeem=st.booleans())
 def test_no_refusal_tells_a_secret(token: str, config: Config, redeem: bool) -> None:
-    """Whatever is refused, and why: no secret, no right MAC, no signing string and no whole token shows in the error or behind it."""
+    """No refusal, nor its cause, shows a secret, the right MAC, the signing string or a whole token."""
     exc = refusal(token, config, redeem=redeem)
     if exc is not None:
         said = everything_said(exc)
@@ -165,7 +157,7 @@ def body_in(token: str) -> list[bytes]:
 @share(3)
 @given(mark=st.text("0123456789abcdef", min_size=12, max_size=12), data=st.data(), redeem=st.booleans())
 def test_before_the_mac_nothing_of_the_body_is_told(mark: str, data: st.DataObject, redeem: bool) -> None:
-    """Of a body whose MAC does not match, nothing shows: not tenant, id, times or payload."""
+    """If the MAC does not match, the error shows nothing of the body: no tenant, id, time or payload."""
     lines = [
         f"iss-{mark}",
         f"aud-{mark}",
@@ -262,7 +254,7 @@ def ring_texts(draw: st.DrawFn) -> str:
 @share(5)
 @given(text=st.one_of(ring_texts(), any_texts, st.sampled_from(["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "NaN"])))
 def test_no_refusal_of_a_ring_tells_its_secrets(text: str) -> None:
-    """Whatever text is given for a ring, there is a ring or a `KeyRingError`, which shows no secret in that text."""
+    """Any text gives a ring or a `KeyRingError` that shows no secret of the text."""
     present = set(re.findall("[A-Za-z0-9_-]{43}", text))
     refused: list[BaseException] = []
     try:
@@ -285,7 +277,7 @@ def decoded(text: str) -> bytes:
 @share(0.5)
 @given(seed=st.integers())
 def test_rings_and_keys_show_no_secret(seed: int) -> None:
-    """Neither repr, str, format nor the state of a ring or key shows its secret; only `to_json` and `secret` do."""
+    """repr, str, format and the state of a ring or key do not show its secret. Only `to_json` and `secret` do."""
     ring = KeyRing.generate(kid="k", now=aware(NOW)).rotate(kid="l", now=aware(NOW + seed % 1000))
     hidden = set().union(*(spellings(key.secret) for key in ring.keys))
     minter = SITE.minter()

@@ -173,7 +173,7 @@ def test_case_is_kept(site: Site, change: Callable[[str], str]) -> None:
 
 @given(site=sites, seed=st.integers(0, 2**32))
 def test_another_secret_makes_no_valid_token(site: Site, seed: int) -> None:
-    """What one key signed does not verify under another secret of the same name."""
+    """A token that one key signed does not verify under another secret of the same kid."""
     token = site.minter().mint(STAY, tenant=site.tenant).token
     other = replace(site, secret=secret_of(("other", seed)))
     assert refused(other.verifier(), token, site.tenant)

@@ -85,7 +85,7 @@ def signer(ring: KeyRing, now: int) -> str | None:
 
 
 def expected_signer(ring: KeyRing, now: int) -> str | None:
-    """Who signs by the rules of the design, counted anew: the newest that has started and took part, unless it is revoked."""
+    """The signing key by the rules of the design, computed independently: the newest that has started and took part, unless it is revoked."""
     started = []
     for key in ring.keys:
         starts, revoked = int(key.sign_from.timestamp()), seconds(ring, key.kid, "revoked_at")
@@ -261,7 +261,7 @@ _any_clock: Final = st.sampled_from([-(10**6), -3721, -900, 0, 900, 3721, 10**6]
 @share(2)
 @given(plan=steps(ahead=_any_clock), propagation=st.sampled_from([0, 1, 900, 86400]) | st.integers(0, 10**6))
 def test_every_step_makes_a_valid_ring(plan: list[Step], propagation: int) -> None:
-    """Whatever the clock says, and be it long ago, no step is refused, and what it makes is a ring that JSON carries without loss."""
+    """No step is refused at any time, even long ago, and each makes a ring that survives JSON."""
     for _, ring in history(plan, propagation).versions:
         again = KeyRing.from_json(ring.to_json())
         assert KeyRing(ring.keys) == ring == again
@@ -375,7 +375,7 @@ def test_pruning_never_changes_who_signs(plan: list[Step], propagation: int, pau
 
 
 def changes(ring: KeyRing, now: int) -> list[Callable[[KeyRing], KeyRing]]:
-    """What may be done next to a ring and to its pruned copy alike."""
+    """A step that is possible for a ring and for its pruned copy."""
     return [
         lambda before: before.rotate(kid="next", now=aware(now)),
         lambda before: before.revoke(ring.keys[-1].kid, now=aware(now)),
@@ -385,7 +385,7 @@ def changes(ring: KeyRing, now: int) -> list[Callable[[KeyRing], KeyRing]]:
 
 @given(plan=steps(ahead=st.just(0)), propagation=st.sampled_from([0, 900]) | st.integers(0, 5000), pause=_gaps)
 def test_pruning_changes_no_verdict_on_a_living_token(plan: list[Step], propagation: int, pause: int) -> None:
-    """Of all tokens that were signed before a prune, the pruned ring says what the ring says, until the token has expired."""
+    """For each token that was signed before a prune, the pruned ring and the whole ring agree until the token has expired."""
     past = history(plan, propagation)
     made, ring = past.versions[-1]
     now = made + pause

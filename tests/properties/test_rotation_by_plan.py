@@ -1,4 +1,4 @@
-"""Whoever rotates only when nothing speaks against it, and watches key files, loses no token, even if copies overtake each other."""
+"""An operator who waits as the plan says, and watches key files, loses no token, even if copies overtake each other."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_without_the_watched_rings_rule_a_token_can_be_lost() -> None:
 @share(2)
 @given(plan=steps(ahead=st.just(0)), when=st.integers(0, 20_000))
 def test_the_doctor_misses_no_difference_that_matters(plan: list[Step], when: int) -> None:
-    """Whatever two versions two sides have: if one refuses a token of the other for its key, a comparison finds it, from either side."""
+    """If one side's ring refuses a token of the other for its key, comparing the two finds it, from either side."""
     past = by_plan(plan)
     now = past.versions[-1][0] + when
     newest = past.versions[-1][1]

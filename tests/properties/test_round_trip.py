@@ -48,7 +48,7 @@ def milliseconds_of(handoff_id: str) -> int:
 @share(2)
 @given(site=sites, payload=payloads())
 def test_booking_survives(site: Site, payload: BookingHandoff) -> None:
-    """What is minted of a booking verifies to an equal booking."""
+    """A minted booking verifies to an equal booking."""
     minted = site.minter().mint(payload, tenant=site.tenant)
     verified = site.verifier().verify(minted.token, tenant=site.tenant)
     assert minted.payload == verified.payload == payload
@@ -58,7 +58,7 @@ def test_booking_survives(site: Site, payload: BookingHandoff) -> None:
 @share(2)
 @given(site=sites, payload=other_payloads)
 def test_any_payload_survives(site: Site, payload: HandoffPayload) -> None:
-    """What is minted of any payload class verifies to an equal payload of that class."""
+    """A minted payload of any class verifies to an equal payload of that class."""
     minted = site.minter().mint(payload, tenant=site.tenant)
     verified = site.verifier_of(type(payload)).verify(minted.token, tenant=site.tenant)
     assert minted.payload == verified.payload == payload

@@ -101,13 +101,13 @@ class Handoff:
 
     @property
     def name(self) -> tuple[str, str]:
-        """What makes it this handoff: its id in its scope."""
+        """The handoff's id and scope, which make it one handoff."""
         return (self.handoff_id, self.issuer)
 
 
 @dataclass
 class Model:
-    """What a store and a redeemer must do, written from the design."""
+    """The rules of a store and a redeemer, written from the design."""
 
     leeway: int
     capacity: int | None
@@ -254,7 +254,7 @@ class SingleUse(RuleBasedStateMachine):
         self.clock.step(by)
 
     def go_to(self, handoff: Handoff, moment: tuple[str, float]) -> None:
-        """To the moment, or beside it, at which something changes for this handoff."""
+        """Set the clock to, or beside, a moment at which something changes for this handoff."""
         leeway = self.model.leeway
         moments = {
             "issued": handoff.issued_at - leeway,
@@ -399,7 +399,7 @@ class OverSQLite(SingleUse):
     "machine", [OverMemory, OverSmallMemory, OverAsyncMemory], ids=lambda machine: machine.__name__
 )
 def test_memory_store_gives_each_handoff_to_one_browser(machine: type[SingleUse]) -> None:
-    """Whatever the clock does, whoever calls, and however often it is purged: one holder each, by the design's rule exactly."""
+    """For any clock, any callers and any purges, each handoff has one holder, by exactly the design's rule."""
     run_state_machine_as_test(machine, settings=share(1))
 
 
@@ -449,7 +449,7 @@ class Story:
     def told(
         self, name: str, browser: str, moment: tuple[str, float] = ("half-way", 0), steps: tuple[float, float] = (0, 0)
     ) -> str:
-        """What the browser is told at that moment, the model and the library being of one mind."""
+        """The answer that a browser gets at that moment; model and library must agree on it."""
         self.state.go_to(self.handoffs[name], moment)
         return self.state.check(self.handoffs[name], next(self.state.calls) % 2, browser, steps)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ boxed_texts = texts.map(lambda text: Boxed("a text", lambda: text))
 
 
 @contextmanager
-def refusals(leaves: Collection[type[HandoffError]]) -> Iterator[list[str]]:
+def refusals(leaves: Collection[type[HandoffError]]) -> Generator[list[str]]:
     """The code of a refusal, if the block ends in one of `leaves`. Any other error gets through."""
     codes: list[str] = []
     try:
@@ -167,7 +167,7 @@ def test_anything_for_all_three(token: Boxed, tenant: Boxed, secret: Boxed) -> N
 
 @given(reading=st.floats() | st.integers())
 def test_any_number_from_the_clock(reading: float) -> None:
-    """Whatever number a clock gives, verify and redeem end in a leaf: what is no time is a mistake of configuration."""
+    """Verify and redeem end in an error of the tree for any reading of the clock. An impossible one is a configuration error."""
     is_time = 0 <= reading <= oracle.MAX_SECONDS
     redeemer = Redeemer(SITE.verifier(reading), MemoryReplayStore(clock=lambda: NOW))
     expected = oracle.TOKEN_LEAVES if is_time else {ConfigurationError}

@@ -22,7 +22,7 @@ from .processes import StartProcess, StoreProcess
 if TYPE_CHECKING:
     from tests.servers import RedisServer
 
-    from .redis_stores import OneStore, OpenOne
+    from .redis.redis_stores import OneStore, OpenOne
 
 
 class Awaiting:
@@ -157,7 +157,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 def admin(shared_server: RedisServer) -> Iterator[Any]:
     """A client of the shared Redis, which it empties."""
-    from .redis_stores import connect
+    from .redis.redis_stores import connect
 
     with connect(shared_server.url) as client:
         client.flushall()
@@ -167,7 +167,7 @@ def admin(shared_server: RedisServer) -> Iterator[Any]:
 @pytest.fixture(params=["sync", "async"])
 def open_one(request: pytest.FixtureRequest) -> Iterator[OpenOne]:
     """Opens stores in Redis, of each kind in turn."""
-    from .redis_stores import OneStore
+    from .redis.redis_stores import OneStore
 
     opened: list[OneStore] = []
 

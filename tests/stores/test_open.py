@@ -13,20 +13,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from ghasi_handoff import ConfigurationError, Consumption, ReplayStoreError
+from ghasi_handoff import ConfigurationError, Consumption, HandoffError, HandoffLogError, ReplayStoreError
 from ghasi_handoff.replay import ReplayRecord, StoreStats
-from ghasi_handoff.stores import _open
+from ghasi_handoff.stores import _open, _open_async
 from ghasi_handoff.stores._maintained import MaintainedStore
 from ghasi_handoff.stores._maintained_async import AsyncMaintainedStore
-from ghasi_handoff.stores._open import (
-    PRODUCTS,
-    Kind,
-    make_async_log,
-    make_async_store,
-    make_log,
-    make_store,
-    product_of,
-)
+from ghasi_handoff.stores._open import PRODUCTS, Kind, make_log, make_store, product_of
 from ghasi_handoff.stores._opening import Opening
 from ghasi_handoff.stores.postgres import _from_url as postgres
 from ghasi_handoff.stores.postgres import _from_url_async as postgres_async
@@ -84,7 +76,7 @@ def use_store(url: str, opening: Opening, *, awaited: bool) -> Seen:
             return maintain(store)
 
     async def use() -> Seen:
-        store, running = make_async_store(url, opening)
+        store, running = _open_async.make_store(url, opening)
         async with running:
             return await maintain_async(store)
 
@@ -100,7 +92,7 @@ def use_log(url: str, opening: Opening, *, awaited: bool) -> object:
             return log.purge(NOW), log.find(handoff_id(NOW))
 
     async def use() -> object:
-        log, running = make_async_log(url, opening)
+        log, running = _open_async.make_log(url, opening)
         async with running:
             await log.create_schema()
             return await log.purge(NOW), await log.find(handoff_id(NOW))
@@ -192,9 +184,9 @@ def test_what_is_no_url_is_refused_and_not_repeated(
     """Another product or a mistyped URL: a ConfigurationError before anything is opened, and no password anywhere."""
     makers: dict[tuple[Kind, bool], Callable[[str, Opening], Any]] = {
         ("store", False): make_store,
-        ("store", True): make_async_store,
+        ("store", True): _open_async.make_store,
         ("log", False): make_log,
-        ("log", True): make_async_log,
+        ("log", True): _open_async.make_log,
     }
     with pytest.raises(ConfigurationError) as caught:
         makers[kind, awaited](url, Opening(create=True))
@@ -216,12 +208,15 @@ def test_a_server_that_does_not_answer_is_an_error_without_the_password(
 
 
 @awaited_or_not
-@pytest.mark.parametrize("use", [use_store, use_log])
-def test_a_mistyped_path_makes_no_file(tmp_path: Path, use: Callable[..., object], awaited: bool) -> None:
+@pytest.mark.parametrize(("use", "error"), [(use_store, ReplayStoreError), (use_log, HandoffLogError)])
+def test_a_mistyped_path_makes_no_file(
+    tmp_path: Path, use: Callable[..., object], error: type[HandoffError], awaited: bool
+) -> None:
     """Unless told to create it, a file that is not there is an error that names the command which makes it."""
     url = f"sqlite:///{tmp_path}/none.db"
-    with pytest.raises(ReplayStoreError, match=r"ghasi-handoff (store|handoff) init"):
+    with pytest.raises(error, match=r"ghasi-handoff (store|handoff) init") as caught:
         use(url, Opening(), awaited=awaited)
+    assert type(caught.value) is error
     assert list(tmp_path.iterdir()) == []
     use(url, Opening(create=True), awaited=awaited)
     use(url, Opening(), awaited=awaited)

@@ -305,8 +305,8 @@ def test_no_statement_of_a_purge_reads_the_whole_table(store: PostgresReplayStor
     ask(postgres_url, "ANALYZE handoff_replay_log")
     low, high = handoff_id(0), "01000000-0000-7000-8000-000000000010"
     for statement, arguments in (
-        (_statements.NEWEST, ()),
-        (_statements.OLDEST, ()),
+        (_statements.SQL.newest, ()),
+        (_statements.SQL.oldest, ()),
         (_statements.CHUNK_END, (low, high, 10)),
         (_statements.PURGE, (low, high)),
     ):

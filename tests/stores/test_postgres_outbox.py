@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff.replay import OutboxEntry
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
-from ghasi_handoff.stores.postgres._outbox import _LEASE, PostgresOutbox
+from ghasi_handoff.stores.postgres._outbox import LEASE, PostgresOutbox
 
 from .entries import NOW, entry, handoff_ids
 
@@ -48,7 +48,7 @@ def leased(entries: list[OutboxEntry]) -> set[str]:
 
 def begin_lease(connection: psycopg.Connection[Any], limit: int) -> set[str]:
     """Lease as a worker does whose transaction does not end."""
-    found = connection.execute(_LEASE, (DUE, DUE, limit, DUE + LEASE_SECONDS)).fetchall()
+    found = connection.execute(LEASE, (DUE, DUE, limit, DUE + LEASE_SECONDS)).fetchall()
     return {handoff_id for handoff_id, *_ in found}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..test_vectors import node
+from ..node import node
 from .registries import AGGREGATES, FIXTURES, SERVICE, entry, module
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "check-the-sync-contract.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..test_vectors import node
+from ..node import node
 
 # Node takes the types off and runs the rest.
 _PROGRAM = """

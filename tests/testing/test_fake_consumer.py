@@ -125,7 +125,7 @@ def test_calls_are_kept_as_they_came() -> None:
         (409, 409, "replayed"),
         (410, 410, "revoked_handoff"),
         ("expired", 410, "expired"),
-        (503, 503, "store_unavailable"),
+        (503, 503, "log_unavailable"),
     ],
 )
 def test_bodies_are_the_librarys(answer: int | str, status: int, code: str) -> None:

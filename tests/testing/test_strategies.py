@@ -32,8 +32,9 @@ from ghasi_handoff import (
     Verifier,
 )
 from ghasi_handoff.testing import FrozenClock
+from ghasi_handoff.testing._tokens import GoodToken
 from ghasi_handoff.testing.strategies import bad_tokens, handoffs, hostile_texts, key_rings, payloads
-from ghasi_handoff.testing.strategies._handoffs import _changed_body, _Good
+from ghasi_handoff.testing.strategies._handoffs import changed_body
 from tests.minter_and_verifier import AUDIENCE, ISSUER, NOW, STAY, TENANT, at
 
 CLOCK: Final = FrozenClock(at(NOW))
@@ -361,10 +362,10 @@ def test_every_bad_token_is_refused_with_its_code(
 @st.composite
 def changed_bodies(draw: st.DrawFn) -> str:
     """Good tokens with one character of the body changed."""
-    return _changed_body(draw, _Good(MINTER, draw(payloads(Room)), TENANT))
+    return changed_body(draw, GoodToken(MINTER, draw(payloads(Room)), TENANT))
 
 
-def test_a_changed_body_is_still_well_shaped() -> None:
+def test_achanged_body_is_still_well_shaped() -> None:
     """Wherever a character of the body is changed, first or last, the MAC is what refuses it."""
     verifier = Verifier(KEYS, issuer=ISSUER, audience=AUDIENCE, payload_type=Room, clock=CLOCK)
     for token in drawn(changed_bodies()):

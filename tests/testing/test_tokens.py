@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from ghasi_handoff import (
     Verifier,
 )
 from ghasi_handoff import testing as kit
-from ghasi_handoff._limits import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
+from ghasi_handoff._limits import MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS, MAX_SECONDS
 from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._token import build_token, parse_token
 from ghasi_handoff.testing import FrozenClock
@@ -112,8 +112,7 @@ def test_only_the_mac_of_a_tampered_token_is_wrong() -> None:
     clock = FrozenClock()
     minter, verifier = services(clock)
     kid, body, mac_text = parse_token(kit.tampered_token(minter, STAY, tenant=TENANT))
-    key = minter._keys()._by_kid[kid]
-
+    key = minter.key_source().verifying_key(kid, int(clock()))
     assert compute_mac(key, body) != mac_text
     assert verifier.verify(build_token(kid, body, compute_mac(key, body)), tenant=TENANT).payload == STAY
 
@@ -125,14 +124,22 @@ def test_a_tenant_may_have_any_name() -> None:
         assert code_of(verifier, kit.wrong_tenant_token(minter, STAY, tenant=tenant), tenant) == "wrong_tenant"
 
 
+@pytest.mark.parametrize(("make", "seconds"), [(kit.expired_token, 100), (kit.not_yet_valid_token, MAX_SECONDS - 1000)])
+def test_no_token_is_made_outside_the_calendar(make: Maker, seconds: int) -> None:
+    """A clock too close to 1970, or to the end of the year 9999, is an error: the token would have another code."""
+    minter, _ = services(FrozenClock(datetime.fromtimestamp(seconds, UTC)))
+    with pytest.raises(ConfigurationError):
+        make(minter, STAY, tenant=TENANT)
+
+
 @every_maker
 def test_wrong_arguments_are_the_minters_errors(make: Maker, code: str) -> None:
     """No minter, a ring that cannot sign, no payload: said as elsewhere."""
     clock = FrozenClock()
     minter, _ = services(clock)
-    no_minter: Any = minter._keys()
+    no_minter: Any = minter.key_source()
     no_payload: Any = {"adults": 2}
-    revoked = minter._keys().revoke(minter._keys().keys[0].kid, now=clock.now)
+    revoked = minter.key_source().revoke(minter.key_source().keys[0].kid, now=clock.now)
     with pytest.raises(ConfigurationError):
         make(no_minter, STAY, tenant=TENANT)
     with pytest.raises(KeyRingError):

@@ -1,6 +1,6 @@
 """Write the test vectors of the consume call, version 1: one scenario a file, in the format of docs/spec/consume-v1.md.
 
-    python3 tests/vectors/make_consume_vectors.py
+    python3 -m tests.vectors.make_consume_vectors
 
 This program signs and never judges. What a scenario expects is stated beside it, by hand, from the specification.
 The scenarios stand in the order of the specification's steps. It needs nothing but the standard library.
@@ -16,23 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ISSUER, AUDIENCE = "bff-consumer", "bff-tenant-booking"
-ISSUED = 1795426200  # 2026-11-23 09:30:00 UTC
-EXPIRES = ISSUED + 300
+from tests.vectors.usual_facts import AUDIENCE, EXPIRES, ISSUED, ISSUER, LAST_SECOND, LONGEST_NAME, b64u
+from tests.vectors.vector_files import write_vectors
+
 CONSUMED = ISSUED + 60
 NOW = ISSUED + 61
-LAST_SECOND = 253402300799
-NAME_CHARS = "AZaz09._:/-"
-LONGEST_NAME = (NAME_CHARS * 6)[:64]
 ID = "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71"
 OTHER_ID = "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c72"
 WHO = "256e8f8f0951db509d7f4b6bc93bdbee81820b80d005c166b588a00eb8b5a4b9"
 OTHER = "1" * 64
 WORKED_SECRET = hashlib.sha256(b"ghasi-handoff worked example").hexdigest()
-
-
-def b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def key(kid: str = "2026-11a", **changes: Any) -> dict[str, Any]:
@@ -354,20 +347,8 @@ GROUPS = (
 
 
 def main() -> None:
-    folder = Path(__file__).parent / "consume"
-    folder.mkdir(exist_ok=True)
-    files: dict[str, str] = {}
-    for group in GROUPS:
-        for name, members in group():
-            if name in files:
-                raise ValueError(f"two scenarios are named {name}")
-            files[name] = json.dumps(members, indent=2) + "\n"
-    for stale in folder.glob("*.json"):
-        if stale.stem not in files:
-            stale.unlink()
-    for name, text in files.items():
-        (folder / f"{name}.json").write_text(text, encoding="ascii", newline="\n")
-    print(f"{len(files)} vectors, {sum(name.startswith('confirm-') for name in files)} of them confirmed")
+    names = write_vectors(Path(__file__).parent / "consume", (each for group in GROUPS for each in group()))
+    print(f"{len(names)} vectors, {sum(name.startswith('confirm-') for name in names)} of them confirmed")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write the test vectors of the handoff token, version 1: one scenario a file, in the format of docs/spec/v1.md.
 
-    python3 tests/vectors/make_vectors.py
+    python3 -m tests.vectors.make_vectors
 
 This program signs and never verifies. What a scenario expects is stated beside it, by hand, from the specification.
 The scenarios stand in the order of the specification's verification steps. It needs nothing but the standard library.
@@ -17,13 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-ISSUER, AUDIENCE, TENANT = "bff-consumer", "bff-tenant-booking", "tn_aurora"
-ISSUED = 1795426200  # 2026-11-23 09:30:00 UTC
-EXPIRES = ISSUED + 300
+from tests.vectors.usual_facts import AUDIENCE, EXPIRES, ISSUED, ISSUER, LAST_SECOND, LONGEST_NAME, b64u
+from tests.vectors.vector_files import write_vectors
+
+TENANT = "tn_aurora"
 NOW = ISSUED + 30
-LAST_SECOND = 253402300799
-NAME_CHARS = "AZaz09._:/-"
-LONGEST_NAME = (NAME_CHARS * 6)[:64]
 B64U = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 ARABIC = str.maketrans("0123456789", "".join(chr(0x660 + n) for n in range(10)))
 FULL_WIDTH = str.maketrans("0123456789", "".join(chr(0xFF10 + n) for n in range(10)))
@@ -33,10 +31,6 @@ Text = str | bytes
 
 def raw(text: Text) -> bytes:
     return text.encode() if isinstance(text, str) else text
-
-
-def b64u(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def random_looking(label: str, size: int = 32) -> bytes:
@@ -1167,19 +1161,8 @@ GROUPS = (
 
 
 def main() -> None:
-    folder = Path(__file__).parent
-    files: dict[str, str] = {}
-    for group in GROUPS:
-        for each in group():
-            if each.name in files:
-                raise ValueError(f"two scenarios are named {each.name}")
-            files[each.name] = json.dumps(each.members, indent=2) + "\n"
-    for stale in folder.glob("*.json"):
-        if stale.stem not in files:
-            stale.unlink()
-    for name, text in files.items():
-        (folder / f"{name}.json").write_text(text, encoding="ascii", newline="\n")
-    print(f"{len(files)} vectors, {sum(name.startswith('accept-') for name in files)} of them accepted")
+    names = write_vectors(Path(__file__).parent, ((each.name, each.members) for group in GROUPS for each in group()))
+    print(f"{len(names)} vectors, {sum(name.startswith('accept-') for name in names)} of them accepted")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.replay import Outbox
     from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
+    from ghasi_handoff.stores._open import Kind
 
 # Without a handler on the root, Python prints what is logged; a command reports a failure itself, once.
 _unheard: Final = logging.NullHandler()
@@ -69,7 +70,7 @@ store_options: Final = packed("given", StoreOptions, _options.store_url, _option
 log_options: Final = packed("given", LogOptions, _options.log_url, _options.timeout)
 
 
-def required(url: str | None, kind: str) -> str:
+def required(url: str | None, kind: Kind) -> str:
     """The URL that an option or the environment gave."""
     if url is None:
         raise ConfigurationError(f"name the {kind}: --{kind}-url, or GHASI_HANDOFF_{kind.upper()}_URL")

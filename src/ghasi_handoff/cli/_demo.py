@@ -1,10 +1,8 @@
-"""``ghasi-handoff demo``: a story of `ghasi_handoff.demo`, told step by step; or its services, up for a browser."""
+"""``ghasi-handoff demo``: the story of `ghasi_handoff.demo`, told step by step; or its services, up for a browser."""
 
 from __future__ import annotations
 
-import re
 import signal
-import sqlite3
 import sys
 import tempfile
 import textwrap
@@ -15,23 +13,20 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_object
-from ghasi_handoff.demo import in_process
-from ghasi_handoff.demo.services import Arrangement, ServiceError, Services, watch
-from ghasi_handoff.demo.telling import WIDTH, Step, SurpriseError
+from ghasi_handoff.demo.service_process import ServiceError
+from ghasi_handoff.demo.services import Arrangement, Services, watch
 from ghasi_handoff.errors import ConfigurationError, HandoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
     from types import FrameType
 
-    from ghasi_handoff.cli._output import Clock
+    from ghasi_handoff.demo.steps import Step
 
-_EXTRAS: Final = "ghasi-handoff[client,fastapi]"
+_WIDTH: Final = 100
 _NEEDED: Final = ("fastapi", "httpx2", "pydantic_settings", "uvicorn")
-_DEFAULT: Final = click.core.ParameterSource.DEFAULT
 _port: Final = click.IntRange(1, 65535)
 
 
@@ -51,51 +46,25 @@ _port: Final = click.IntRange(1, 65535)
     help="Whether bff-consumer is told before the guest goes on, or after.",
 )
 @click.option("--data", metavar="FOLDER", help="Keep keys, databases and logs there.  [default: a temporary folder]")
-@click.option("--in-process", is_flag=True, help="Tell the library's story, in one process, without services.")
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON object.")
-@click.pass_context
-def demo(
-    ctx: click.Context, /, *, serve: bool, in_process: bool, as_json: bool, data: str | None, **options: Any
-) -> None:
+def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None, **options: Any) -> None:
     """Show the whole story: a guest books, is sent on and redeems; and what is refused, cancelled, or dies under way.
 
     It needs nothing: no key, no file, no server. It runs both services as processes of their own on this machine, with
     SQLite in a temporary folder, which it removes. It asks them over HTTP, shows what each logs, and checks each step;
     if one does not behave as told, it says which and exits with 1. Key files and URLs of the environment are not used.
-    It needs the extras client and fastapi.
-
-    --in-process shows what the library does underneath, key rotation too. That needs neither, and runs where they are
-    missing.
+    It needs the extra all.
     """
-    given = [f"--{name.replace('_', '-')}" for name in options if ctx.get_parameter_source(name) is not _DEFAULT]
-    given = [option.replace("--keys-file", "--keys") for option in given] + ["--data"] * (data is not None)
     if serve and as_json:
         raise click.UsageError("--serve tells no story, so there is nothing for --json.")
-    if in_process and (serve or given):
-        raise click.UsageError(f"--in-process runs no services: leave out {', '.join(['--serve'] * serve + given)}.")
     missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing and (serve or given):
-        refuse(ConfigurationError(f"the services need {', '.join(missing)}: install {_EXTRAS}"), as_json=as_json)
-    if missing and not in_process:
-        click.echo(f"hint: for the story between two real services, install {_EXTRAS}", err=True)
+    if missing:
+        refuse(ConfigurationError(f"the demo needs {', '.join(missing)}: install ghasi-handoff[all]"), as_json=as_json)
     with _folder(data, as_json=as_json) as folder:
-        if in_process or missing:
-            _tell_in_process(folder, ctx.obj, as_json=as_json)
-        else:
-            if options["keys_file"] is not None:
-                options["keys_file"] = Path(options["keys_file"])
-            arrangement = Arrangement(folder=folder, **{name: value for name, value in options.items() if value})
-            _run_services(arrangement, serve=serve, as_json=as_json, kept=data is not None)
-
-
-def _tell_in_process(folder: Path, clock: Clock, *, as_json: bool) -> None:
-    try:
-        story = in_process.Story(folder, in_process.StoryClock(read_clock(clock)))
-    except HandoffError as exc:  # an SQLite that is too old, say
-        refuse(exc, as_json=as_json)
-    with story.store:
-        end = ", and the temporary folder is gone. Next: ghasi-handoff keys init --help"
-        _tell_story(in_process.INTRODUCTION, in_process.STEPS, story, end, as_json=as_json)
+        given = {name: value for name, value in options.items() if value}
+        keys = None if keys_file is None else Path(keys_file)
+        arrangement = Arrangement(folder=folder, keys_file=keys, **given)
+        _run_services(arrangement, serve=serve, as_json=as_json, kept=data is not None)
 
 
 def _run_services(arrangement: Arrangement, *, serve: bool, as_json: bool, kept: bool) -> None:
@@ -107,12 +76,8 @@ def _run_services(arrangement: Arrangement, *, serve: bool, as_json: bool, kept:
         if serve:
             _serve(services, arrangement)
             return
-        from ghasi_handoff.demo import story
-
-        with story.Story(services) as told:
-            where = f"everything is kept in {arrangement.folder}" if kept else "the temporary folder is gone"
-            end = f", and {where}. Next, for a browser of your own: ghasi-handoff demo --serve"
-            _tell_story(story.INTRODUCTION, story.STEPS, told, end, as_json=as_json)
+        where = f"everything is kept in {arrangement.folder}" if kept else "the temporary folder is gone"
+        _tell_story(services, where, as_json=as_json)
 
 
 def _serve(services: Services, arrangement: Arrangement) -> None:
@@ -163,43 +128,37 @@ def _ending_on_sigterm() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell_story(introduction: str, steps: Sequence[Step[Any]], story: object, end: str, *, as_json: bool) -> None:
-    told: list[dict[str, object]] = []
-    if not as_json:
-        write(f"{click.style(f'ghasi-handoff {__version__}', bold=True)}\n\n{textwrap.fill(introduction, WIDTH)}")
-    for number, step in enumerate(steps, start=1):
-        _tell(number, step, story, told, as_json=as_json)
-    if as_json:
-        write_object(None, f"all {len(steps)} steps behaved as told", {"steps": told})
-    else:
-        write("\n" + textwrap.fill(f"All {len(steps)} steps behaved as told{end}", WIDTH, break_on_hyphens=False))
-
-
-def _tell(number: int, step: Step[Any], story: object, told: list[dict[str, object]], *, as_json: bool) -> None:
-    if not as_json:
-        write(_heading(number, step))
-    try:
-        happened = step.run(story)
-    except _trouble() as exc:
-        _end_surprised(number, step, exc, told, as_json=as_json)
-    what = {"number": number, "title": step.title, "why": step.why, "call": step.call}
-    told.append({**what, "happened": happened.lines, **happened.facts})
-    if not as_json:
-        write("\n".join(_indented(line) for line in happened.lines))
-
-
-def _trouble() -> tuple[type[Exception], ...]:
-    """What may come of a step that does not behave as told; of an HTTP client, if there is one."""
-    found = (HandoffError, SurpriseError, ServiceError, sqlite3.Error, OSError)
-    if find_spec("httpx2") is None:
-        return found
+def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
     import httpx2
 
-    return (*found, httpx2.HTTPError)
+    from ghasi_handoff.demo.expectations import SurpriseError
+    from ghasi_handoff.demo.steps import INTRODUCTION, STEPS
+    from ghasi_handoff.demo.story import Story
+
+    told: list[dict[str, object]] = []
+    if not as_json:
+        write(f"{click.style(f'ghasi-handoff {__version__}', bold=True)}\n\n{textwrap.fill(INTRODUCTION, _WIDTH)}")
+    with Story(services) as story:
+        for number, step in enumerate(STEPS, start=1):
+            if not as_json:
+                write(_heading(number, step))
+            try:
+                happened = step.run(story)
+            except (HandoffError, SurpriseError, ServiceError, OSError, httpx2.HTTPError) as exc:
+                _end_surprised(number, step, exc, told, as_json=as_json)
+            what = {"number": number, "title": step.title, "why": step.why, "call": step.call}
+            told.append({**what, "happened": happened.lines, **happened.facts})
+            if not as_json:
+                write("\n".join(_indented(line) for line in happened.lines))
+    if as_json:
+        write_object(None, f"all {len(STEPS)} steps behaved as told", {"steps": told})
+    else:
+        end = f"All {len(STEPS)} steps behaved as told, and {where}. Next, for a browser of your own:"
+        write("\n" + textwrap.fill(f"{end} ghasi-handoff demo --serve", _WIDTH, break_on_hyphens=False))
 
 
 def _end_surprised(
-    number: int, step: Step[Any], exc: Exception, told: list[dict[str, object]], *, as_json: bool
+    number: int, step: Step, exc: Exception, told: list[dict[str, object]], *, as_json: bool
 ) -> NoReturn:
     code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
     message = f'step {number} ("{step.title}") did not behave as told: {code}{_plain(exc)}'
@@ -214,17 +173,13 @@ def _plain(exc: Exception) -> str:
     return without_secrets(printable(str(exc)))
 
 
-def _heading(number: int, step: Step[Any]) -> str:
+def _heading(number: int, step: Step) -> str:
     title = click.style(f"{number:2}  {step.title}", bold=True)
     return f"\n{title}\n{_indented(step.why)}\n{click.style(_indented(f'> {step.call}'), dim=True)}"
 
 
 def _indented(line: str) -> str:
     margin = " " * (4 + len(line) - len(line.lstrip()))
-    wrapped = textwrap.fill(
-        line.lstrip(), WIDTH, initial_indent=margin, subsequent_indent=f"{margin}  ", break_on_hyphens=False
-    )
-    colours = {"accepted": "green", "refused": "red"}
-    return re.sub(
-        r"^( *)(accepted|refused)\b", lambda found: found[1] + click.style(found[2], fg=colours[found[2]]), wrapped
+    return textwrap.fill(
+        line.lstrip(), _WIDTH, initial_indent=margin, subsequent_indent=f"{margin}  ", break_on_hyphens=False
     )

@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import threading
 import time
+from importlib import import_module
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
 from typing_extensions import override
 
+from ghasi_handoff.demo.service_process import NAMES, bound_socket
 from ghasi_handoff.errors import HandoffError
 
-LOOPBACK: Final = "127.0.0.1"
-NAMES: Final = {"consumer": "bff-consumer", "booking": "bff-tenant-booking"}
-# For requests that are being answered. Then it ends, whoever may still wait.
+# For requests that are being answered. Then the process ends, whoever may still wait.
 _GRACE_SECONDS: Final = 3
 
 
 class LineFormatter(logging.Formatter):
-    """One event, one line: time, service, what, and the fields that the library gives its events.
-
-    Args:
-        service: The service's name.
-    """
+    """One event, one line: time, service, what, and the fields that the library gives its events."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -66,7 +60,7 @@ def main(arguments: list[str]) -> int:
     """Run until the standard input ends, or a signal comes."""
     which, port = arguments
     try:
-        app = _app(which)
+        app = import_module(f"ghasi_handoff.demo.{which}").create_app()
     except HandoffError as exc:
         print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201 - a process of its own has no other way
         return 2
@@ -75,23 +69,10 @@ def main(arguments: list[str]) -> int:
     )
     server = uvicorn.Server(config)
     threading.Thread(target=_end_with_standard_input, args=(server,), daemon=True).start()
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        # The parent holds the port, without listening: nobody else gets it while a service is down. See services.py.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((LOOPBACK, int(port)))
+    # The parent holds the port without listening: nobody else gets it while a service is down.
+    with bound_socket(int(port)) as listener:
         server.run(sockets=[listener])
     return 0 if server.started else 1
-
-
-def _app(which: str) -> FastAPI:
-    if which == "consumer":
-        from ghasi_handoff.demo import consumer
-
-        return consumer.create_app()
-    from ghasi_handoff.demo import booking
-
-    return booking.create_app()
 
 
 def _end_with_standard_input(server: uvicorn.Server) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from hashlib import sha256
 from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
@@ -110,19 +110,12 @@ def create_app(settings: DemoBookingSettings | None = None) -> FastAPI:
     return app
 
 
-class Booking:
-    """A booking.
+class Booking(NamedTuple):
+    """A booking: its handoff's id, by which both services' logs are joined, the hotel, and what was handed over."""
 
-    Attributes:
-        handoff_id: By it both services' logs are joined.
-        tenant: The hotel.
-        stay: What was handed over.
-    """
-
-    def __init__(self, handoff_id: str, tenant: str, stay: str) -> None:
-        self.handoff_id = handoff_id
-        self.tenant = tenant
-        self.stay = BookingHandoff.model_validate_json(stay)
+    handoff_id: str
+    tenant: str
+    stay: BookingHandoff
 
 
 class Bookings:
@@ -169,7 +162,7 @@ class Bookings:
                 " WHERE number = ? AND session = ?",
                 (number, _digest(session)),
             ).fetchone()
-        return None if row is None else Booking(*row)
+        return None if row is None else Booking(row[0], row[1], BookingHandoff.model_validate_json(row[2]))
 
     def renew(self, session: str) -> str:
         """A new session, to which the bookings of `session` belong, too."""

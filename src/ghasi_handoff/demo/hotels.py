@@ -8,14 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room that can be booked.
-
-    Attributes:
-        name: As the guest reads it.
-        property_id: The hotel.
-        room_type_id: The kind of room.
-        cents_a_night: In euro cents.
-    """
+    """A room that can be booked. Its price is in euro cents."""
 
     name: str
     property_id: str
@@ -25,13 +18,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Hotel:
-    """A hotel with a booking site of its own.
-
-    Attributes:
-        name: As the guest reads it.
-        tenant: Its name in tokens.
-        rooms: What it offers, by the id that the form sends.
-    """
+    """A hotel with a booking site of its own. Its rooms stand under the id that the form sends."""
 
     name: str
     tenant: str

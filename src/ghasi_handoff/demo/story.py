@@ -1,4 +1,7 @@
-"""The story of a handoff between two real services, over HTTP: with what each logged, and checked at each step."""
+"""The story of a handoff between two real services, over HTTP: what each step does, checks, and says. `Story`.
+
+The texts around it are in `ghasi_handoff.demo.steps`.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,40 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from html import escape
-from typing import Any, Final, Self
-from urllib.parse import parse_qs, urlencode, urlsplit
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import httpx2
 
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._signing_string import parse_body
 from ghasi_handoff._token import parse_token
-from ghasi_handoff.demo.browser import Browser, Form, Visit
-from ghasi_handoff.demo.services import Service, Services
-from ghasi_handoff.demo.telling import Happened, Step, check, with_nine_adults
+from ghasi_handoff.demo.expectations import check, expect, token_of, with_nine_adults, with_token, without_chance
+from ghasi_handoff.demo.service_process import Service
+from ghasi_handoff.demo.services import Services
 from ghasi_handoff.integrations.fastapi import TEXTS
+from ghasi_handoff.testing._browser import Browser
+from ghasi_handoff.testing._pages import Form, Page, location
 
-INTRODUCTION: Final = (
-    "A guest picks a room on the consumer site (bff-consumer) and is sent on to the hotel's own booking site"
-    " (bff-tenant-booking). The link carries a handoff token: what the guest chose, signed, valid for minutes, good"
-    " for one browser. Below, both services run as processes of their own on this machine, two browsers ask them over"
-    " HTTP, and every answer is checked. Lines with | are from their logs, shortened."
-)
 # For what a service does by itself, on a busy machine. A delivery is tried again after some seconds.
 _PATIENCE_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.5
-_ROOM: Final = "aurora-double"
+_ANSWER_SECONDS: Final = 15.0
+ROOM: Final = "aurora-double"
 _PAGES: Final = TEXTS["en"]
 _HANDOFF_ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+class Happened(NamedTuple):
+    """What came of a step.
+
+    Attributes:
+        lines: For people.
+        facts: For ``--json``.
+    """
+
+    lines: list[str]
+    facts: dict[str, object]
 
 
 class Story:
@@ -42,24 +55,26 @@ class Story:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.deferred = services.mode == "deferred"
-        self.guest, self.other = Browser(), Browser()
+        # No proxy of the environment: everything is on this machine.
+        self._client = httpx2.Client(timeout=_ANSWER_SECONDS, trust_env=False, headers={"Accept-Language": "en"})
+        self.guest = Browser(self._client, services.booking.origin)
+        self.other = self.guest.another()
         self.handoff_id = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.guest.close()
-        self.other.close()
+        self._client.close()
 
     def start(self) -> Happened:
         self.services.start()
-        rooms = self.guest.open(f"{self.services.consumer.origin}/")
-        _expect(rooms, 200)
+        rooms = self.guest.navigate(f"{self.services.consumer.origin}/", initiator=None)
+        expect(rooms, 200)
         policy = rooms.headers.get("content-security-policy", "")
         check(self.services.booking.origin in policy, "the page's policy would stop the redirect to the booking site")
-        self.rooms = {form.fields["room"]: form for form in rooms.forms}
-        check(_ROOM in self.rooms, "the page has no form for the room")
+        self.rooms = {dict(form.fields)["room"]: form for form in Page(rooms).forms}
+        check(ROOM in self.rooms, "the page has no form for the room")
         lines = [f"{service.name:18}  {service.origin}  process {service.pid}" for service in self.services.both]
         lines += [f"the page of rooms has {len(self.rooms)} forms"]
         return Happened(lines, {"mode": self.services.mode, "rooms": sorted(self.rooms)})
@@ -71,123 +86,124 @@ class Story:
         return Happened(lines, {"handoff_id": self.handoff_id, "location": _shortened(self.landing)})
 
     def land(self) -> Happened:
-        _expect(self.guest.open(self.landing, method="HEAD", came_from="none"), 200)
-        check(not self.guest.cookies, "a link checker was given a cookie")
-        visit = self._form_at(self.guest, self.landing)
-        check(visit.headers.get("referrer-policy") == "strict-origin", "the token could leave in a Referer")
-        check("no-store" in visit.headers.get("cache-control", ""), "the page could stay in a cache")
-        self.form = visit.forms[0]
+        checked = self._client.head(self.landing)
+        expect(checked, 200)
+        check("set-cookie" not in checked.headers, "a link checker was given a cookie")
+        page, self.form = self._form_at(self.guest, self.landing)
+        check(page.headers.get("referrer-policy") == "strict-origin", "the token could leave in a Referer")
+        check("no-store" in page.headers.get("cache-control", ""), "the page could stay in a cache")
         check(self._trace(self.handoff_id)["verdict"] == "open", "looking has redeemed the handoff")
-        lines = [f'200 "{visit.title}", a form and a cookie', "nothing has changed: the handoff is still open"]
+        lines = [f'200 "{Page(page).title}", a form and a cookie', "nothing has changed: the handoff is still open"]
         return Happened([*lines, *self._logged()], {"status": 200, "verdict": "open"})
 
     def redeem(self) -> Happened:
-        visit = self._sent(self.form)
-        _expect(visit, 303)
-        check("ghasi1" not in visit.location, "the next address has the token in it")
-        self.booking = visit.location
-        lines = [f"303 to {urlsplit(visit.location).path}"]
+        answer = self._sent(self.form)
+        expect(answer, 303)
+        self.booking = location(answer)
+        check("ghasi1" not in self.booking, "the next address has the token in it")
+        path = urlsplit(self.booking).path
         told = self._when_logged(self.services.consumer, "consume_call", self.handoff_id, "status=200")
-        return Happened([*lines, *self._logged(*told)], {"status": 303, "path": urlsplit(visit.location).path})
+        return Happened([f"303 to {path}", *self._logged(*told)], {"status": 303, "path": path})
 
     def see(self) -> Happened:
-        visit = self.guest.open(self.booking)
-        _expect(visit, 200)
-        check(self.handoff_id in visit.html, "the booking is of another handoff")
-        check("<dt>Adults</dt><dd>2</dd>" in visit.html, "the booking is not what was handed over")
-        price = re.search(r"<dt>Price</dt><dd>([^<]*)</dd>", visit.html)
-        lines = [f'200 "{visit.title}": 2 adults, {"" if price is None else price[1]}']
+        page = self.guest.navigate(self.booking)
+        expect(page, 200)
+        check(self.handoff_id in page.text, "the booking is of another handoff")
+        check("<dt>Adults</dt><dd>2</dd>" in page.text, "the booking is not what was handed over")
+        price = re.search(r"<dt>Price</dt><dd>([^<]*)</dd>", page.text)
+        lines = [f'200 "{Page(page).title}": 2 adults, {"" if price is None else price[1]}']
         return Happened(lines, {"status": 200})
 
     def repeat(self) -> Happened:
-        again = self._form_at(self.guest, self.landing).forms[0]
+        _, again = self._form_at(self.guest, self.landing)
         with ThreadPoolExecutor(2) as both:
-            visits = list(both.map(self._sent, (again, again)))
-        for visit in visits:
-            _expect(visit, 303)
-            check(visit.location == self.booking, "a repetition made another booking")
+            answers = list(both.map(self._sent, (again, again)))
+        for answer in answers:
+            expect(answer, 303)
+            check(location(answer) == self.booking, "a repetition made another booking")
         return Happened(["303 twice, to the same booking", *self._logged()], {"statuses": [303, 303]})
 
     def another_browser(self) -> Happened:
-        visit = self.other.submit(self._form_at(self.other, self.landing).forms[0])
-        _expect(visit, 409, _PAGES.replayed.title)
-        return self._refused(visit, "replayed")
+        _, form = self._form_at(self.other, self.landing)
+        answer = self.other.submit_form(form)
+        expect(answer, 409, _PAGES.replayed.title)
+        return self._refused(answer, "replayed")
 
     def anothers_booking(self) -> Happened:
-        check("__Host-session" not in self.other.cookies, "the other browser was given a session")
-        visit = self.other.open(self.booking, came_from="none")
-        _expect(visit, 404)
-        check(self.handoff_id not in visit.html, "the page shows somebody else's booking")
-        _expect(self.guest.open(self.booking), 200)
+        check("__Host-session" not in self.other.cookies(), "the other browser was given a session")
+        page = self.other.navigate(self.booking, initiator=None)
+        expect(page, 404)
+        check(self.handoff_id not in page.text, "the page shows somebody else's booking")
+        expect(self.guest.navigate(self.booking), 200)
         return Happened(["404 to the other browser, 200 to the guest"], {"status": 404})
 
     def tampered(self) -> Happened:
-        location, handoff_id = self._book()
-        altered = _with_token(location, with_nine_adults(_token_of(location)))
-        visit = self.guest.open(altered)
-        _expect(visit, 400, _PAGES.invalid.title)
-        self.invalid = _without_chance(visit)
-        sent = self.guest.submit(replace(self.form, fields={"handoff": _token_of(altered)}))
-        _expect(sent, 400)
+        link, handoff_id = self._book()
+        altered = with_nine_adults(token_of(link))
+        page = self.guest.navigate(with_token(link, altered))
+        expect(page, 400, _PAGES.invalid.title)
+        self.invalid = without_chance(page)
+        expect(self.guest.submit_form(replace(self.form, fields=(("handoff", altered),))), 400)
         check(self._trace(handoff_id)["verdict"] == "open", "the altered token changed something")
-        return self._refused(visit, "invalid_mac")
+        return self._refused(page, "invalid_mac")
 
     def another_hotel(self) -> Happened:
-        location, _ = self._book()
-        visit = self.guest.open(location.replace("/aurora/", "/borealis/"))
-        _expect(visit, 400, _PAGES.invalid.title)
-        check(_without_chance(visit) == self.invalid, "the page tells an outsider what was wrong")
-        return self._refused(visit, "wrong_tenant")
+        link, _ = self._book()
+        page = self.guest.navigate(link.replace("/aurora/", "/borealis/"))
+        expect(page, 400, _PAGES.invalid.title)
+        check(without_chance(page) == self.invalid, "the page tells an outsider what was wrong")
+        return self._refused(page, "wrong_tenant")
 
     def cross_site(self) -> Happened:
-        location, handoff_id = self._book()
-        form = self._form_at(self.guest, location).forms[0]
-        visit = self.guest.submit(form, site="cross-site", origin="https://evil.example")
-        _expect(visit, 403, _PAGES.forbidden.title)
+        link, handoff_id = self._book()
+        _, form = self._form_at(self.guest, link)
+        answer = self.guest.submit_form(form, initiator="https://evil.example")
+        expect(answer, 403, _PAGES.forbidden.title)
         check(self._trace(handoff_id)["verdict"] == "open", "a form on another site has redeemed the handoff")
-        return self._refused(visit, "cross_origin")
+        return self._refused(answer, "cross_origin")
 
     def revoked(self) -> Happened:
-        location, handoff_id = self._book()
-        form = self._form_at(self.guest, location).forms[0]
+        link, handoff_id = self._book()
+        _, form = self._form_at(self.guest, link)
         self.services.operate("handoff", "revoke", handoff_id)
-        visit = self._sent(form)
+        answer = self._sent(form)
         if not self.deferred:
-            _expect(visit, 410, _PAGES.revoked.title)
-            return self._refused(visit, "revoked_handoff")
-        _expect(visit, 303)
+            expect(answer, 410, _PAGES.revoked.title)
+            return self._refused(answer, "revoked_handoff")
+        expect(answer, 303)
         logged = self._when_logged(self.services.booking, "delivery_refused", handoff_id)
         check(self._trace(handoff_id)["verdict"] == "redeemed_and_revoked", "the two logs do not tell what happened")
         lines = ["303: in deferred mode the guest has gone on before bff-consumer is asked"]
         return Happened([*lines, *self._logged(*logged)], {"status": 303, "verdict": "redeemed_and_revoked"})
 
     def consumer_dies(self) -> Happened:
-        location, self.late_id = self._book()
-        self.late = self._form_at(self.guest, location).forms[0]
-        others = self._form_at(self.other, location).forms[0]
+        link, self.late_id = self._book()
+        _, self.late = self._form_at(self.guest, link)
+        _, others = self._form_at(self.other, link)
         self.services.consumer.kill()
-        visit = self.guest.submit(self.late)
+        answer = self.guest.submit_form(self.late)
         if self.deferred:
-            _expect(visit, 303)
+            expect(answer, 303)
             lines = ["303: in deferred mode the guest goes on; the outbox keeps what is to be told"]
         else:
-            _expect(visit, 503, _PAGES.confirming.title)
-            check(visit.headers.get("retry-after") == "2", "the page does not say when to try again")
-            self.late = visit.forms[0]
-            lines = [f'503 "{visit.title}": the page tries again by itself']
-        late = self.other.submit(others)
-        _expect(late, 409, _PAGES.replayed.title)
-        lines.append(f'409 to another browser meanwhile: "{late.title}"')
-        return Happened([*lines, *self._logged()], {"status": visit.status, "other_status": 409})
+            expect(answer, 503, _PAGES.confirming.title)
+            check(answer.headers.get("retry-after") == "2", "the page does not say when to try again")
+            self.late = self._form_of(answer)
+            lines = [f'503 "{Page(answer).title}": the page tries again by itself']
+        late = self.other.submit_form(others)
+        expect(late, 409, _PAGES.replayed.title)
+        lines.append(f'409 to another browser meanwhile: "{Page(late).title}"')
+        return Happened([*lines, *self._logged()], {"status": answer.status_code, "other_status": 409})
 
     def consumer_is_back(self) -> Happened:
         self.services.consumer.start()
-        visit = self._sent(self.late)
-        _expect(visit, 303)
-        _expect(self.guest.open(visit.location), 200)
+        answer = self._sent(self.late)
+        expect(answer, 303)
+        booking = location(answer)
+        expect(self.guest.navigate(booking), 200)
         logged = self._when_logged(self.services.consumer, "consume_call", self.late_id, "status=200")
         check(self._trace(self.late_id)["verdict"] == "redeemed", "the two logs do not agree")
-        lines = [f"303 to {urlsplit(visit.location).path}", "both logs have it"]
+        lines = [f"303 to {urlsplit(booking).path}", "both logs have it"]
         return Happened([*lines, *self._logged(*logged)], {"status": 303, "verdict": "redeemed"})
 
     def trace(self) -> Happened:
@@ -201,7 +217,7 @@ class Story:
         requests = len(re.findall(r" http [A-Z]+ /", text))
         check(requests > 0, "no request was logged")
         check("ghasi1." not in text, "a token stands in a log")
-        cookies = [*self.guest.cookies.values(), *self.other.cookies.values()]
+        cookies = [*self.guest.cookies().values(), *self.other.cookies().values()]
         keys = [b64u_encode(key.secret) for key in self.services.keys.keys]
         check(not any(secret in text for secret in [*cookies, *keys]), "a cookie or a key stands in a log")
         return Happened(
@@ -210,38 +226,45 @@ class Story:
 
     def _book(self) -> tuple[str, str]:
         """Book the room: the address of the booking site, and the handoff's id."""
-        visit = self.guest.submit(self.rooms[_ROOM])
-        _expect(visit, 303)
+        answer = self.guest.submit_form(self.rooms[ROOM])
+        expect(answer, 303)
+        link = location(answer)
         start = f"{self.services.booking.origin}/aurora/handoff?handoff=ghasi1."
-        check(visit.location.startswith(start), "the redirect does not lead to the booking site with a token")
-        body = parse_body(parse_token(_token_of(visit.location))[1])
+        check(link.startswith(start), "the redirect does not lead to the booking site with a token")
+        body = parse_body(parse_token(token_of(link)).body)
         check(body is not None and body.tenant == "tn_aurora", "the token is not for the hotel")
-        return visit.location, "" if body is None else body.handoff_id
+        return link, "" if body is None else body.handoff_id
 
-    def _sent(self, form: Form) -> Visit:
+    def _sent(self, form: Form) -> httpx2.Response:
         """What comes of the guest's form. As the page does, it tries again while bff-consumer is too busy to answer."""
         until = time.monotonic() + _PATIENCE_SECONDS
-        while (visit := self.guest.submit(form)).status == 503 and visit.forms and time.monotonic() < until:
-            form = visit.forms[0]
+        while (answer := self.guest.submit_form(form)).status_code == 503 and time.monotonic() < until:
+            form = self._form_of(answer)
             time.sleep(_AGAIN_SECONDS)
-        return visit
+        return answer
 
-    def _form_at(self, browser: Browser, location: str) -> Visit:
-        """The landing page, with its one form."""
-        visit = browser.open(location)
-        _expect(visit, 200, _PAGES.proceed.title)
-        check(len(visit.forms) == 1, "the landing page has no form")
-        check("__Host-ghasi_handoff" in browser.cookies, "the landing page sets no cookie")
-        return visit
+    def _form_at(self, browser: Browser, link: str) -> tuple[httpx2.Response, Form]:
+        """The landing page, and its one form."""
+        page = browser.navigate(link)
+        expect(page, 200, _PAGES.proceed.title)
+        form = self._form_of(page)
+        check("__Host-ghasi_handoff" in browser.cookies(), "the landing page sets no cookie")
+        return page, form
 
-    def _refused(self, visit: Visit, code: str) -> Happened:
+    def _form_of(self, page: httpx2.Response) -> Form:
+        forms = Page(page).forms
+        check(len(forms) == 1, f"the landing page has {len(forms)} forms, not one")
+        return forms[0]
+
+    def _refused(self, answer: httpx2.Response, code: str) -> Happened:
         """A refusal that support can find in the log by the reference that the guest reads."""
         logged = self._logged()
-        check(bool(visit.reference), "the page has no reference")
-        found = f"page_refused {visit.reference} {code} "
-        check(any(found in line for line in logged), f"the reference {visit.reference} is not logged with {code}")
-        lines = [f'{visit.status} "{visit.title}", reference {visit.reference}', *logged]
-        return Happened(lines, {"status": visit.status, "code": code, "reference": visit.reference})
+        page, status = Page(answer), answer.status_code
+        check(bool(page.reference), "the page has no reference")
+        found = f"page_refused {page.reference} {code} "
+        check(any(found in line for line in logged), f"the reference {page.reference} is not logged with {code}")
+        lines = [f'{status} "{page.title}", reference {page.reference}', *logged]
+        return Happened(lines, {"status": status, "code": code, "reference": page.reference})
 
     def _trace(self, handoff_id: str) -> dict[str, Any]:
         return self.services.operate("handoff", "trace", handoff_id)
@@ -262,124 +285,9 @@ class Story:
         return found
 
 
-STEPS: Final = (
-    Step(
-        "Two services",
-        "Each is a process with a database of its own; they share a ring of keys.",
-        "uvicorn --factory ghasi_handoff.demo.consumer:create_app   # and booking:create_app",
-        Story.start,
-    ),
-    Step(
-        "Book",
-        "bff-consumer signs what the guest chose, writes it into its handoff log, and sends the guest on.",
-        f"POST /book with room={_ROOM}, two adults, three nights",
-        Story.book,
-    ),
-    Step(
-        "The landing page",
-        "A GET verifies and changes nothing, so a link scanner's visit is harmless.",
-        "HEAD, then GET /aurora/handoff?handoff=ghasi1...",
-        Story.land,
-    ),
-    Step(
-        "Redeemed",
-        "The form gives the handoff to the browser with this cookie, and bff-consumer is told.",
-        "POST /aurora/handoff",
-        Story.redeem,
-    ),
-    Step(
-        "The booking",
-        "The guest is there, and the token is gone from the address.",
-        "GET /aurora/booking/...",
-        Story.see,
-    ),
-    Step(
-        "A refresh and a double click",
-        "The same browser may repeat everything: it finds its own booking, not a second one.",
-        "GET /aurora/handoff?handoff=ghasi1..., then POST twice at once",
-        Story.repeat,
-    ),
-    Step(
-        "Another browser",
-        "Whoever else finds the link, in a log or a chat, comes too late.",
-        "GET /aurora/handoff?handoff=ghasi1..., then POST, with another cookie",
-        Story.another_browser,
-    ),
-    Step(
-        "Somebody else's booking",
-        "The booking page belongs to the browser that redeemed; its address alone opens nothing.",
-        "GET /aurora/booking/... from the other browser",
-        Story.anothers_booking,
-    ),
-    Step(
-        "A tampered token",
-        "Somebody turns 2 adults into 9; without the secret, nobody can make a MAC that matches.",
-        "GET and POST /aurora/handoff with the altered token",
-        Story.tampered,
-    ),
-    Step(
-        "A token for another hotel",
-        "Both hotels' sites are one service; the page tells an outsider nothing, the log says it all.",
-        "GET /borealis/handoff?handoff=ghasi1...",
-        Story.another_hotel,
-    ),
-    Step(
-        "A form on another site",
-        "No other site can redeem for the guest, even if a browser sent the cookie along.",
-        "POST /aurora/handoff with Sec-Fetch-Site: cross-site",
-        Story.cross_site,
-    ),
-    Step(
-        "A cancelled handoff",
-        "An operator revokes it in the handoff log before the guest has pressed the button.",
-        "ghasi-handoff handoff revoke ID, then POST /aurora/handoff",
-        Story.revoked,
-    ),
-    Step(
-        "bff-consumer dies",
-        "The booking side has the handoff already: it stays the guest's, and nobody else gets it.",
-        "kill -9, then POST /aurora/handoff",
-        Story.consumer_dies,
-    ),
-    Step(
-        "bff-consumer is back",
-        "The same browser tries again and succeeds.",
-        "POST /aurora/handoff",
-        Story.consumer_is_back,
-    ),
-    Step(
-        "What became of it",
-        "Both logs together tell support what happened to the first handoff.",
-        "ghasi-handoff handoff trace ID",
-        Story.trace,
-    ),
-    Step(
-        "What the logs do not say",
-        "Whoever reads a log must not be able to redeem, to book or to sign.",
-        "grep ghasi1. bff-consumer.log bff-tenant-booking.log",
-        Story.no_secrets,
-    ),
-)
-
-
-def _expect(visit: Visit, status: int, title: str | None = None) -> None:
-    path = urlsplit(visit.url).path
-    check(visit.status == status, f"{path} answered {visit.status}, not {status}")
-    if title is not None:
-        check(visit.title == escape(title), f'{path} shows the page "{visit.title}", not "{title}"')
-
-
-def _token_of(location: str) -> str:
-    return parse_qs(urlsplit(location).query)["handoff"][0]
-
-
-def _with_token(location: str, token: str) -> str:
-    return urlsplit(location)._replace(query=urlencode({"handoff": token})).geturl()
-
-
-def _shortened(location: str) -> str:
+def _shortened(link: str) -> str:
     """An address without the token's MAC, and most of its body."""
-    return f"{location[:80]}..."
+    return f"{link[:80]}..."
 
 
 def _shown(line: str) -> str:
@@ -387,8 +295,3 @@ def _shown(line: str) -> str:
     service, _, what = line.partition(": ")
     what = re.sub(r" (?:tenant|kid)=\S+", "", what)
     return f"{service} | {re.sub(_HANDOFF_ID, lambda found: f'...{found[0][-6:]}', what)}"
-
-
-def _without_chance(visit: Visit) -> str:
-    """A page without what is random in it: the reference and the policy's nonce."""
-    return re.sub(r'nonce="[^"]*"|<bdi>[^<]*</bdi>', "", visit.html)

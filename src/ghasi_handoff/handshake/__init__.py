@@ -28,6 +28,7 @@ from ghasi_handoff.handshake._events import (
     OutboxAge,
     PageRefused,
     RedemptionAbandoned,
+    RedemptionEvent,
 )
 from ghasi_handoff.handshake._handshake import Handshake
 from ghasi_handoff.handshake._handshake_async import AsyncHandshake
@@ -52,45 +53,14 @@ if TYPE_CHECKING:
     from ghasi_handoff.stores.postgres import AsyncPostgresHandoffLog, PostgresHandoffLog
 
 __all__ = [
-    "AsyncConsumeClient",
-    "AsyncHandoffIssuer",
-    "AsyncHandoffLog",
-    "AsyncHandshake",
-    "AsyncOutboxWorker",
-    "AsyncPostgresHandoffLog",
-    "AsyncSQLiteHandoffLog",
-    "CallAnswered",
-    "ConfirmationFailed",
-    "ConsumeAnswer",
-    "ConsumeCall",
-    "ConsumeClient",
-    "ConsumeRequest",
-    "Deliveries",
-    "DeliveryGivenUp",
-    "DeliveryRefused",
-    "HandoffEvent",
-    "HandoffIssuer",
-    "HandoffLog",
-    "HandoffQuery",
-    "HandoffRecord",
-    "HandoffRedeemed",
-    "HandoffRefused",
-    "HandoffReplayed",
-    "HandoffState",
-    "HandoffUnknown",
-    "Handshake",
-    "LastUse",
-    "LocalRowLost",
-    "OutboxAge",
-    "OutboxWorker",
-    "PageRefused",
-    "PostgresHandoffLog",
-    "RedemptionAbandoned",
-    "SQLiteHandoffLog",
-    "answer_consume",
-    "answer_consume_async",
-    "consume_signing_string",
-]
+    "AsyncConsumeClient", "AsyncHandoffIssuer", "AsyncHandoffLog", "AsyncHandshake", "AsyncOutboxWorker",
+    "AsyncPostgresHandoffLog", "AsyncSQLiteHandoffLog", "CallAnswered", "ConfirmationFailed", "ConsumeAnswer",
+    "ConsumeCall", "ConsumeClient", "ConsumeRequest", "Deliveries", "DeliveryGivenUp", "DeliveryRefused",
+    "HandoffEvent", "HandoffIssuer", "HandoffLog", "HandoffQuery", "HandoffRecord", "HandoffRedeemed",
+    "HandoffRefused", "HandoffReplayed", "HandoffState", "HandoffUnknown", "Handshake", "LastUse", "LocalRowLost",
+    "OutboxAge", "OutboxWorker", "PageRefused", "PostgresHandoffLog", "RedemptionAbandoned", "RedemptionEvent",
+    "SQLiteHandoffLog", "answer_consume", "answer_consume_async", "consume_signing_string",
+]  # fmt: skip
 
 _ON_DEMAND = {
     "AsyncConsumeClient": "handshake._client_async",

@@ -9,8 +9,8 @@ from typing import Final
 from ghasi_handoff.errors import (
     ExpiredTokenError,
     HandoffError,
+    HandoffLogError,
     ReplayedTokenError,
-    ReplayStoreError,
     RevokedHandoffError,
 )
 from ghasi_handoff.handshake._consume_call import SCHEME
@@ -80,13 +80,13 @@ def refused(verdict: Verdict) -> ConsumeAnswer:
 
 
 def unauthenticated() -> ConsumeAnswer:
-    """401: nothing is said of the reason."""
+    """401, without the reason."""
     return _problem(401, UNAUTHENTICATED, "The call is not authentic.", {"WWW-Authenticate": SCHEME})
 
 
 def unavailable() -> ConsumeAnswer:
     """503: try again."""
-    return _problem(503, ReplayStoreError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
+    return _problem(503, HandoffLogError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
 
 
 def _problem(status: int, code: str, title: str, headers: Mapping[str, str] | None = None) -> ConsumeAnswer:

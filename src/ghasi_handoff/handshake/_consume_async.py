@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ghasi_handoff._require import require
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.errors import HandoffLogError, ReplayStoreError
 from ghasi_handoff.handshake._consume_answers import (
     UNAUTHENTICATED,
     ConsumeAnswer,
@@ -78,5 +78,5 @@ async def answer_consume_async(
 
 def _unavailable(call: ConsumeCall, reason: str, reporter: Reporter) -> ConsumeAnswer:
     facts = {"handoff_id": call.handoff_id, "redemption_id": call.redemption_id}
-    reporter.report(CallAnswered(status=503, code=ReplayStoreError.code, reason=reason, **facts))
+    reporter.report(CallAnswered(status=503, code=HandoffLogError.code, reason=reason, **facts))
     return unavailable()

@@ -9,7 +9,14 @@ from typing import Final, NamedTuple
 from ghasi_handoff._formats import CONSUME_CALL, MAC_ALGORITHM
 from ghasi_handoff._limits import CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS, MAX_CONSUME_BODY_BYTES, MAX_SECONDS
 from ghasi_handoff._mac import compute_message_mac, is_message_mac
-from ghasi_handoff._signing_string import _HANDOFF_ID, _NAME, _SECONDS, as_handoff_id, as_kid, as_name
+from ghasi_handoff._signing_string import (
+    HANDOFF_ID,
+    NAME,
+    SECONDS,
+    as_handoff_id,
+    as_kid,
+    as_name,
+)
 from ghasi_handoff.errors import InvalidHandoffInputError, UnknownKeyError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._handoff_log import ConsumeCall
@@ -22,8 +29,8 @@ _is_redemption_id: Final = re.compile(_REDEMPTION_ID).fullmatch
 _parse_authorization: Final = re.compile(f"{SCHEME} kid=([A-Za-z0-9_-]{{1,32}}), mac=([A-Za-z0-9_-]{{43}})").fullmatch
 # body: the one canonical spelling, so that no JSON is parsed before the MAC has matched, and no two parsers disagree.
 _parse_body: Final = re.compile(
-    rf'{{"audience":"({_NAME})","consumed_at":({_SECONDS}),"handoff_id":"({_HANDOFF_ID})","issuer":"({_NAME})",'
-    rf'"redemption_id":"({_REDEMPTION_ID})","sent_at":({_SECONDS})}}'
+    rf'{{"audience":"({NAME})","consumed_at":({SECONDS}),"handoff_id":"({HANDOFF_ID})","issuer":"({NAME})",'
+    rf'"redemption_id":"({_REDEMPTION_ID})","sent_at":({SECONDS})}}'
 ).fullmatch
 
 
@@ -86,11 +93,7 @@ def consume_signing_string(
 
 
 def check_call(call: ConsumeCall) -> None:
-    """Refuse what is outside the grammar: two calls must never have one signing string.
-
-    Raises:
-        InvalidHandoffInputError: The message names the first part that is.
-    """
+    """Refuse a call outside the grammar, and name its first bad part: two calls must never have one signing string."""
     for name, value in (("issuer", call.issuer), ("audience", call.audience)):
         if as_name(value) is None:
             raise InvalidHandoffInputError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
@@ -104,12 +107,7 @@ def check_call(call: ConsumeCall) -> None:
 
 
 def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
-    """The ``Authorization`` header's value and the body of a call.
-
-    Raises:
-        InvalidHandoffInputError: The call is outside the grammar.
-        KeyRingError: No key signs at the call's ``sent_at``.
-    """
+    """The ``Authorization`` header's value and the body of a call; `KeyRingError` where no key signs at ``sent_at``."""
     check_call(call)
     key = keys.signing_key(call.sent_at)
     mac = compute_message_mac(key, _signing_string(key.kid, call))
@@ -121,7 +119,7 @@ def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
 
 
 def named_kid(authorization: Sequence[str]) -> str | None:
-    """The key that a call names; None where its header has not the shape of one."""
+    """The key that a call names; None if the header is malformed."""
     parts = _parse_authorization(authorization[0]) if len(authorization) == 1 else None
     return None if parts is None else parts[1]
 
@@ -129,11 +127,7 @@ def named_kid(authorization: Sequence[str]) -> str | None:
 def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: int) -> ConsumeCall | RefusedCall:
     """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4.
 
-    Args:
-        authorization: The values of the request's ``Authorization`` fields, in order.
-        body: The request's body.
-        keys: The ring of this issuer and audience.
-        now: Unix seconds.
+    `authorization` has the values of the request's ``Authorization`` fields, in order; `now` is in Unix seconds.
     """
     # Exactly one: a proxy and this service might each take another of two.
     header = authorization[0] if len(authorization) == 1 else None

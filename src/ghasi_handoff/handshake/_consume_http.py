@@ -88,7 +88,7 @@ class ConsumeCaller:
                 raise final
             reason = final
             if status < 500 and status not in (200, 408, 429):
-                # It is there and says something else, such as 404 from a replica that lags. The page will ask again.
+                # It answers, but not with a final answer: 404 from a replica that lags, say. The page will ask again.
                 self.breaker.succeeded()
                 raise unavailable(reason, f"bff-consumer answered {status}", handoff_id)
         self.breaker.failed()
@@ -109,7 +109,7 @@ class ConsumeCaller:
             async for chunk in response.aiter_raw():
                 answer += chunk
                 if len(answer) > MAX_CONSUME_ANSWER_BYTES:
-                    break  # whatever it is, it is no answer of ours
+                    break  # too long for an answer of ours
             return response.status_code, response.headers.get("Content-Type", ""), answer
 
     def _client(self) -> httpx2.AsyncClient:
@@ -152,7 +152,7 @@ def _checked_url(base_url: object, allow_http: bool) -> str:
         httpx2.URL(_url(base_url, "0" * 36))  # what it would not call is refused now, not at the first guest
     except (ValueError, httpx2.InvalidURL):
         raise ConfigurationError(problem) from None
-    # An empty query, too: what is added behind it would be no path any more.
+    # An empty query, too: a path added after it would become part of the query.
     if not host or port == 0 or "@" in parts.netloc or any(character in base_url for character in " \\?#"):
         raise ConfigurationError(problem)
     if parts.scheme != "https" and not (parts.scheme == "http" and (allow_http or is_loopback(host))):

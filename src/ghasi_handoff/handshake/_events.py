@@ -50,16 +50,25 @@ class HandoffEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffRedeemed(HandoffEvent, name="redeemed"):
+class RedemptionEvent(HandoffEvent):
+    """What became of one redemption.
+
+    Attributes:
+        redemption_id: Who redeemed, or tried.
+    """
+
+    redemption_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandoffRedeemed(RedemptionEvent, name="redeemed"):
     """A guest was let through.
 
     Attributes:
-        redemption_id: Who redeemed.
         first: Whether it was the first call of this browser, as far as the store could say.
         mode: ``strict`` or ``deferred``.
     """
 
-    redemption_id: str
     first: bool
     mode: str
 
@@ -78,101 +87,83 @@ class HandoffRefused(HandoffEvent, name="refused"):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffReplayed(HandoffEvent, name="replayed", level=logging.WARNING):
+class HandoffReplayed(RedemptionEvent, name="replayed", level=logging.WARNING):
     """A second browser tried a handoff that belongs to another.
 
     Attributes:
-        redemption_id: Who tried.
         holder: Who has it.
         gap_seconds: How long after the redemption. A scanner comes within seconds, a shared link after minutes.
     """
 
-    redemption_id: str
     holder: str
     gap_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalRowLost(HandoffEvent, name="local_row_lost", level=logging.CRITICAL):
+class LocalRowLost(RedemptionEvent, name="local_row_lost", level=logging.CRITICAL):
     """The replay store gave the handoff to this browser, and bff-consumer's log names another: the store has lost rows.
 
     Attributes:
-        redemption_id: Who the replay store says has it.
         deferred: Whether the guest had been let through already: then the handoff has two owners.
     """
 
-    redemption_id: str
     deferred: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedemptionAbandoned(HandoffEvent, name="redemption_abandoned", level=logging.WARNING):
+class RedemptionAbandoned(RedemptionEvent, name="redemption_abandoned", level=logging.WARNING):
     """In strict mode the outbox had to deliver: the guest's own request did not live to do it, nor a repetition of it.
 
     Attributes:
-        redemption_id: Who redeemed.
         age_seconds: How long ago.
     """
 
-    redemption_id: str
     age_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandoffUnknown(HandoffEvent, name="unknown_handoff", level=logging.ERROR):
-    """bff-consumer's log does not have the handoff: a lagging replica, a lost row, or two environments mixed up.
-
-    Attributes:
-        redemption_id: Who redeemed.
-    """
-
-    redemption_id: str
+class HandoffUnknown(RedemptionEvent, name="unknown_handoff", level=logging.ERROR):
+    """bff-consumer's log does not have the handoff: a lagging replica, a lost row, or two environments mixed up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmationFailed(HandoffEvent, name="confirmation_unavailable", level=logging.ERROR):
+class ConfirmationFailed(RedemptionEvent, name="confirmation_unavailable", level=logging.ERROR):
     """bff-consumer gave no answer that counts.
 
     Attributes:
-        redemption_id: Who redeemed.
         reason: In one word; see `ConfirmationUnavailableError`.
     """
 
-    redemption_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRefused(HandoffEvent, name="delivery_refused", level=logging.WARNING):
+class DeliveryRefused(RedemptionEvent, name="delivery_refused", level=logging.WARNING):
     """bff-consumer refused what the outbox delivered: revoked there, or redeemed too late. The entry is settled.
 
     Attributes:
-        redemption_id: Who redeemed.
         code: ``revoked_handoff`` or ``expired``.
     """
 
-    redemption_id: str
     code: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryGivenUp(HandoffEvent, name="delivery_given_up", level=logging.CRITICAL):
+class DeliveryGivenUp(RedemptionEvent, name="delivery_given_up", level=logging.CRITICAL):
     """An outbox entry could not be delivered for a day. It is kept; `ghasi-handoff outbox drain --dead` tries again.
 
     Attributes:
-        redemption_id: Who redeemed.
         age_seconds: How long ago.
         reason: What came of the last try.
     """
 
-    redemption_id: str
     age_seconds: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxAge(HandoffEvent, name="outbox_age", level=logging.DEBUG):
-    """How much waits in the outbox, said about every half minute by a worker that runs.
+    """How much waits in the outbox. A running worker reports it about every half minute.
 
     Attributes:
         pending: Entries still to be delivered.
@@ -228,20 +219,13 @@ OnEvent: TypeAlias = Callable[[HandoffEvent], None]
 
 
 class Reporter:
-    """Sends events where they are wanted.
-
-    Args:
-        on_event: The application's hook. It must be quick; what it raises is logged and goes no further.
-
-    Raises:
-        ConfigurationError: `on_event` cannot be called, or would have to be awaited.
-    """
+    """Logs events and hands them to the application's hook, whose errors are logged and go no further."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
         if on_event is not None and not callable(on_event):
             raise ConfigurationError(f"on_event must be a callable, not {type(on_event).__name__}")
         if inspect.iscoroutinefunction(on_event):
-            raise ConfigurationError("on_event must be a plain function: nobody awaits it, so it would never run")
+            raise ConfigurationError("on_event must be a plain function, not a coroutine function: it is not awaited")
         self._on_event = on_event
 
     def warn(self, exc: Exception) -> None:
@@ -261,9 +245,9 @@ class Reporter:
 
 
 def harmless(what: str, work: Callable[[], _T]) -> _T | None:
-    """What `work` returns; None if it raises, which is logged. Only for work that decides nothing."""
+    """What `work` returns; None if it raises, and the error is logged. Only for work that decides nothing."""
     try:
         return work()
-    except Exception:  # whatever it is: a guest must not be refused because a counter is broken
+    except Exception:  # any error: a guest must not be refused because a counter is broken
         _logger.exception("%s failed", what)
         return None

@@ -96,8 +96,9 @@ class Handshake(Generic[_PayloadT]):
         Raises:
             InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser,
                 `RevokedHandoffError` if it was revoked at bff-consumer.
-            ReplayStoreError: The store gave no sure answer. Nothing was accepted; the same browser may try again.
-            ConfirmationUnavailableError: bff-consumer gave no answer that counts (strict mode). The handoff stays with
+            ReplayStoreError: The store could not confirm the outcome. Nothing was accepted; the same browser may try
+                again.
+            ConfirmationUnavailableError: bff-consumer did not confirm (strict mode). The handoff stays with
                 this browser, which may try again.
             ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
             KeyRingError: No key can sign the call to bff-consumer.
@@ -118,7 +119,7 @@ class Handshake(Generic[_PayloadT]):
             raise ConfigurationError(f"deferred mode needs a store that states its guarantees; {name} does not")
         if not guarantees.durable or not guarantees.outbox:
             raise ConfigurationError(
-                f"deferred mode needs a store with durable commits and an outbox; {name} has not both; use strict mode"
+                f"deferred mode needs a store with durable commits and an outbox, which {name} is not; use strict mode"
             )
         if self._outbox is None:
             raise ConfigurationError(f"deferred mode needs the store's outbox: {name}(…, outbox=True)")
@@ -173,7 +174,7 @@ class Handshake(Generic[_PayloadT]):
                 consumed_at=consumed_at,
             )
         except ReplayedTokenError:
-            # Our store says that it is ours, and the log names another: the store has lost the other's row.
+            # Our store names this browser and the log names another: our store has lost the other browser's row.
             self.reporter.report(events.LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
             self._settle(handoff.handoff_id, scope, redemption_id)
             raise ReplayedTokenError("bff-consumer's log names another browser", **facts) from None

@@ -39,7 +39,7 @@ class HandoffIssuer:
         Raises:
             InvalidHandoffInputError: The tenant is outside the grammar, or the payload is not valid.
             KeyRingError: No key can sign now.
-            ReplayStoreError: It is not sure that the log has it. No token is given out.
+            HandoffLogError: It is not sure that the log has it. No token is given out.
             ConfigurationError: The clock or the source of randomness is broken.
         """
         minted = self._minter.mint(payload, tenant=tenant)

@@ -24,12 +24,12 @@ class LastUse(Mapping[str, datetime]):
     Only authentic handoffs count, so nobody keeps a key alive, or fills the memory, with made-up tokens.
 
     Args:
-        keys: The ring, or a callable that returns the present one. Kids that it has not any more are forgotten.
+        keys: The ring, or a callable that returns the present one. Kids that are no longer in it are forgotten.
         then: The hook that is called next with each event: one hook may follow another.
         clock: Returns Unix seconds.
 
     Raises:
-        ConfigurationError: An argument is something else.
+        ConfigurationError: An argument has the wrong type.
     """
 
     def __init__(

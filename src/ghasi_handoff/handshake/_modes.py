@@ -10,10 +10,6 @@ Mode: TypeAlias = Literal["strict", "deferred"]
 
 
 def require_mode(mode: object) -> None:
-    """Refuse any other mode.
-
-    Raises:
-        ConfigurationError: `mode` is neither.
-    """
+    """Refuse any other mode with a `ConfigurationError`."""
     if mode not in ("strict", "deferred"):
         raise ConfigurationError('mode must be "strict" or "deferred"')

@@ -104,7 +104,7 @@ class OutboxWorker:
         try:
             done = self.deliver()
             self._age()
-        except Exception as exc:  # whatever it is: a worker that has ended delivers nothing, and nobody notices
+        except Exception as exc:  # any error: a worker that has ended delivers nothing, and nobody notices
             self._reporter.warn(exc)
             return 0
         return done.total

@@ -30,6 +30,6 @@ watchers: list[Callable[[Step], None]] = []
 
 
 def reached(step: Step) -> None:
-    """Pass `step`. Nothing happens, but in a test that watches."""
+    """Tell the watchers, which only tests have, that `step` is reached."""
     for watcher in watchers:
         watcher(step)

@@ -19,13 +19,7 @@ PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
 
 
 class Whereabouts(NamedTuple):
-    """What the environment says of the ring, without the ring.
-
-    Attributes:
-        path: The key file; None where the ring itself is in the environment.
-        kek: What opens it, or None.
-        purpose: What it was sealed for.
-    """
+    """The key file (None: the ring itself is in the environment), what opens it, and what it was sealed for."""
 
     path: str | None
     kek: KeyEncryptionKey | None
@@ -33,11 +27,7 @@ class Whereabouts(NamedTuple):
 
 
 def whereabouts(environ: Mapping[str, str], kek: KeyEncryptionKey | None, purpose: str | None) -> Whereabouts:
-    """Where the ring is. What is given is not looked for in the environment.
-
-    Raises:
-        KeyRingError: Neither a file nor a ring is named, or both; or there is no such key-encryption key.
-    """
+    """Where the environment says the ring is. An argument that is given is not looked for there."""
     try:
         opener = LocalKeyEncryptionKey.from_env(environ) if kek is None else kek
         meant_for = (environ.get(PURPOSE) or DEFAULT_PURPOSE) if purpose is None else purpose

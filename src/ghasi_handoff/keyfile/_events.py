@@ -1,4 +1,4 @@
-"""What became of a key file -> a frozen object without secrets, in the shape of the handshake's events."""
+"""What happened to a key file -> a frozen object without secrets, in the shape of the handshake's events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _logger: Final = logging.getLogger("ghasi_handoff")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRingEvent:
-    """Something that became of a watched key file.
+    """Something that happened to a watched key file.
 
     Attributes:
         source: The file's path, or the name of the function that loads the ring.
@@ -63,7 +63,7 @@ class KeyRingReloaded(KeyRingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRingReloadFailed(KeyRingEvent):
-    """The file is gone or cannot be used; the last good ring stays in use. Said at each try until it is well again.
+    """The file is gone or cannot be used; the last good ring stays in use. Reported at each try until one succeeds.
 
     Attributes:
         reason: Why, and what to do.

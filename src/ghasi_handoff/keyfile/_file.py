@@ -13,12 +13,7 @@ from ghasi_handoff.errors import KeyRingError
 def read_secret_file(path: str | os.PathLike[str], what: str) -> bytes:
     """The content of the file `path`, if only this user, or root and a group of ours, may use it.
 
-    Args:
-        path: The file.
-        what: What it is, for messages.
-
-    Raises:
-        KeyRingError: It cannot be read, is no regular file, others may use it, or it is too large.
+    `what` names the file in the `KeyRingError` that says why it is not read.
     """
     try:
         return _read(path, what)
@@ -29,10 +24,7 @@ def read_secret_file(path: str | os.PathLike[str], what: str) -> bytes:
 def write_secret_file(path: str | os.PathLike[str], text: str) -> None:
     """Put `text` into the file `path`, mode 0600, so that after a crash there is the old file or the new one.
 
-    Root leaves the file to its owner.
-
-    Raises:
-        KeyRingError: It cannot be written. An earlier file is still there, whole.
+    Root leaves the file to its owner. After a `KeyRingError` an earlier file is still there, whole.
     """
     target = os.path.abspath(os.fspath(path))
     folder = os.path.dirname(target)
@@ -91,7 +83,7 @@ def _others_may_use(status: os.stat_result) -> bool:
 
 
 def _keep_owner(descriptor: int, target: str) -> None:
-    """Give the new file to the old one's owner, if we are root: else its service could not read it any more.
+    """Give the new file to the old one's owner, if we are root: else its service could no longer read it.
 
     Not where somebody else could have put the old one there: only in a folder of that owner, or of root alone.
     """

@@ -28,7 +28,7 @@ _HOW_TO_MAKE: Final = "it must be 32 random bytes, raw or as 43 characters of ba
 class KeyEncryptionKey(Protocol):
     """What seals and opens the key of a sealed key file: yours, over a KMS, or `LocalKeyEncryptionKey`.
 
-    The KMS never sees the ring: it encrypts the 32 bytes that encrypt the ring. Raise whatever its client raises; it
+    The KMS never sees the ring: it encrypts the 32 bytes that encrypt the ring. Let its client's errors through; each
     becomes the cause of a `KeyRingError`.
     """
 

@@ -12,8 +12,7 @@ from ghasi_handoff.keys import KeyRing
 def opened(data: bytes, kek: KeyEncryptionKey | None, purpose: str) -> KeyRing:
     """The ring in the content of a key file, sealed if a key-encryption key is given, and only then.
 
-    Raises:
-        KeyRingError: Anything else. The message says nothing of where the content came from.
+    A `KeyRingError` says nothing of where the content came from; see `located`.
     """
     text = ""
     try:

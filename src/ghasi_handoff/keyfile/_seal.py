@@ -33,7 +33,7 @@ _MEMBERS: Final = {"format", "purpose", *_BYTE_MEMBERS}
 
 
 def is_sealed(text: str) -> bool:
-    """Whether the text says that it is sealed, in whatever version. It is not checked any further."""
+    """Whether the text says that it is sealed, in any version. Nothing else is checked."""
     document = _document(text)
     return isinstance(document, dict) and str(document.get("format")).startswith(_FAMILY)
 
@@ -45,11 +45,7 @@ def seal(
     *,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> str:
-    """The ring as text that only the key-encryption key opens.
-
-    Raises:
-        KeyRingError: The purpose is outside its grammar, or the key-encryption key cannot be used.
-    """
+    """The ring as text that only the key-encryption key opens."""
     context = _context(purpose)
     data_key = random_bytes(KEY_BYTES)
     plain = keys.to_json().encode("utf-8")
@@ -71,11 +67,7 @@ def seal(
 
 
 def unseal(text: str, kek: KeyEncryptionKey, purpose: str = DEFAULT_PURPOSE) -> KeyRing:
-    """The ring in a sealed text.
-
-    Raises:
-        KeyRingError: Not sealed, of another version or purpose, sealed with another key, or altered.
-    """
+    """The ring in a sealed text; `KeyRingError` if it is not sealed so, for this purpose and with this key."""
     data_key = plain = b""
     try:
         context = _context(purpose)

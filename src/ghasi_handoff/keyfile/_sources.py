@@ -14,7 +14,7 @@ from ghasi_handoff.keyfile._kek import KeyEncryptionKey
 from ghasi_handoff.keyfile._open import located, opened
 from ghasi_handoff.keys import KeyRing
 
-# A mounted secret is exchanged under its readers: for a moment the link leads to a folder that is gone.
+# While a mounted secret is exchanged, its link leads for a moment to a folder that is gone.
 _SECOND_TRY_SECONDS: Final = 0.05
 
 
@@ -31,7 +31,7 @@ class Source(Protocol):
     name: str
 
     def read(self, last: Found | None) -> Found:
-        """What is there now: `last`, what an earlier read found, where it has not changed.
+        """What is there now; `last`, which an earlier read found, if nothing has changed.
 
         Raises:
             KeyRingError: The source cannot be used now.
@@ -40,7 +40,7 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A key file. By its content it has changed or not: nothing that a copy, a mount or a coarse clock does hides that.
+    """A key file. Its content tells whether it has changed: a copy, a mount or a coarse clock cannot hide that.
 
     A KMS is asked, and paid, only for what is new.
     """

@@ -3,8 +3,8 @@
 1. A call gives the ring in use: one attribute, no lock, no I/O. A ring is exchanged whole.
 2. One daemon thread per process reads, every interval and when it is asked. So there is never more than one read.
 3. What cannot be used changes nothing: the last good ring stays, and every try that fails says so.
-4. A ring never goes back: one in which a revoked key is well again is refused, as an old copy that arrived late. That
-   holds as long as the process lives, also if a ring without that key came between.
+4. A revoked key stays revoked: a ring in which it is not is refused, as an old copy that arrived late. That holds for
+   the life of the process, also if a ring without that key was in use in between.
 5. A fork has a thread of its own.
 """
 
@@ -57,7 +57,7 @@ class WatchedKeyRing:
 
     Raises:
         KeyRingError: The source cannot be used now.
-        ConfigurationError: An argument is something else.
+        ConfigurationError: An argument has the wrong type or is out of range.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class WatchedKeyRing:
 
         Raises:
             KeyRingError: As `from_env` does.
-            ConfigurationError: An argument is something else.
+            ConfigurationError: An argument has the wrong type.
         """
         variables = os.environ if environ is None else environ
         try:
@@ -119,13 +119,13 @@ class WatchedKeyRing:
         return self._ring
 
     def refresh(self, kid: str | None = None, *, timeout: timedelta = DEFAULT_REFRESH_TIMEOUT) -> bool:
-        """Read the source now, for a token that names a key which the ring has not; from a thread.
+        """Read the source now, because a token names a key that the ring does not have. For threads.
 
-        At most once per interval, whoever asks: a flood of made-up kids costs one read. Callers that come while a
-        read is under way wait for that one.
+        At most once per interval, however many ask: a flood of made-up kids costs one read. Callers that come while
+        a read is under way wait for it.
 
         Args:
-            kid: The key that is missed. If the ring in use has it already, nothing is read.
+            kid: The missing key. If the ring in use has it already, nothing is read.
             timeout: How long to wait for the read.
 
         Returns:
@@ -196,8 +196,8 @@ class WatchedKeyRing:
         healed = [key.kid for key in new.keys if key.kid in self._revoked - revoked]
         if healed:
             raise KeyRingError(
-                f"{self._source.name}: key {healed[0]} was revoked and is not any more: an older copy of the file has"
-                " come late; bring the newest (if the revocation was a mistake, restart this process)"
+                f"{self._source.name}: key {healed[0]} was revoked and no longer is: an older copy of the file arrived"
+                " late; bring the newest (if the revocation was a mistake, restart this process)"
             )
         self._ring = new
         self._revoked |= revoked
@@ -217,10 +217,10 @@ def _revoked(ring: KeyRing) -> set[str]:
 
 
 async def catch_up(keys: object, kid: str | None) -> None:
-    """Read a watched ring again before a token is verified that names a key which it has not.
+    """Read a watched ring again before verifying a token that names a key that the ring does not have.
 
-    For integrations, which must not know whether their keys are watched: anything else than a `WatchedKeyRing` has
-    nothing to catch up with. Verifying itself never reads anything.
+    For integrations, which do not know whether their keys are watched: only a `WatchedKeyRing` is read again.
+    Verifying itself never reads a file.
 
     Args:
         keys: What the verifier was given: a ring, a callable or a `WatchedKeyRing`.

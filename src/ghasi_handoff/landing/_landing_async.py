@@ -22,15 +22,10 @@ from ghasi_handoff.errors import (
 from ghasi_handoff.handshake import AsyncHandshake, PageRefused
 from ghasi_handoff.keyfile import WatchedKeyRing
 from ghasi_handoff.landing._answer import Answer
-from ghasi_handoff.landing._guest_request import (
-    GuestRequest,
-    named_kid,
-    set_cookie,
-    whole_number,
-)
+from ghasi_handoff.landing._guest_request import GuestRequest, named_kid, set_cookie, whole_number
 from ghasi_handoff.landing._options import check_callables, check_pages
 from ghasi_handoff.landing._pages import Kind, Page, headers_of, html_of, make_page
-from ghasi_handoff.landing._places import path_on, without_slashes
+from ghasi_handoff.landing._places import sent_on, without_slashes
 from ghasi_handoff.landing._refusals import (
     PARAMETER,
     SINCE,
@@ -40,7 +35,7 @@ from ghasi_handoff.landing._refusals import (
     not_now,
     refusal_of,
 )
-from ghasi_handoff.landing._texts import TEXTS, PageTexts, choose_language
+from ghasi_handoff.landing._texts import TEXTS, PageTexts
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 
 METHODS: Final = ("GET", "HEAD", "POST")
@@ -165,14 +160,7 @@ class AsyncLanding(Generic[_PayloadT]):
             place = await self._on_redeemed(request, redemption)
         except ReplayedTokenError as exc:
             raise refusal_of(exc) from exc
-        headers = {
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "strict-origin",
-            "Set-Cookie": set_cookie(secret),
-        }
-        if isinstance(place, self._response_type):
-            return Answer(status=200, headers=headers, response=place)
-        return Answer(status=303, headers={"Location": path_on(origin, place, token=token), **headers})
+        return sent_on(place, self._response_type, origin=origin, token=token, cookie=set_cookie(secret))
 
     async def _known_tenant(self, request: GuestRequest) -> str:
         tenant = await self._tenant(request)
@@ -193,15 +181,6 @@ class AsyncLanding(Generic[_PayloadT]):
         return await self._page(request, refused.kind, refused.status, reference=reference, **refused.form)
 
     async def _page(self, request: GuestRequest, kind: Kind, status: int, **parts: Any) -> Answer:
-        language = choose_language(request.languages, self._texts)
-        page = make_page(
-            kind,
-            status,
-            language=language,
-            texts=self._texts[language],
-            nonce=secrets.token_urlsafe(16),
-            start_url=self._start_url,
-            **parts,
-        )
+        page = make_page(kind, status, request.languages, self._texts, start_url=self._start_url, **parts)
         html = html_of(page) if self._render is None else await self._render(request, page)
         return Answer(status=status, headers=headers_of(page), body=html.encode("utf-8"))

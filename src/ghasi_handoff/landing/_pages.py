@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from typing import Final, Literal, TypeAlias
 
 from ghasi_handoff._limits import PAGE_RETRIES_EVERY_SECONDS
-from ghasi_handoff.landing._texts import Message, PageTexts
+from ghasi_handoff.landing._texts import Message, PageTexts, choose_language
 
 # Presses the button after the form's delay. A hidden or prerendered page waits until it is visible, and a guest who has
 # gone back is not sent forward again. A delay of 0 submits before the page has loaded: then the next page replaces it
@@ -67,17 +68,21 @@ class Page:
 def make_page(
     kind: Kind,
     status: int,
+    languages: Sequence[str],
+    texts: Mapping[str, PageTexts],
     *,
-    language: str,
-    texts: PageTexts,
-    nonce: str,
+    start_url: str | None = None,
     fields: Mapping[str, str] | None = None,
     delay: int | None = None,
-    start_url: str | None = None,
     reference: str | None = None,
 ) -> Page:
-    """A page. Without `fields` it has no form; without `delay`, in milliseconds, the form waits for its button."""
-    message: Message = getattr(texts, kind)
+    """A page in the best of `languages`. Without `fields` it has no form.
+
+    `delay` is in milliseconds; without it, the form waits for its button.
+    """
+    language = choose_language(languages, texts)
+    said, nonce = texts[language], secrets.token_urlsafe(16)
+    message: Message = getattr(said, kind)
     # Without the script the address keeps its token. These refusals may pass by themselves, when clocks or key files
     # have caught up, and a reload needs it. All refused tokens alike: a difference would tell which check has failed.
     keeps_address = fields is None and kind in ("invalid", "unavailable")
@@ -89,7 +94,7 @@ def make_page(
     )
     parts = [f"<h1>{escape(message.title)}</h1>", f'<p role="status">{escape(message.text)}</p>']
     if fields is not None:
-        label = texts.proceed_button if kind == "proceed" else texts.try_again
+        label = said.proceed_button if kind == "proceed" else said.try_again
         hidden = "".join(
             f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields.items()
         )
@@ -102,15 +107,15 @@ def make_page(
     if start_url is not None and kind not in ("proceed", "confirming"):
         style = "again" if fields is None else "again second"
         parts.append(
-            f'<p class="start"><a class="{style}" href="{escape(start_url)}">{escape(texts.start_again)}</a></p>'
+            f'<p class="start"><a class="{style}" href="{escape(start_url)}">{escape(said.start_again)}</a></p>'
         )
     if reference is not None:
-        parts.append(f'<p class="reference">{escape(texts.reference)}: <bdi>{reference}</bdi></p>')
+        parts.append(f'<p class="reference">{escape(said.reference)}: <bdi>{reference}</bdi></p>')
     return Page(
         kind=kind,
         status=status,
         language=language,
-        direction=texts.direction,
+        direction=said.direction,
         title=message.title,
         text=message.text,
         reference=reference,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import quote
 
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.landing._answer import Answer
 from ghasi_handoff.landing._guest_request import unescaped
+
+_KEPT_HERE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
 
 
 def without_slashes(slashes: int, query: str) -> Answer:
@@ -16,20 +19,21 @@ def without_slashes(slashes: int, query: str) -> Answer:
     plain http, and the token would go there.
     """
     place = "../" * slashes + "handoff" + (f"?{query}" if query else "")
-    return Answer(
-        status=307, headers={"Location": place, "Cache-Control": "no-store", "Referrer-Policy": "strict-origin"}
-    )
+    return Answer(status=307, headers={"Location": place, **_KEPT_HERE})
 
 
-def path_on(origin: str, given: object, *, token: str) -> str:
-    """The value of ``Location`` for what `on_redeemed` gave, if it is a place on this origin.
+def sent_on(given: object, response_type: type | tuple[type, ...], *, origin: str, token: str, cookie: str) -> Answer:
+    """The answer to a redemption: what `on_redeemed` gave, if it is a response or a place on this origin.
 
     Raises:
-        ConfigurationError: It is not. Some browsers stop a redirect elsewhere because of ``form-action``, and one that
-            a client can steer would be an open redirect.
+        ConfigurationError: It is neither. Some browsers stop a redirect elsewhere because of ``form-action``, and one
+            that a client can steer would be an open redirect.
     """
+    headers = {**_KEPT_HERE, "Set-Cookie": cookie}
+    if isinstance(given, response_type):
+        return Answer(status=200, headers=headers, response=given)
     if isinstance(given, str):
         is_local = (given.startswith("/") and not given.startswith("//")) or given.startswith(f"{origin}/")
         if is_local and "\\" not in given and given.isprintable() and token not in unescaped(given):
-            return quote(given, safe=":/%#?=@[]!$&'()*+,;")
+            return Answer(status=303, headers={"Location": quote(given, safe=":/%#?=@[]!$&'()*+,;"), **headers})
     raise ConfigurationError("on_redeemed must give a path on this origin, without the token, or a response")

@@ -8,18 +8,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import PAGE_RETRIES_EVERY_SECONDS, PAGE_RETRIES_FOR_SECONDS, REFERENCE_CHARACTERS
-from ghasi_handoff.errors import (
-    ConfigurationError,
-    ConfirmationUnavailableError,
-    ExpiredTokenError,
-    HandoffError,
-    InvalidHandoffInputError,
-    InvalidTokenError,
-    ReplayedTokenError,
-    RevokedHandoffError,
-    UnknownHandoffError,
-)
+from ghasi_handoff.errors import HandoffError, InvalidTokenError
 from ghasi_handoff.landing._answer import Answer
 from ghasi_handoff.landing._pages import Kind
 
@@ -31,21 +22,17 @@ SINCE: Final = "since"
 _logger: Final = logging.getLogger("ghasi_handoff")
 # Without 0, 1, I, L, O and U: guests read it out on the telephone.
 _REFERENCE_ALPHABET: Final = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-_KINDS: Final[Mapping[type[HandoffError], Kind]] = {
-    ReplayedTokenError: "replayed",
-    ExpiredTokenError: "expired",
-    RevokedHandoffError: "revoked",
-    InvalidTokenError: "invalid",
-    ConfirmationUnavailableError: "confirming",
-}
-_STATUS: Final[Mapping[type[HandoffError], int]] = {
-    ReplayedTokenError: 409,
-    ExpiredTokenError: 410,
-    RevokedHandoffError: 410,
-    UnknownHandoffError: 404,
-    InvalidTokenError: 400,
-    InvalidHandoffInputError: 422,
-    ConfigurationError: 500,
+# The first that fits. What may pass by itself is a 503.
+_TOLD: Final[Mapping[type[HandoffError], tuple[int, Kind]]] = {
+    errors.ReplayedTokenError: (409, "replayed"),
+    errors.ExpiredTokenError: (410, "expired"),
+    errors.RevokedHandoffError: (410, "revoked"),
+    errors.UnknownHandoffError: (404, "invalid"),
+    InvalidTokenError: (400, "invalid"),
+    errors.InvalidHandoffInputError: (422, "unavailable"),
+    errors.ConfigurationError: (500, "unavailable"),
+    errors.ConfirmationUnavailableError: (503, "confirming"),
+    HandoffError: (503, "unavailable"),
 }
 
 
@@ -60,19 +47,19 @@ class RefusedError(Exception):
         form: With what the guest may try again: ``fields`` and ``delay`` of `make_page`.
     """
 
-    def __init__(self, kind: Kind, status: int, code: str, facts: Mapping[str, str] | None = None, **form: Any) -> None:
+    def __init__(self, kind: Kind, status: int, code: str, facts: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
         self.kind = kind
         self.status = status
         self.code = code
         self.facts = facts or {}
-        self.form = form
+        self.form: dict[str, Any] = {}
 
 
 def refusal_of(error: HandoffError) -> RefusedError:
     """The page without a form that tells a guest about `error`."""
-    kind: Kind = next((kind for cause, kind in _KINDS.items() if isinstance(error, cause)), "unavailable")
-    return RefusedError(kind, status_of(error), error.code, error.log_fields)
+    status, kind = _told(error)
+    return RefusedError(kind, status, error.code, error.log_fields)
 
 
 def not_now(error: HandoffError, token: str, since: int | None, now: int) -> RefusedError:
@@ -92,14 +79,9 @@ def new_reference() -> str:
     return "".join(secrets.choice(_REFERENCE_ALPHABET) for _ in range(REFERENCE_CHARACTERS))
 
 
-def status_of(error: HandoffError) -> int:
-    """The HTTP status of an error: 503 for everything that may pass by itself."""
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
-
-
 def answer_error(error: HandoffError) -> Answer:
     """The problem that tells a program about `error`. The log has the rest, under the same reference."""
-    return answer_problem(status_of(error), error.code, error.public_text, error)
+    return answer_problem(_told(error)[0], error.code, error.public_text, error)
 
 
 def answer_problem(status: int, code: str, title: str, error: HandoffError | None = None) -> Answer:
@@ -123,3 +105,7 @@ def answer_problem(status: int, code: str, title: str, error: HandoffError | Non
     if status == 503:
         headers["Retry-After"] = f"{PAGE_RETRIES_EVERY_SECONDS}"
     return Answer(status=status, headers=headers, body=json.dumps(body).encode("ascii"))
+
+
+def _told(error: HandoffError) -> tuple[int, Kind]:
+    return next(told for kind, told in _TOLD.items() if isinstance(error, kind))

@@ -3,9 +3,10 @@
 The command line and an operator's endpoint stand on these; `KeyRing` itself makes the rings.
 """
 
+from ghasi_handoff._limits import LEAST_PROPAGATION
 from ghasi_handoff.rotation._compare import Finding, compare
 from ghasi_handoff.rotation._fingerprint import Fingerprint, KeyFingerprint, fingerprint
-from ghasi_handoff.rotation._plan import LEAST_PROPAGATION, StateChange, Wait, state_changes, waits
+from ghasi_handoff.rotation._plan import StateChange, Wait, state_changes, waits
 
 __all__ = [
     "LEAST_PROPAGATION",

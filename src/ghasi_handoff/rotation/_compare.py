@@ -1,4 +1,4 @@
-"""our fingerprint, theirs -> what is wrong, what to wait for, or that all is well."""
+"""our fingerprint, theirs -> what is wrong, what to wait for, or that nothing is wrong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from ghasi_handoff._limits import MAX_LEEWAY_SECONDS
+from ghasi_handoff._times import iso
 from ghasi_handoff.rotation._fingerprint import Fingerprint, KeyFingerprint
 
 Level: TypeAlias = Literal["ok", "wait", "alarm"]
@@ -23,8 +24,8 @@ class Finding:
             file arrives by `until`. ``ok``: nothing to do.
         code: ``same``, ``not_there_yet``, ``older_copy``, ``missing_there``, ``missing_here``, ``other_secret``,
             ``other_dates``, ``not_revoked_there``, ``not_revoked_here``, ``clocks_differ``.
-        kid: The key that it is about, if it is about one.
-        text: What is the matter, and what to do.
+        kid: The key that it is about, if any.
+        text: What is wrong, and what to do.
         until: Aware datetime: when it must be well, if there is one.
     """
 
@@ -74,7 +75,7 @@ def _missing(keys: dict[str, KeyFingerprint], there: dict[str, KeyFingerprint], 
 
 
 def _not_there_yet(key: KeyFingerprint) -> Finding:
-    text = f"the other side does not have key {key.kid} yet; bring the file before it signs, at {_iso(key.sign_from)}"
+    text = f"the other side does not have key {key.kid} yet; bring the file before it signs, at {iso(key.sign_from)}"
     return Finding(level="wait", code="not_there_yet", kid=key.kid, text=text, until=key.sign_from)
 
 
@@ -120,7 +121,3 @@ def _of_both(here: KeyFingerprint, there: KeyFingerprint) -> list[Finding]:
     else:
         return []
     return [Finding(level=level, code=code, kid=kid, text=text)]
-
-
-def _iso(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

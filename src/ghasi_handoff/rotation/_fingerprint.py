@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from ghasi_handoff._formats import FINGERPRINT_DOCUMENT, KEY_FINGERPRINT, KEY_RING, MAC_ALGORITHM
 from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS
 from ghasi_handoff._signing_string import as_kid
-from ghasi_handoff._times import from_seconds, to_seconds
+from ghasi_handoff._times import from_seconds, iso, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
 
@@ -33,7 +33,7 @@ _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFingerprint:
-    """What may be said of one key.
+    """What may be shown of one key.
 
     Attributes:
         kid: The key's name.
@@ -58,7 +58,7 @@ class KeyFingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """What may be said of a ring.
+    """What may be shown of a ring.
 
     Attributes:
         at: When it was made, by the clock of the machine that made it.
@@ -71,10 +71,10 @@ class Fingerprint:
     @property
     def ring(self) -> str:
         """16 hex digits in groups, to read out on the telephone: equal where keys and dates are."""
-        lines = [
-            f"{key.kid} {key.hash} {_iso(key.sign_from)} {_iso(key.verify_until)} {_iso(key.revoked_at)}"
-            for key in self.keys
-        ]
+        lines = []
+        for key in self.keys:
+            dates = (key.sign_from, key.verify_until, key.revoked_at)
+            lines.append(f"{key.kid} {key.hash} " + " ".join(iso(date) if date else "None" for date in dates))
         digits = sha256("\n".join(lines).encode("ascii")).hexdigest()[:16]
         return "-".join(digits[place : place + 4] for place in range(0, 16, 4))
 
@@ -82,10 +82,10 @@ class Fingerprint:
         """What `to_json` writes, as a dict."""
         # The members of a key are the fields of `KeyFingerprint`, in their order.
         keys = [
-            {name: _iso(value) if isinstance(value, datetime) else value for name, value in asdict(key).items()}
+            {name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(key).items()}
             for key in self.keys
         ]
-        return {"format": FINGERPRINT_DOCUMENT, "at": _iso(self.at), "ring": self.ring, "keys": keys}
+        return {"format": FINGERPRINT_DOCUMENT, "at": iso(self.at), "ring": self.ring, "keys": keys}
 
     def to_json(self) -> str:
         """The fingerprint as one line of JSON, for a file or an internal endpoint."""
@@ -119,7 +119,7 @@ class Fingerprint:
 def fingerprint(
     keys: KeyRing, now: datetime | None = None, *, last_use: Mapping[str, datetime] | None = None
 ) -> Fingerprint:
-    """What may be said of the ring: to a monitor, an internal endpoint, or the people of the other service.
+    """What may be shown of the ring: to a monitor, an internal endpoint, or the people of the other service.
 
     Args:
         keys: The ring.
@@ -195,9 +195,5 @@ def _date(value: object) -> datetime:
         try:
             return datetime.fromisoformat(value)
         except ValueError:
-            pass  # the thirtieth of February: said below like every other text that is no date
+            pass  # such as the thirtieth of February
     raise KeyRingError("not a fingerprint: a date must be such as 2026-11-23T09:30:00Z")
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

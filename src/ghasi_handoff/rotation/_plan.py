@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
-from ghasi_handoff._limits import DEFAULT_PROPAGATION, MAX_LEEWAY_SECONDS
-from ghasi_handoff._times import from_seconds, to_seconds
+from ghasi_handoff._limits import DEFAULT_PROPAGATION, LEAST_PROPAGATION
+from ghasi_handoff._times import from_seconds, iso, to_seconds
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState
-
-# Clocks may differ by the leeway, which is taken off the time that a file has to arrive; as much again is left for it.
-LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +34,7 @@ class Wait:
     Attributes:
         code: ``clock_behind``, ``pending_key``, ``recent_revocation`` or ``short_propagation``.
         text: What is the matter, and what to wait for.
-        until: Aware datetime from which on it is no reason any more; None if time alone does not help.
+        until: Aware datetime from which on it no longer applies; None if time alone does not help.
     """
 
     code: str
@@ -78,64 +75,50 @@ def waits(
         now: Aware datetime; by default the present.
         propagation: As `KeyRing.rotate` will get it.
     """
-    present = _floored(now)
-    found = []
-    ahead = [(date, key.kid) for key in keys.keys for date in (key.created_at, key.revoked_at) if date is not None]
-    latest, changed = max(ahead)
-    if latest > present:
-        found.append(
-            Wait(
-                code="clock_behind",
-                text=f"key {changed} was made or revoked at {_iso(latest)}, and this clock reads {_iso(present)}: it is"
-                " behind, and the new key would sign before the others have it; set the clock; or, if it is right"
-                " now and was ahead then, use --emergency with --propagation",
-                until=latest,
-            )
+    return tuple(_waits(keys, _floored(now), propagation))
+
+
+def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wait]:
+    latest, changed = max(
+        (date, key.kid) for key in keys.keys for date in (key.created_at, key.revoked_at) if date is not None
+    )
+    if latest > now:
+        text = (
+            f"key {changed} was made or revoked at {iso(latest)}, and this clock reads {iso(now)}: it is behind, and"
+            " the new key would sign before the others have it; set the clock; or, if it is right now and was ahead"
+            " then, use --emergency with --propagation"
         )
-    pending = [key for key in keys.keys if keys.state(key.kid, present) is KeyState.PENDING]
+        yield Wait(code="clock_behind", text=text, until=latest)
+    pending = [key for key in keys.keys if keys.state(key.kid, now) is KeyState.PENDING]
     if pending:
         last = pending[-1]
-        found.append(
-            Wait(
-                code="pending_key",
-                text=f"key {last.kid} does not sign before {_iso(last.sign_from)}: until then a copy of its file may"
-                " still be on its way, and could replace the new one; wait until then, or take that rotation back"
-                f" with: keys revoke {last.kid}",
-                until=last.sign_from,
-            )
+        text = (
+            f"key {last.kid} does not sign before {iso(last.sign_from)}: until then a copy of its file may still be on"
+            " its way, and could replace the new one; wait until then, or take that rotation back with:"
+            f" keys revoke {last.kid}"
         )
+        yield Wait(code="pending_key", text=text, until=last.sign_from)
     recent = [
         (key.revoked_at, key.kid)
         for key in keys.keys
-        if key.revoked_at is not None and key.revoked_at <= present < key.revoked_at + propagation
+        if key.revoked_at is not None and key.revoked_at <= now < key.revoked_at + propagation
     ]
     if recent:
         revoked, kid = max(recent)
         arrived = revoked + propagation
-        found.append(
-            Wait(
-                code="recent_revocation",
-                text=f"key {kid} was revoked at {_iso(revoked)}: that file may still be on its way, and could replace"
-                f" the new one; wait until {_iso(arrived)}, or, if that is too late, use --emergency",
-                until=arrived,
-            )
+        text = (
+            f"key {kid} was revoked at {iso(revoked)}: that file may still be on its way, and could replace the new"
+            f" one; wait until {iso(arrived)}, or, if that is too late, use --emergency"
         )
+        yield Wait(code="recent_revocation", text=text, until=arrived)
     if propagation < LEAST_PROPAGATION:
-        found.append(
-            Wait(
-                code="short_propagation",
-                text=f"a propagation of {propagation // timedelta(seconds=1)} s is less than"
-                f" {LEAST_PROPAGATION // timedelta(seconds=1)} s: where clocks differ, the new key would sign before"
-                " the others have it; give it more time",
-                until=None,
-            )
+        given, least = (time // timedelta(seconds=1) for time in (propagation, LEAST_PROPAGATION))
+        text = (
+            f"a propagation of {given} s is less than {least} s: where clocks differ, the new key would sign before"
+            " the others have it; give it more time"
         )
-    return tuple(found)
+        yield Wait(code="short_propagation", text=text, until=None)
 
 
 def _floored(now: datetime | None) -> datetime:
     return from_seconds(to_seconds(datetime.now(UTC) if now is None else now, name="now", error=KeyRingError))
-
-
-def _iso(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
 
+from ghasi_handoff._limits import MAX_STORE_TIMEOUT_SECONDS
 from ghasi_handoff.errors import ConfigurationError
-
-DEFAULT_TIMEOUT_SECONDS: Final = 2.0
-MAX_TIMEOUT_SECONDS: Final = 60.0
 
 
 def timeout_seconds(timeout: float | timedelta) -> float:
@@ -18,6 +15,10 @@ def timeout_seconds(timeout: float | timedelta) -> float:
         ConfigurationError: Not a number or timedelta, not positive, or over 60 s.
     """
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= MAX_TIMEOUT_SECONDS:
-        raise ConfigurationError(f"timeout must be more than 0 and at most {MAX_TIMEOUT_SECONDS:g} seconds")
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 0 < seconds <= MAX_STORE_TIMEOUT_SECONDS
+    ):
+        raise ConfigurationError(f"timeout must be more than 0 and at most {MAX_STORE_TIMEOUT_SECONDS:g} seconds")
     return float(seconds)

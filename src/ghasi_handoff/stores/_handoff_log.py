@@ -98,7 +98,7 @@ class HandoffLog(Protocol):
         """Add a row, before its token is in the world.
 
         Raises:
-            ReplayStoreError: It is not sure that the row is there. Repeating the call is safe.
+            HandoffLogError: It is not sure that the row is there. Repeating the call is safe.
         """
         ...
 
@@ -108,7 +108,7 @@ class HandoffLog(Protocol):
         One atomic, guarded update: of several calls at once one wins. The state never changes a second time.
 
         Raises:
-            ReplayStoreError: No sure answer. Repeating the call is safe.
+            HandoffLogError: No sure answer. Repeating the call is safe.
         """
         ...
 
@@ -117,7 +117,7 @@ class HandoffLog(Protocol):
 
         Raises:
             UnknownHandoffError: There is no such row.
-            ReplayStoreError: No sure answer. Repeating the call is safe.
+            HandoffLogError: No sure answer. Repeating the call is safe.
         """
         ...
 

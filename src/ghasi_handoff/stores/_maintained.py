@@ -14,16 +14,29 @@ from ghasi_handoff.replay import ReplayStore
 from ghasi_handoff.stores._handoff_log import HandoffLog
 
 
-class MaintainedStore(ReplayStore, Protocol):
+class Maintained(Protocol):
+    """What stores and handoff logs have in common."""
+
+    def create_schema(self) -> None:
+        """Make what is needed, if it is not there. Safe to repeat."""
+        ...
+
+    def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+        """Remove what no token, and no operator, can need any more. Returns how many.
+
+        Args:
+            now: Unix seconds or an aware datetime; by default the clock's reading.
+            progress: Called after each chunk with the number removed so far.
+        """
+        ...
+
+
+class MaintainedStore(ReplayStore, Maintained, Protocol):
     """A replay store that its operator can make, check, count, purge and search. Every store with a URL is one."""
 
     @property
     def outbox(self) -> Outbox | None:
         """The outbox, if this store writes one."""
-        ...
-
-    def create_schema(self) -> None:
-        """Make what the store needs to exist, if it is not there. Safe to repeat."""
         ...
 
     def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
@@ -38,15 +51,6 @@ class MaintainedStore(ReplayStore, Protocol):
         """How much the store holds."""
         ...
 
-    def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """Remove entries that no token can need any more. Returns how many.
-
-        Args:
-            now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
-        """
-        ...
-
     def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace | None:
         """Everything that the store holds of one handoff, for support. Changes nothing.
 
@@ -58,18 +62,5 @@ class MaintainedStore(ReplayStore, Protocol):
         ...
 
 
-class MaintainedLog(HandoffLog, Protocol):
-    """A handoff log that its operator can make and purge."""
-
-    def create_schema(self) -> None:
-        """Make what the log needs to exist, if it is not there. Safe to repeat."""
-        ...
-
-    def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """Remove rows whose token ended more than 48 hours ago. Returns how many.
-
-        Args:
-            now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
-        """
-        ...
+class MaintainedLog(HandoffLog, Maintained, Protocol):
+    """A handoff log that its operator can make and purge. Every handoff log with a URL is one."""

@@ -13,16 +13,29 @@ from ghasi_handoff.replay import AsyncReplayStore
 from ghasi_handoff.stores._handoff_log import AsyncHandoffLog
 
 
-class AsyncMaintainedStore(AsyncReplayStore, Protocol):
+class AsyncMaintained(Protocol):
+    """What stores and handoff logs have in common."""
+
+    async def create_schema(self) -> None:
+        """Make what is needed, if it is not there. Safe to repeat."""
+        ...
+
+    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
+        """Remove what no token, and no operator, can need any more. Returns how many.
+
+        Args:
+            now: Unix seconds or an aware datetime; by default the clock's reading.
+            progress: Called after each chunk with the number removed so far.
+        """
+        ...
+
+
+class AsyncMaintainedStore(AsyncReplayStore, AsyncMaintained, Protocol):
     """A replay store that its operator can make, check, count, purge and search. Every store with a URL is one."""
 
     @property
     def outbox(self) -> AsyncOutbox | None:
         """The outbox, if this store writes one."""
-        ...
-
-    async def create_schema(self) -> None:
-        """Make what the store needs to exist, if it is not there. Safe to repeat."""
         ...
 
     async def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
@@ -37,15 +50,6 @@ class AsyncMaintainedStore(AsyncReplayStore, Protocol):
         """How much the store holds."""
         ...
 
-    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """Remove entries that no token can need any more. Returns how many.
-
-        Args:
-            now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
-        """
-        ...
-
     async def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace | None:
         """Everything that the store holds of one handoff, for support. Changes nothing.
 
@@ -57,18 +61,5 @@ class AsyncMaintainedStore(AsyncReplayStore, Protocol):
         ...
 
 
-class AsyncMaintainedLog(AsyncHandoffLog, Protocol):
-    """A handoff log that its operator can make and purge."""
-
-    async def create_schema(self) -> None:
-        """Make what the log needs to exist, if it is not there. Safe to repeat."""
-        ...
-
-    async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """Remove rows whose token ended more than 48 hours ago. Returns how many.
-
-        Args:
-            now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
-        """
-        ...
+class AsyncMaintainedLog(AsyncHandoffLog, AsyncMaintained, Protocol):
+    """A handoff log that its operator can make and purge. Every handoff log with a URL is one."""

@@ -1,10 +1,13 @@
-"""URL -> product -> a replay store or a handoff log. The only module that knows every product. Imports no driver.
+# Generated from _open_async.py by tools/sync_twins.py. Do not edit.
+"""URL -> product -> a replay store or a handoff log, for threads. Knows every product; imports no driver.
+
+No other module knows every product, this module's twin apart.
 
 To add a product, add
 
-- a folder beside this file, whose modules `_from_url` and `_from_url_async` have `make_store`, and `make_log` if the
-  product can keep a handoff log (write the second; `make sync-twins` writes the first),
-- its row in `PRODUCTS`,
+- a folder beside this file, whose module `_from_url` has `make_store`, and `make_log` if the product can keep a
+  handoff log,
+- its row in `PRODUCTS`, and its name in the contract "stores" of pyproject.toml,
 - a subclass of the conformance kit (`ghasi_handoff.testing`) in tests/stores.
 
 The command line, the settings and the demo then know its URLs.
@@ -13,7 +16,7 @@ The command line, the settings and the demo then know its URLs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -21,14 +24,11 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
-from ghasi_handoff.stores._maintained_async import AsyncMaintainedLog, AsyncMaintainedStore
 from ghasi_handoff.stores._opening import Opening
 
 Kind: TypeAlias = Literal["store", "log"]
 _MakeStore: TypeAlias = Callable[[str, Opening], tuple[MaintainedStore, AbstractContextManager[None]]]
 _MakeLog: TypeAlias = Callable[[str, Opening], tuple[MaintainedLog, AbstractContextManager[None]]]
-_MakeAsyncStore: TypeAlias = Callable[[str, Opening], tuple[AsyncMaintainedStore, AbstractAsyncContextManager[None]]]
-_MakeAsyncLog: TypeAlias = Callable[[str, Opening], tuple[AsyncMaintainedLog, AbstractAsyncContextManager[None]]]
 
 
 class Product(NamedTuple):
@@ -64,6 +64,8 @@ PRODUCTS: Final = (
         needs_init=False, has_log=False, has_outbox=False,
     ),
 )  # fmt: skip
+
+_FROM_URL: Final = "_from_url"
 
 
 def product_of(url: str, kind: Kind) -> Product:
@@ -107,25 +109,13 @@ def make_store(url: str, opening: Opening) -> tuple[MaintainedStore, AbstractCon
         ConfigurationError: The URL is not valid, or a driver is not installed.
         ReplayStoreError: The file is not there, and `opening` does not create it.
     """
-    make: _MakeStore = _module(url, "store", "_from_url").make_store
+    make: _MakeStore = _module(url, "store").make_store
     return make(url, opening)
 
 
 def make_log(url: str, opening: Opening) -> tuple[MaintainedLog, AbstractContextManager[None]]:
-    """A handoff log, and what opens it and closes it again. As `make_store`."""
-    make: _MakeLog = _module(url, "log", "_from_url").make_log
-    return make(url, opening)
-
-
-def make_async_store(url: str, opening: Opening) -> tuple[AsyncMaintainedStore, AbstractAsyncContextManager[None]]:
-    """`make_store` for asyncio."""
-    make: _MakeAsyncStore = _module(url, "store", "_from_url_async").make_store
-    return make(url, opening)
-
-
-def make_async_log(url: str, opening: Opening) -> tuple[AsyncMaintainedLog, AbstractAsyncContextManager[None]]:
-    """`make_log` for asyncio."""
-    make: _MakeAsyncLog = _module(url, "log", "_from_url_async").make_log
+    """A handoff log, and what opens it and closes it again. Raises as `make_store`, `HandoffLogError` for the file."""
+    make: _MakeLog = _module(url, "log").make_log
     return make(url, opening)
 
 
@@ -141,5 +131,5 @@ def migration(kind: Kind) -> str:
     return SCHEMA if kind == "store" else LOG_SCHEMA
 
 
-def _module(url: str, kind: Kind, name: str) -> ModuleType:
-    return import_module(f"ghasi_handoff.stores.{product_of(url, kind).folder}.{name}")
+def _module(url: str, kind: Kind) -> ModuleType:
+    return import_module(f"ghasi_handoff.stores.{product_of(url, kind).folder}.{_FROM_URL}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS
+from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,5 +23,5 @@ class Opening:
 
     create: bool = False
     outbox: bool = False
-    timeout: float = DEFAULT_TIMEOUT_SECONDS
+    timeout: float = DEFAULT_STORE_TIMEOUT_SECONDS
     clock: Callable[[], float] = time.time

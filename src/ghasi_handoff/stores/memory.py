@@ -6,15 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, Self
+from typing import Self
 
+from ghasi_handoff._limits import DEFAULT_MEMORY_CAPACITY
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
 
 __all__ = ["AsyncMemoryReplayStore", "MemoryReplayStore"]
-
-DEFAULT_CAPACITY: Final = 100_000
 
 
 class MemoryReplayStore:
@@ -31,7 +30,7 @@ class MemoryReplayStore:
 
     guarantees = StoreGuarantees(durable=False, shared=False, survives_failover=False, outbox=False)
 
-    def __init__(self, *, capacity: int = DEFAULT_CAPACITY, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, capacity: int = DEFAULT_MEMORY_CAPACITY, clock: Callable[[], float] = time.time) -> None:
         if type(capacity) is not int or capacity < 1:
             raise ConfigurationError("capacity must be a positive integer")
         self._capacity = capacity
@@ -110,7 +109,7 @@ class AsyncMemoryReplayStore:
 
     guarantees = MemoryReplayStore.guarantees
 
-    def __init__(self, *, capacity: int = DEFAULT_CAPACITY, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, capacity: int = DEFAULT_MEMORY_CAPACITY, clock: Callable[[], float] = time.time) -> None:
         self._store = MemoryReplayStore(capacity=capacity, clock=clock)
 
     async def consume(

@@ -60,11 +60,7 @@ class LiteralReader:
         self._object_is_known = False
 
     def entries(self, node: Node) -> list[RegistryEntry]:
-        """The entries that an array holds.
-
-        Raises:
-            UnreadableError: Not all of it can be read with certainty.
-        """
+        """The entries that an array holds."""
         return [self._entry(element) for element in self._elements(node)]
 
     def _constant(self, name: str, used_at: Node) -> Node:

@@ -34,11 +34,7 @@ class Module:
                 self.constants[text] = (name, value)
 
     def registry(self) -> str:
-        """The constant that is exported as ``syncRegistry``.
-
-        Raises:
-            UnreadableError: There is none, there are several, or it comes from another file.
-        """
+        """The constant that is exported as ``syncRegistry``."""
         found = [*self._declared(), *self._listed()]
         if not found:
             raise UnreadableError(

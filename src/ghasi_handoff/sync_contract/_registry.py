@@ -33,11 +33,7 @@ def read_registry(path: str | Path) -> tuple[RegistryEntry, ...]:
 
 
 def read_bytes(file: str) -> bytes:
-    """A text file's bytes, without a byte order mark.
-
-    Raises:
-        UnreadableError: There is none, it is too large, or it is not UTF-8.
-    """
+    """A text file's bytes, without a byte order mark."""
     if not _is_text(file):
         shown = os.fsencode(file).decode("utf-8", "backslashreplace")
         raise UnreadableError(shown, 1, "the name of this file is not UTF-8")

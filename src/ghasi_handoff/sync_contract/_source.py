@@ -56,21 +56,13 @@ class Source:
         return Place(file=self.file, line=row + 1, column=max(1, len(before) + 1 - shift))
 
     def refuse(self, node: Node, reason: str) -> NoReturn:
-        """Say that this cannot be read with certainty.
-
-        Raises:
-            UnreadableError: Always.
-        """
+        """Say that this cannot be read with certainty."""
         at = self.place(node)
         raise UnreadableError(at.file, at.line, reason, column=at.column)
 
 
 def parse(file: str, data: bytes, *, shift: int = 0) -> Source:
-    """Parse, and refuse what is not TypeScript.
-
-    Raises:
-        UnreadableError: There is a syntax error, or it nests without end.
-    """
+    """Parse, and refuse what is not TypeScript."""
     source = Source(file, data, Parser(_LANGUAGE).parse(data).root_node, shift)
     if source.root.has_error:
         for node in walk(source.root):
@@ -86,11 +78,7 @@ def parse(file: str, data: bytes, *, shift: int = 0) -> Source:
 
 
 def refuse_what_hides(source: Source) -> None:
-    """Refuse a module in which code may look like a comment, or a name like another.
-
-    Raises:
-        UnreadableError: It is one.
-    """
+    """Refuse a module in which code may look like a comment, or a name like another."""
     text = source.data.decode("utf-8")
     match = _HIDDEN.search(text)
     if match is not None:

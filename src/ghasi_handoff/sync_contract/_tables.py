@@ -24,11 +24,7 @@ class Row(NamedTuple):
 
 
 def read_table(file: str, text: str, *, heading: str, columns: Sequence[str]) -> list[Row]:
-    """The rows of the one table below the one heading `heading`. Other columns than `columns` may stand there too.
-
-    Raises:
-        UnreadableError: There is no such heading or table, or more than one, or the table is malformed.
-    """
+    """The rows of the one table below the one heading `heading`. Other columns than `columns` may stand there too."""
     start, rows = _rows_below(file, text, heading)
     if len(rows) < 2 or _DELIMITER.fullmatch(rows[1][1]) is None:
         line = rows[0][0] if rows else start

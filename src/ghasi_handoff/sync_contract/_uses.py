@@ -54,11 +54,7 @@ _CLASSES: Final = frozenset({"abstract_class_declaration", "class", "class_decla
 
 
 def refuse_other_uses(source: Source, reader: LiteralReader) -> None:
-    """Refuse a module in which something else than reading may happen to what was read.
-
-    Raises:
-        UnreadableError: It may.
-    """
+    """Refuse a module in which something else than reading may happen to what was read."""
     own = {name.id for name, _ in reader.constants.values()}
     errors = _ERRORS - _given_another_meaning(source)
     for node in walk(source.root, without=_TYPES):

@@ -1,4 +1,4 @@
-"""For tests of your own code. Needs pytest: install ``ghasi-handoff[testing]``.
+"""For tests of your own code. Install ``ghasi-handoff[testing]``.
 
 A store that you write is tested by what every store promises:
 
@@ -10,14 +10,13 @@ A store that you write is tested by what every store promises:
 
 An application is tested with a `FrozenClock`, a `FakeConsumer` in the place of the other service, a `HandoffBrowser`,
 and tokens that must be refused, such as that of `expired_token`. The browser needs the extras ``[fastapi]`` and
-``[client]``, too; nothing of them is loaded before it is asked for.
+``[client]``, too. pytest is loaded with the conformance kit, and the web framework with the browser, not before.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ghasi_handoff.testing._clock import FrozenClock
-from ghasi_handoff.testing._conformance import AsyncReplayStoreConformance, ReplayStoreConformance
 from ghasi_handoff.testing._consumer import FakeConsumer
 from ghasi_handoff.testing._entries import handoff_id_at, redemption_id_of
 from ghasi_handoff.testing._tokens import (
@@ -34,6 +33,7 @@ from ghasi_handoff.testing._tokens import (
 
 if TYPE_CHECKING:
     from ghasi_handoff.testing._browser import HandoffBrowser
+    from ghasi_handoff.testing._conformance import AsyncReplayStoreConformance, ReplayStoreConformance
 
 __all__ = [
     "AsyncReplayStoreConformance",
@@ -55,7 +55,14 @@ __all__ = [
 ]
 
 
+_LATER = {
+    "AsyncReplayStoreConformance": "_conformance",
+    "HandoffBrowser": "_browser",
+    "ReplayStoreConformance": "_conformance",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name != "HandoffBrowser":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f"{__name__}._browser").HandoffBrowser
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

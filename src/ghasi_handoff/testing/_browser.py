@@ -1,30 +1,191 @@
-"""URL -> request as a browser makes it -> answer, cookies kept -> form -> request. `HandoffBrowser`. Over Starlette."""
+"""URL -> request as a browser makes it -> answer, cookies kept -> form -> request. `HandoffBrowser`, over Starlette.
+
+`Browser` is the same over any HTTP client, so that it can visit a server.
+"""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Callable, Mapping
-from html.parser import HTMLParser
+from http.cookiejar import DefaultCookiePolicy
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import httpx2
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
-from typing_extensions import override
 
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.testing._cookies import CookieJar, is_address
 from ghasi_handoff.testing._entries import broken
+from ghasi_handoff.testing._pages import Form, Page, location
 
 CONSUMER: Final = "https://bff-consumer.example"
 
+# Browsers trust these over plain http, too: they send Sec-Fetch headers there and keep Secure cookies.
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _SITES: Final = ("none", "same-origin", "same-site", "cross-site")  # a redirect can only make it worse
-_NOT_SUBMITTED: Final = frozenset({"submit", "button", "image", "reset", "file"})
 
 
-class HandoffBrowser:
+class Browser:
+    """As `HandoffBrowser`, over a client that sends its requests and follows no redirect. Browsers may share one."""
+
+    def __init__(
+        self,
+        client: httpx2.Client,
+        base_url: str,
+        *,
+        cookies_blocked: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._base_url = _split(base_url).geturl()
+        self._client = client
+        client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # our own jar knows the prefixes
+        self._cookies_blocked = cookies_blocked
+        self._clock = clock
+        self._jar = CookieJar(clock)
+        self._refused_cookies: list[str] = []
+
+    def another(self) -> Self:
+        """A second browser, with no cookies yet, on the same running application."""
+        browser = copy.copy(self)
+        Browser.__init__(
+            browser, self._client, self._base_url, cookies_blocked=self._cookies_blocked, clock=self._clock
+        )
+        return browser
+
+    def navigate(self, url: str, *, initiator: str | None = CONSUMER, clicked: bool = True) -> httpx2.Response:
+        """Open a URL at the top level. A redirect is not followed: see `follow`.
+
+        Args:
+            url: Absolute, or relative to the base URL.
+            initiator: The site whose link or redirect leads there; None: the guest typed it, or it was in an e-mail.
+            clicked: Whether a click or key of the guest began it.
+
+        Raises:
+            ConfigurationError: A URL is neither https nor http on loopback.
+        """
+        target = _split(urljoin(self._base_url, url))
+        site = "none" if initiator is None else _site(_split(initiator), target)
+        return self._send("GET", target, site, clicked=clicked)
+
+    def submit(
+        self, page: httpx2.Response, *, field: str | None = None, initiator: str | None = None, clicked: bool = True
+    ) -> httpx2.Response:
+        """Send a page's form. It takes the page's only form with ``method=post``, and its ``input`` elements.
+
+        Args:
+            page: The answer that holds the page.
+            field: Where there are several forms: the name of an input that only the wanted one has.
+            initiator: Another site that shows a copy of the form, to try what a forged POST does.
+            clicked: Whether the guest used its button; False: a script sent it.
+
+        Raises:
+            AssertionError: The page has no such form, or more than one.
+            ConfigurationError: A URL is neither https nor http on loopback.
+        """
+        forms = [
+            form
+            for form in Page(page).forms
+            if form.method == "post" and (field is None or any(name == field for name, _ in form.fields))
+        ]
+        if len(forms) != 1:
+            broken(f"{_described(page)} has {len(forms)} forms to submit, not one: {page.text[:200]!r}")
+        return self.submit_form(forms[0], initiator=initiator, clicked=clicked)
+
+    def submit_form(self, form: Form, *, initiator: str | None = None, clicked: bool = True) -> httpx2.Response:
+        """Send a form of any page. Arguments and errors are those of `submit`."""
+        source, target = _split(form.page if initiator is None else initiator), _split(form.action)
+        site = _site(source, target)
+        # Fetch, "append a request Origin header". A copy of the form is not under its page's policy.
+        policy = form.referrer_policy if initiator is None else ""
+        hidden = policy == "no-referrer" or (policy == "same-origin" and site != "same-origin")
+        headers = {
+            "Origin": "null" if hidden else _origin(source),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        content = urlencode(form.fields).encode("ascii")
+        return self._send("POST", target, site, clicked=clicked, headers=headers, content=content)
+
+    def open_handoff(self, url: str, *, initiator: str | None = CONSUMER) -> httpx2.Response:
+        """Come from the consumer's site, and let the landing page send its form, as a guest's browser does.
+
+        Args:
+            url: The redirect's URL, with the token.
+            initiator: As for `navigate`.
+
+        Returns:
+            The answer to the form: a redirect, or a refusal. If the landing page itself is a refusal, that.
+
+        Raises:
+            AssertionError: There is a page, but not one form on it.
+            ConfigurationError: A URL is neither https nor http on loopback.
+        """
+        page = self.navigate(url, initiator=initiator)
+        return self.submit(page, clicked=False) if page.is_success else page
+
+    def follow(self, response: httpx2.Response) -> httpx2.Response:
+        """Go where a redirect leads.
+
+        Raises:
+            AssertionError: It is none, or one that repeats a POST (307, 308).
+            ConfigurationError: It leads to a URL that is neither https nor http on loopback.
+        """
+        request = response.request
+        if not response.has_redirect_location:
+            broken(f"{_described(response)} is no redirect: {response.text[:200]!r}")
+        if response.status_code in (307, 308) and request.method != "GET":
+            broken(f"{_described(response)} repeats the {request.method}: this browser does not")
+        source = _split(str(request.url))
+        target = _split(location(response))
+        before = request.headers["Sec-Fetch-Site"]
+        # What the guest asked for stays so; else the worst step counts (Fetch Metadata, section 2.3).
+        site = before if before == "none" else max(before, _site(source, target), key=_SITES.index)
+        return self._send("GET", target, site, clicked="Sec-Fetch-User" in request.headers)
+
+    def cookies(self, url: str = "/") -> dict[str, str]:
+        """What the browser sends with a request to `url` from a page there: names and values."""
+        target = _split(urljoin(self._base_url, url))
+        return dict(self._jar.cookies(target, site="same-origin", method="GET"))
+
+    @property
+    def refused_cookies(self) -> list[str]:
+        """Why cookies were dropped, one text each: a real browser says it in its developer tools only."""
+        return list(self._refused_cookies)
+
+    def _send(
+        self,
+        method: str,
+        url: SplitResult,
+        site: str,
+        *,
+        clicked: bool,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        content: bytes | None = None,
+    ) -> httpx2.Response:
+        sent = {
+            "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "Upgrade-Insecure-Requests": "1",
+            "Sec-Fetch-Site": site,
+            "Sec-Fetch-Mode": "navigate",
+            "Sec-Fetch-Dest": "document",
+            **({"Sec-Fetch-User": "?1"} if clicked else {}),
+            **headers,
+        }
+        cookies = self._jar.cookies(url, site=site, method=method)
+        if cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" if name else value for name, value in cookies)
+        response = self._client.request(method, url.geturl(), headers=sent, content=content)
+        for header in response.headers.get_list("Set-Cookie"):
+            problem = "cookies are blocked" if self._cookies_blocked else self._jar.take(header, url)
+            if problem:
+                self._refused_cookies.append(problem)
+        return response
+
+
+class HandoffBrowser(Browser):
     """A browser for tests of an ASGI application that opens handoffs. Each object is another browser.
 
     It does what a landing page depends on as Chromium does it: cookies with their prefixes, ``Path``, ``Domain``,
@@ -40,13 +201,13 @@ class HandoffBrowser:
 
     Args:
         app: The ASGI application.
-        base_url: Where it is. https: a ``__Host-`` cookie comes back over nothing else.
+        base_url: Where it is: an https URL, or http on loopback. Browsers return a ``__Host-`` cookie nowhere else.
         headers: Sent with every request, for example ``{"Accept-Language": "ar"}``.
         cookies_blocked: Whether the guest's browser keeps no cookies.
         clock: Returns Unix seconds; cookies end by it.
 
     Raises:
-        ConfigurationError: `base_url` is no https URL.
+        ConfigurationError: `base_url` is neither https nor http on loopback.
 
     >>> from starlette.responses import HTMLResponse
     >>> async def app(scope, receive, send):
@@ -65,203 +226,30 @@ class HandoffBrowser:
         cookies_blocked: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._base_url = _split(base_url).geturl()
-        self._client = TestClient(app, base_url=base_url, headers=dict(headers or {}), follow_redirects=False)
-        self._cookies_blocked = cookies_blocked
-        self._clock = clock
-        self._jar = CookieJar(clock)
-        self._refused_cookies: list[str] = []
-
-    def another(self) -> Self:
-        """A second browser, with no cookies yet, on the same running application."""
-        browser = copy.copy(self)
-        browser._jar = CookieJar(self._clock)
-        browser._refused_cookies = []
-        return browser
-
-    def navigate(self, url: str, *, initiator: str | None = CONSUMER, clicked: bool = True) -> httpx2.Response:
-        """Open a URL at the top level. A redirect is not followed: see `follow`.
-
-        Args:
-            url: Absolute, or relative to the base URL.
-            initiator: The site whose link or redirect leads there; None: the guest typed it, or it was in an e-mail.
-            clicked: Whether a click or key of the guest began it.
-
-        Raises:
-            ConfigurationError: A URL is not https.
-        """
-        target = _split(urljoin(self._base_url, url))
-        site = "none" if initiator is None else _site(_split(initiator), target)
-        return self._send("GET", target, site=site, clicked=clicked)
-
-    def submit(
-        self, page: httpx2.Response, *, field: str | None = None, initiator: str | None = None, clicked: bool = True
-    ) -> httpx2.Response:
-        """Send a page's form. It takes the page's only form with ``method=post``, and its ``input`` elements.
-
-        Args:
-            page: The answer that holds the page.
-            field: Where there are several forms: the name of an input that only the wanted one has.
-            initiator: Another site that shows a copy of the form, to try what a forged POST does.
-            clicked: Whether the guest used its button; False: a script sent it.
-
-        Raises:
-            AssertionError: The page has no such form, or more than one.
-            ConfigurationError: A URL is not https.
-        """
-        html = _Page(page)
-        forms = [
-            form
-            for form in html.forms
-            if form.method == "post" and (field is None or any(name == field for name, _ in form.fields))
-        ]
-        if len(forms) != 1:
-            broken(f"{_described(page)} has {len(forms)} forms to submit, not one: {page.text[:200]!r}")
-        target = _split(urljoin(str(page.url), forms[0].action))
-        source = _split(str(page.url) if initiator is None else initiator)
-        site = _site(source, target)
-        # Fetch, "append a request Origin header".
-        policy = html.referrer_policy if initiator is None else ""
-        hidden = policy == "no-referrer" or (policy == "same-origin" and site != "same-origin")
-        headers = {
-            "Origin": "null" if hidden else _origin(source),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        content = urlencode(forms[0].fields).encode("ascii")
-        return self._send("POST", target, site=site, clicked=clicked, headers=headers, content=content)
-
-    def open_handoff(self, url: str, *, initiator: str | None = CONSUMER) -> httpx2.Response:
-        """Come from the consumer's site, and let the landing page send its form, as a guest's browser does.
-
-        Args:
-            url: The redirect's URL, with the token.
-            initiator: As for `navigate`.
-
-        Returns:
-            The answer to the form: a redirect, or a refusal. If the landing page itself is a refusal, that.
-
-        Raises:
-            AssertionError: There is a page, but not one form on it.
-            ConfigurationError: A URL is not https.
-        """
-        page = self.navigate(url, initiator=initiator)
-        return self.submit(page, clicked=False) if page.is_success else page
-
-    def follow(self, response: httpx2.Response) -> httpx2.Response:
-        """Go where a redirect leads.
-
-        Raises:
-            AssertionError: It is none, or one that repeats a POST (307, 308).
-            ConfigurationError: It leads to a URL that is not https.
-        """
-        request = response.request
-        if not response.has_redirect_location:
-            broken(f"{_described(response)} is no redirect: {response.text[:200]!r}")
-        if response.status_code in (307, 308) and request.method != "GET":
-            broken(f"{_described(response)} repeats the {request.method}: this browser does not")
-        source = _split(str(request.url))
-        target = _split(urljoin(str(request.url), response.headers["Location"]))
-        before = request.headers["Sec-Fetch-Site"]
-        # What the guest asked for stays so; else the worst step counts (Fetch Metadata, section 2.3).
-        site = before if before == "none" else max(before, _site(source, target), key=_SITES.index)
-        return self._send("GET", target, site=site, clicked="Sec-Fetch-User" in request.headers)
-
-    def cookies(self, url: str = "/") -> dict[str, str]:
-        """What the browser sends with a request to `url` from a page there: names and values."""
-        target = _split(urljoin(self._base_url, url))
-        return dict(self._jar.cookies(target, site="same-origin", method="GET"))
-
-    @property
-    def refused_cookies(self) -> list[str]:
-        """Why cookies were dropped, one text each: a real browser says it in its developer tools only."""
-        return list(self._refused_cookies)
+        where = _split(base_url).geturl()
+        client = TestClient(app, base_url=where, headers=dict(headers or {}), follow_redirects=False)
+        super().__init__(client, where, cookies_blocked=cookies_blocked, clock=clock)
 
     def __enter__(self) -> Self:
         self._client.__enter__()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._client.__exit__(*exc_info)
-
-    def _send(
-        self,
-        method: str,
-        url: SplitResult,
-        *,
-        site: str,
-        clicked: bool,
-        headers: Mapping[str, str] | None = None,
-        content: bytes | None = None,
-    ) -> httpx2.Response:
-        sent = {
-            "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            "Upgrade-Insecure-Requests": "1",
-            "Sec-Fetch-Site": site,
-            "Sec-Fetch-Mode": "navigate",
-            "Sec-Fetch-Dest": "document",
-            **({"Sec-Fetch-User": "?1"} if clicked else {}),
-            **(headers or {}),
-        }
-        cookies = self._jar.cookies(url, site=site, method=method)
-        if cookies:
-            sent["Cookie"] = "; ".join(f"{name}={value}" if name else value for name, value in cookies)
-        response = self._client.request(method, url.geturl(), headers=sent, content=content)
-        self._client.cookies.clear()  # they have a jar of their own, which knows the prefixes
-        for header in response.headers.get_list("Set-Cookie"):
-            problem = "cookies are blocked" if self._cookies_blocked else self._jar.take(header, url)
-            if problem:
-                self._refused_cookies.append(problem)
-        return response
-
-
-class _Form:
-    def __init__(self, action: str, method: str) -> None:
-        self.action = action
-        self.method = method
-        self.fields: list[tuple[str, str]] = []
-
-
-class _Page(HTMLParser):
-    """HTML -> its forms and referrer policy."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        super().__init__()
-        self.forms: list[_Form] = []
-        self._open = False
-        # The last policy of a list counts: those before it are for older browsers.
-        self.referrer_policy = response.headers.get("Referrer-Policy", "").rpartition(",")[2].strip().lower()
-        self.feed(response.text)
-        self.close()
-
-    @override
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        kind = given.get("type", "").lower()
-        if tag == "meta" and given.get("name", "").lower() == "referrer":
-            self.referrer_policy = given.get("content", "").strip().lower()
-        elif tag == "form":
-            self.forms.append(_Form(given.get("action", ""), given.get("method", "get").lower()))
-            self._open = True
-        elif tag == "input" and self._open and given.get("name") and "disabled" not in given:
-            choice = kind in ("checkbox", "radio")
-            if kind not in _NOT_SUBMITTED and (not choice or "checked" in given):
-                self.forms[-1].fields.append((given["name"], given.get("value", "on" if choice else "")))
-
-    @override
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "form":
-            self._open = False
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client.__exit__(kind, error, traceback)
 
 
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        if parts.scheme == "https" and parts.hostname and parts.port != 0:
+        trusted = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        if trusted and parts.hostname and parts.port != 0:
             return parts
     except ValueError:  # brackets around something else than an IPv6 address, or a port that is no number
         pass
-    # Over plain http neither Sec-Fetch headers nor Secure cookies are sent: every handoff would be refused.
-    raise ConfigurationError(f"{url.partition('?')[0]!r} is no https URL")
+    # Over plain http browsers send neither Sec-Fetch headers nor Secure cookies: every handoff would be refused.
+    raise ConfigurationError(f"{url.partition('?')[0]!r} is no https URL (http is for loopback only)")
 
 
 def _site(source: SplitResult, target: SplitResult) -> str:
@@ -271,15 +259,16 @@ def _site(source: SplitResult, target: SplitResult) -> str:
     return "same-site" if _site_name(source) == _site_name(target) else "cross-site"
 
 
-def _site_name(url: SplitResult) -> str:
+def _site_name(url: SplitResult) -> tuple[str, str]:
     host = url.hostname or ""
-    return host if is_address(host) else ".".join(host.split(".")[-2:])
+    return url.scheme, host if is_address(host) else ".".join(host.split(".")[-2:])
 
 
 def _origin(url: SplitResult) -> str:
     host = url.hostname or ""
     host = f"[{host}]" if ":" in host else host
-    return f"{url.scheme}://{host}" if url.port in (None, 443) else f"{url.scheme}://{host}:{url.port}"
+    usual = {"https": 443, "http": 80}[url.scheme]
+    return f"{url.scheme}://{host}" if url.port in (None, usual) else f"{url.scheme}://{host}:{url.port}"
 
 
 def _described(response: httpx2.Response) -> str:

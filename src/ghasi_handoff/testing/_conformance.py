@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 from ghasi_handoff.errors import HandoffError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import AsyncReplayStore, ReplayStore
 from ghasi_handoff.testing._entries import Entry, Outcome, Pause, Purge, Step, Told, agree, answer_of, broken
-from ghasi_handoff.testing._promises import Lane, Promises, gives, only_if
+from ghasi_handoff.testing._promises import Promises
+from ghasi_handoff.testing._stage import RACE_SECONDS, Lane, gives, only_if
 
 _T = TypeVar("_T")
 
@@ -40,9 +41,18 @@ class ReplayStoreConformance(Promises[ReplayStore]):
 
     def perform(self, store: ReplayStore, step: Step) -> Outcome | None:
         """One step, and what came of it."""
-        return _perform(self, store, step)
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            if isinstance(step, Purge):
+                self.purge(store, step.now)
+                return None
+            return store.consume(step.handoff_id, **step.arguments)
+        except (ReplayStoreError, InvalidHandoffInputError) as exc:
+            return exc
 
-    def race(self, lanes: Sequence[Lane[ReplayStore]], *, within: float) -> list[Told]:
+    def race(self, lanes: Sequence[Lane[ReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a thread, all at once. The outcomes of all consumes."""
 
         def run(store: ReplayStore, steps: Sequence[Step]) -> list[Told]:
@@ -97,7 +107,7 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
         """One step, and what came of it."""
         return self._runner.run(_perform_async(self, store, step))
 
-    def race(self, lanes: Sequence[Lane[AsyncReplayStore]], *, within: float) -> list[Told]:
+    def race(self, lanes: Sequence[Lane[AsyncReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a task, all at once. The outcomes of all consumes."""
 
         async def run(store: AsyncReplayStore, steps: Sequence[Step]) -> list[Told]:
@@ -186,22 +196,6 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
             broken(f"the event loop stood still while the store failed: {turns} turns in {seconds:.2f} s")
 
 
-def _perform(kit: ReplayStoreConformance, store: ReplayStore, step: Step) -> Outcome | None:
-    if isinstance(step, Pause):
-        time.sleep(step.seconds)
-        return None
-    try:
-        if isinstance(step, Purge):
-            kit.purge(store, step.now)
-            return None
-        handoff_id, scope, redemption_id, consumed_at, retain_until = step
-        return store.consume(
-            handoff_id, scope=scope, redemption_id=redemption_id, consumed_at=consumed_at, retain_until=retain_until
-        )
-    except (ReplayStoreError, InvalidHandoffInputError) as exc:
-        return exc
-
-
 async def _perform_async(kit: AsyncReplayStoreConformance, store: AsyncReplayStore, step: Step) -> Outcome | None:
     if isinstance(step, Pause):
         await asyncio.sleep(step.seconds)
@@ -210,21 +204,14 @@ async def _perform_async(kit: AsyncReplayStoreConformance, store: AsyncReplaySto
         if isinstance(step, Purge):
             await _await(lambda: kit.purge(store, step.now))
             return None
-        return await _consume(store, step)
+        return await store.consume(step.handoff_id, **step.arguments)
     except (ReplayStoreError, InvalidHandoffInputError) as exc:
         return exc
 
 
-async def _consume(store: AsyncReplayStore, entry: Entry) -> Outcome:
-    handoff_id, scope, redemption_id, consumed_at, retain_until = entry
-    return await store.consume(
-        handoff_id, scope=scope, redemption_id=redemption_id, consumed_at=consumed_at, retain_until=retain_until
-    )
-
-
 async def _cancelled(store: AsyncReplayStore, entry: Entry, number: int) -> Outcome | None:
     """Begin a consume and cancel it: first after 0, 1, 2 ... turns of the loop, then after half milliseconds."""
-    asking = asyncio.create_task(_consume(store, entry))
+    asking = asyncio.create_task(store.consume(entry.handoff_id, **entry.arguments))
     if number < CANCELLATIONS // 2:
         for _ in range(number):
             await asyncio.sleep(0)

@@ -16,7 +16,7 @@ from typing import Any, Final, Self, cast
 from typing_extensions import override
 
 from ghasi_handoff._limits import MAX_LATENESS_SECONDS
-from ghasi_handoff.errors import ConfigurationError, HandoffError, ReplayStoreError
+from ghasi_handoff.errors import ConfigurationError, HandoffError, HandoffLogError
 from ghasi_handoff.handshake._consume import answer_consume
 from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest
 from ghasi_handoff.handshake._consume_call import check_call, sign_call
@@ -180,7 +180,7 @@ class _ObedientLog:
             case "expired":
                 return replace(confirmed, state=HandoffState.ISSUED, expires_at=call.consumed_at - MAX_LATENESS_SECONDS)
             case 503:
-                raise ReplayStoreError("the test wants no answer")
+                raise HandoffLogError("the test wants no answer")
             case _:
                 return confirmed
 

@@ -1,8 +1,12 @@
-"""Set-Cookie -> kept or refused -> Cookie, as Chromium does it over https (RFC 6265bis, sections 5.6 and 5.8)."""
+"""Set-Cookie -> kept or refused -> Cookie, as Chromium does it (RFC 6265bis, sections 5.6 and 5.8).
+
+All URLs are https, or http on loopback, which Chromium trusts as well.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
@@ -47,7 +51,7 @@ class _Cookie:
 
 
 class CookieJar:
-    """The cookies of one browser. All URLs are https.
+    """The cookies of one browser. Safe to share between threads, which are the browser's tabs.
 
     Args:
         clock: Returns Unix seconds.
@@ -56,6 +60,7 @@ class CookieJar:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._cookies: dict[_Place, _Cookie] = {}
+        self._lock = threading.Lock()
 
     def take(self, header: str, url: SplitResult) -> str:
         """Keep what one ``Set-Cookie`` field of the answer from `url` says, or tell why not."""
@@ -76,12 +81,14 @@ class CookieJar:
         place = _Place(name, domain or url.hostname or "", not domain, path)
         ends_at = self._end(attributes)
         now = read_clock(self._clock)
-        before = self._cookies.get(place)
-        if before is not None and (ends_at <= now or before.value != value):
-            del self._cookies[place]  # with a new value it is a new cookie, behind the others
-        if ends_at > now:
-            kept_at = self._cookies[place].kept_at if place in self._cookies else now
-            self._cookies[place] = _Cookie(value, kept_at, ends_at, attributes.get("samesite", "").lower())
+        with self._lock:
+            before = self._cookies.get(place)
+            if before is not None and (ends_at <= now or before.value != value):
+                del self._cookies[place]  # with a new value it is a new cookie, behind the others
+                before = None
+            if ends_at > now:
+                kept_at = now if before is None else before.kept_at
+                self._cookies[place] = _Cookie(value, kept_at, ends_at, attributes.get("samesite", "").lower())
         return ""
 
     def cookies(self, url: SplitResult, *, site: str, method: str) -> list[tuple[str, str]]:
@@ -93,9 +100,11 @@ class CookieJar:
             method: Its method.
         """
         now = read_clock(self._clock)
+        with self._lock:
+            kept = list(self._cookies.items())
         sent = [
             (place, cookie.value)
-            for place, cookie in self._cookies.items()
+            for place, cookie in kept
             if place.covers(url)
             and cookie.ends_at > now
             and (site != "cross-site" or cookie.goes_cross_site(method, now))

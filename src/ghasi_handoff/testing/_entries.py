@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 from ghasi_handoff.errors import ConfigurationError, HandoffError, ReplayStoreError
 from ghasi_handoff.replay import Consumption
@@ -21,6 +21,11 @@ class Entry(NamedTuple):
     redemption_id: str
     consumed_at: int
     retain_until: int
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Those of ``consume`` that are given by name."""
+        return {name: value for name, value in self._asdict().items() if name != "handoff_id"}
 
     @property
     def key(self) -> tuple[str, str]:
@@ -67,16 +72,12 @@ def redemption_id_of(n: int) -> str:
 
 
 def broken(what: str) -> NoReturn:
-    """A promise is not kept.
-
-    Raises:
-        AssertionError: Always. Not by `assert`: that says nothing under ``python -O``.
-    """
+    """Fail: a promise is not kept. Not by `assert`, which does nothing under ``python -O``."""
     raise AssertionError(what)
 
 
 def answer_of(entry: Entry, outcome: Outcome) -> Consumption:
-    """The outcome, which has to be an answer."""
+    """The outcome; fail unless it is an answer."""
     if isinstance(outcome, HandoffError):
         broken(f"{entry.handoff_id} was refused, but the store has to answer: {outcome!r}")
     if not isinstance(outcome, Consumption):
@@ -85,12 +86,9 @@ def answer_of(entry: Entry, outcome: Outcome) -> Consumption:
 
 
 def agree(told: Iterable[Told]) -> None:
-    """All outcomes can be true together: each handoff has one holder at most, since one moment.
+    """Fail unless all outcomes can be true together: each handoff has one holder at most, since one moment.
 
     Refusals may be among them.
-
-    Raises:
-        AssertionError: They contradict each other.
     """
     by_key: dict[tuple[str, str], list[Told]] = {}
     for entry, outcome in told:
@@ -113,11 +111,7 @@ def agree(told: Iterable[Told]) -> None:
 
 
 def held_by(entry: Entry, told: Iterable[Told]) -> None:
-    """Every outcome is an answer that names the holder and the moment of `entry`.
-
-    Raises:
-        AssertionError: One does not.
-    """
+    """Fail unless every outcome is an answer that names the holder and the moment of `entry`."""
     for asked, outcome in told:
         answer = answer_of(asked, outcome)
         if (answer.holder, answer.consumed_at) != (entry.redemption_id, entry.consumed_at):
@@ -128,11 +122,7 @@ def held_by(entry: Entry, told: Iterable[Told]) -> None:
 
 
 def refused(told: Iterable[Told]) -> None:
-    """No outcome is an answer.
-
-    Raises:
-        AssertionError: One is.
-    """
+    """Fail if an outcome is an answer."""
     for entry, outcome in told:
         if not isinstance(outcome, HandoffError):
             broken(f"{entry} must be refused, but was answered: {outcome}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ghasi_handoff.testing._entries import Step, broken
 
 if TYPE_CHECKING:
-    from ghasi_handoff.testing._promises import Promises
+    from ghasi_handoff.testing._stage import Stage
 
 # A new interpreter on a busy machine takes its time.
 PATIENCE_SECONDS: Final = 60.0
@@ -27,7 +27,7 @@ class StoreProcess:
         place: Where the store keeps its data.
     """
 
-    def __init__(self, kit: type[Promises[Any]], place: Path) -> None:
+    def __init__(self, kit: type[Stage[Any]], place: Path) -> None:
         # Spawned, not forked: a fork of a process with threads, connections and locks is another promise.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -49,11 +49,7 @@ class StoreProcess:
         self._connection.send((True, list(steps)))
 
     def hear(self) -> Any:
-        """What the process says next. At first it says None: it is ready.
-
-        Raises:
-            AssertionError: It has ended, or says nothing.
-        """
+        """What the process says next. At first it says None: it is ready."""
         if not self._connection.poll(PATIENCE_SECONDS):
             broken(f"a process with the store said nothing for {PATIENCE_SECONDS:g} s")
         try:
@@ -66,11 +62,7 @@ class StoreProcess:
             )
 
     def wait(self) -> None:
-        """Until it has ended by itself.
-
-        Raises:
-            AssertionError: It does not end.
-        """
+        """Until it has ended by itself."""
         self._process.join(PATIENCE_SECONDS)
         if self._process.exitcode is None:
             broken("a process that should have killed itself goes on")
@@ -83,7 +75,7 @@ class StoreProcess:
         self._connection.close()
 
 
-def _serve(connection: Connection, kit: type[Promises[Any]], place: str) -> None:
+def _serve(connection: Connection, kit: type[Stage[Any]], place: str) -> None:
     stage = kit()
     with stage.stage(Path(place)):
         store = stage.open()

@@ -1,18 +1,17 @@
-"""minter, payload -> a token that is refused, each for one reason. Minted by the library's own `Minter`."""
+"""minter, payload -> a good token -> a token that is refused, for one reason."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-from ghasi_handoff._limits import GRACE_SECONDS, MAX_LEEWAY_SECONDS, MIN_SECRET_BYTES
+from ghasi_handoff._limits import GRACE_SECONDS, MAX_LEEWAY_SECONDS, MAX_SECONDS, MIN_SECRET_BYTES
+from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._mint import Minter
-from ghasi_handoff._times import from_seconds, read_clock
+from ghasi_handoff._signing_string import Body, build_body
 from ghasi_handoff._token import build_token, parse_token
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.keys import KeyRing, SigningKey
+from ghasi_handoff.keys import SigningKey
 from ghasi_handoff.payload import HandoffPayload
 
 AHEAD_SECONDS: Final = 3600
@@ -24,7 +23,7 @@ def expired_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> st
     It is over by the largest leeway, and by the minute that its own browser has for a repetition.
 
     Args:
-        minter: The application's minter. Its names, lifetime, clock and the key that signs now are taken.
+        minter: The application's minter. The bad token is made of one that it mints.
         payload: What the token carries.
         tenant: The tenant whose site the token is shown to.
 
@@ -34,7 +33,7 @@ def expired_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> st
         KeyRingError: No key can sign now.
 
     >>> from datetime import date
-    >>> from ghasi_handoff import BookingHandoff, HandoffError, Verifier
+    >>> from ghasi_handoff import BookingHandoff, HandoffError, KeyRing, Verifier
     >>> keys = KeyRing.generate()
     >>> minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
     >>> stay = BookingHandoff(
@@ -47,8 +46,9 @@ def expired_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> st
     ...     print(exc.code)
     expired
     """
-    over = _checked(minter)._lifetime + MAX_LEEWAY_SECONDS + GRACE_SECONDS
-    return _like(minter, moved_by=-over).mint(payload, tenant=tenant).token
+    good = GoodToken(minter, payload, tenant)
+    lifetime = good.body.expires_at - good.body.issued_at
+    return good.moved_by(-(lifetime + MAX_LEEWAY_SECONDS + GRACE_SECONDS))
 
 
 def not_yet_valid_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -56,7 +56,7 @@ def not_yet_valid_token(minter: Minter, payload: HandoffPayload, *, tenant: str)
 
     Arguments and errors are those of `expired_token`.
     """
-    return _like(minter, moved_by=AHEAD_SECONDS).mint(payload, tenant=tenant).token
+    return GoodToken(minter, payload, tenant).moved_by(AHEAD_SECONDS)
 
 
 def tampered_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -66,9 +66,11 @@ def tampered_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> s
 
     Arguments and errors are those of `expired_token`.
     """
-    same_moment = _like(minter)
-    kid, _, mac_text = parse_token(same_moment.mint(payload, tenant=tenant).token)
-    return build_token(kid, parse_token(same_moment.mint(payload, tenant=tenant).token).body, mac_text)
+    good = GoodToken(minter, payload, tenant)
+    handoff_id = good.body.handoff_id
+    other_id = handoff_id[:-1] + ("0" if handoff_id[-1] != "0" else "1")
+    mac_text = parse_token(good.token).mac_text
+    return build_token(good.kid, build_body(good.body._replace(handoff_id=other_id)), mac_text)
 
 
 def foreign_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -76,7 +78,8 @@ def foreign_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> st
 
     Arguments and errors are those of `expired_token`.
     """
-    return _like(minter, secret=secrets.token_bytes(MIN_SECRET_BYTES)).mint(payload, tenant=tenant).token
+    good = GoodToken(minter, payload, tenant)
+    return good.signed(good.body, key=good.strangers_key(good.kid))
 
 
 def unknown_key_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -84,9 +87,9 @@ def unknown_key_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -
 
     Arguments and errors are those of `expired_token`.
     """
-    # A kid that the application's rings do not have, by chance either.
-    stranger = _like(minter, kid=f"nobody-{secrets.token_hex(8)}", secret=secrets.token_bytes(MIN_SECRET_BYTES))
-    return stranger.mint(payload, tenant=tenant).token
+    good = GoodToken(minter, payload, tenant)
+    # A random kid: the application's rings do not have it by chance either.
+    return good.signed(good.body, key=good.strangers_key(f"nobody-{secrets.token_hex(8)}"))
 
 
 def wrong_issuer_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -94,7 +97,8 @@ def wrong_issuer_token(minter: Minter, payload: HandoffPayload, *, tenant: str) 
 
     Arguments and errors are those of `expired_token`.
     """
-    return _like(minter, issuer=_another(_checked(minter)._issuer)).mint(payload, tenant=tenant).token
+    good = GoodToken(minter, payload, tenant)
+    return good.signed(good.body._replace(issuer=_another(good.body.issuer)))
 
 
 def wrong_audience_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -102,7 +106,8 @@ def wrong_audience_token(minter: Minter, payload: HandoffPayload, *, tenant: str
 
     Arguments and errors are those of `expired_token`.
     """
-    return _like(minter, audience=_another(_checked(minter)._audience)).mint(payload, tenant=tenant).token
+    good = GoodToken(minter, payload, tenant)
+    return good.signed(good.body._replace(audience=_another(good.body.audience)))
 
 
 def wrong_tenant_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -110,7 +115,8 @@ def wrong_tenant_token(minter: Minter, payload: HandoffPayload, *, tenant: str) 
 
     Arguments and errors are those of `expired_token`.
     """
-    return _like(minter).mint(payload, tenant=_another(tenant)).token
+    good = GoodToken(minter, payload, tenant)
+    return good.signed(good.body._replace(tenant=_another(tenant)))
 
 
 def malformed_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> str:
@@ -118,30 +124,45 @@ def malformed_token(minter: Minter, payload: HandoffPayload, *, tenant: str) -> 
 
     Arguments and errors are those of `expired_token`.
     """
-    return _like(minter).mint(payload, tenant=tenant).token[:-1]
+    return GoodToken(minter, payload, tenant).token[:-1]
 
 
-def _like(
-    minter: Minter, *, moved_by: int = 0, kid: str | None = None, secret: bytes | None = None, **names: Any
-) -> Minter:
-    """A minter as `minter` is at this moment, but for what is said."""
-    reading = read_clock(_checked(minter)._clock)
-    signer = minter._keys().signing_key(int(reading))
-    moment = from_seconds(int(reading) + moved_by)
-    # The key that signs now, as if it had done so then: a ring that is younger than the token must not be in the way.
-    key = SigningKey(
-        kid=signer.kid if kid is None else kid,
-        secret=signer.secret if secret is None else secret,
-        created_at=moment,
-        sign_from=moment,
-    )
-    clock: Callable[[], float] = lambda: reading + moved_by  # noqa: E731 - mypy wants its type
-    lifetime = timedelta(seconds=minter._lifetime)
-    pair = {"issuer": minter._issuer, "audience": minter._audience, **names}
-    return Minter(KeyRing([key]), lifetime=lifetime, clock=clock, **pair)
+class GoodToken:
+    """A token that was just minted: its text, kid and signed lines, and what it takes to make a bad one of it."""
+
+    def __init__(self, minter: Minter, payload: HandoffPayload, tenant: str) -> None:
+        self.minter = check_minter(minter)
+        self.payload = payload
+        self.tenant = tenant
+        minted = minter.mint(payload, tenant=tenant)
+        self.token, self.kid, self.body = minted.token, minted.kid, minted.body
+        self._key = minter.key_source().verifying_key(self.kid, self.body.issued_at)
+        self._now = minted.issued_at
+
+    def signed(self, body: Body | bytes, *, key: SigningKey | None = None) -> str:
+        """A token with another body and the right MAC, by default of the same key."""
+        key = key or self._key
+        lines = build_body(body) if isinstance(body, Body) else body
+        return build_token(key.kid, lines, compute_mac(key, lines))
+
+    def moved_by(self, seconds: int) -> str:
+        """The same token as if it had been minted so many seconds later; not before 1970, or after the year 9999."""
+        issued_at, expires_at = self.body.issued_at + seconds, self.body.expires_at + seconds
+        if issued_at < 0 or expires_at > MAX_SECONDS:
+            raise ConfigurationError("the minter's clock stands too close to 1970, or to the end of the year 9999")
+        handoff_id = self.body.handoff_id
+        stamp = f"{int(handoff_id[:8] + handoff_id[9:13], 16) + seconds * 1000:012x}"
+        moved_id = f"{stamp[:8]}-{stamp[8:]}{handoff_id[13:]}"
+        return self.signed(self.body._replace(handoff_id=moved_id, issued_at=issued_at, expires_at=expires_at))
+
+    def strangers_key(self, kid: str) -> SigningKey:
+        """A key of that name with a secret that nobody has."""
+        secret = secrets.token_bytes(MIN_SECRET_BYTES)
+        return SigningKey(kid=kid, secret=secret, created_at=self._now, sign_from=self._now)
 
 
-def _checked(minter: object) -> Minter:
+def check_minter(minter: object) -> Minter:
+    """`minter`; `ConfigurationError` if it is none."""
     if not isinstance(minter, Minter):
         raise ConfigurationError(f"minter must be a Minter, not {type(minter).__name__}")
     return minter

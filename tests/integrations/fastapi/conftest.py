@@ -5,39 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.landing.both_services import Pool
+from tests.landing.conftest import guest, kind, services, stranger
 
-from .both_services import BothServices, Browser, Pool
+from .asgi import FastAPIServices
 
-
-@pytest.fixture(params=["sync", "asyncio"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Which handshake."""
-    name: str = request.param
-    return name
+__all__ = ["guest", "kind", "services", "stranger"]
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """Where the services of a module's tests come from."""
-    made = Pool(tmp_path_factory.mktemp("services"))
+    made = Pool(tmp_path_factory.mktemp("services"), FastAPIServices)
     yield made
     made.close()
-
-
-@pytest.fixture
-def services(kind: str, pool: Pool) -> Iterator[BothServices]:
-    """Both services, as new."""
-    with pool.borrowed(kind) as borrowed:
-        yield borrowed
-
-
-@pytest.fixture
-def guest(services: BothServices) -> Browser:
-    """The browser that the handoff is meant for."""
-    return services.browser()
-
-
-@pytest.fixture
-def stranger(services: BothServices) -> Browser:
-    """Another browser."""
-    return services.browser()

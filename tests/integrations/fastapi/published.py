@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from tests.handshake.services import AUDIENCE, ISSUER, TENANT
+from tests.landing.both_services import ORIGIN
 
 from ghasi_handoff import KeyRing, Redeemer, Verifier
 from ghasi_handoff.handshake import ConsumeClient, Handshake, SQLiteHandoffLog
 from ghasi_handoff.integrations.fastapi import consumer_router, fingerprint_router, landing_router
 from ghasi_handoff.stores.memory import MemoryReplayStore
-
-from .both_services import ORIGIN
 
 FOLDER: Final = Path(__file__).parents[3] / "docs" / "reference"
 

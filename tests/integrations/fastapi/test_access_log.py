@@ -17,7 +17,7 @@ from uvicorn.logging import AccessFormatter
 from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff.integrations.fastapi import AccessLogFilter
 
-from .both_services import served
+from .asgi import served
 
 TOKEN = Minter(KeyRing.generate(), issuer=ISSUER, audience=AUDIENCE).mint(STAY, tenant=TENANT).token
 

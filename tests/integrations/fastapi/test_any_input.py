@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
+from tests.landing.both_services import COOKIE, FORM, ORIGIN, Answer, both_services
 
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake import ConsumeCall
 from ghasi_handoff.handshake._consume_call import sign_call
 
-from .both_services import COOKIE, FORM, ORIGIN, Answer, answer_of, both_services
+from .asgi import FastAPIServices, answer_of
 from .published import consumer_app
 
 MANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -64,7 +65,7 @@ def with_token(value: bytes, token: str) -> bytes:
 
 def test_any_get(kind: str, tmp_path: Path) -> None:
     """Any query, cookie and headers: an answer of the table, and no row changes whatever it is."""
-    with both_services(kind, tmp_path) as services:
+    with both_services(kind, tmp_path, of=FastAPIServices) as services:
         token = services.issue().token
         before = services.rows()
 
@@ -82,7 +83,7 @@ def test_any_get(kind: str, tmp_path: Path) -> None:
 
 def test_any_post(kind: str, tmp_path: Path) -> None:
     """Any form, query, cookie and headers: only a whole valid request redeems, and nothing else leaves a trace."""
-    with both_services(kind, tmp_path) as services:
+    with both_services(kind, tmp_path, of=FastAPIServices) as services:
         seen: set[int] = set()
 
         @MANY
@@ -131,7 +132,7 @@ def is_valid(headers: list[tuple[str, bytes]], body: bytes, query: bytes) -> boo
 
 def test_any_consume_call(kind: str, tmp_path: Path) -> None:
     """Any Authorization, body and path: 401 or 404 and no row changes, unless the call is the signed one."""
-    with both_services(kind, tmp_path) as services:
+    with both_services(kind, tmp_path, of=FastAPIServices) as services:
         app = consumer_app(services.log, services.keys, clock=services.clock)
         identifier, now = services.issue().handoff_id, int(services.clock.now)
         signed = ConsumeCall(ISSUER, AUDIENCE, identifier, "a" * 64, now, now)

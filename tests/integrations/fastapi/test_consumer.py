@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, handoff_id
+from tests.landing.both_services import Answer, Fields, endless, locked
 
 from ghasi_handoff import ConfigurationError, KeyRing, KeyRingError, Minter
 from ghasi_handoff.handshake import AsyncSQLiteHandoffLog, ConsumeCall, HandoffEvent, HandoffIssuer, SQLiteHandoffLog
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.integrations.fastapi import consumer_router
 
-from .both_services import Answer, Fields, answer_of, endless, locked
+from .asgi import answer_of
 
 RID, OTHER_RID = "a" * 64, "b" * 64
 
@@ -182,7 +183,7 @@ class TestAnswers:
         app.include_router(consumer_router(impatient, keys=application.keys, clock=application.clock))
         with locked(application.folder / "log.db"):
             answer = application.post(identifier, [authorization], body, app=app)
-        problem(answer, 503, "store_unavailable")
+        problem(answer, 503, "log_unavailable")
         assert answer.field("retry-after") == "1"
         assert application.post(identifier, [authorization], body).status == 200
         if kind == "sync":

@@ -10,12 +10,11 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.handshake.services import AUDIENCE, ISSUER
+from tests.landing.both_services import KNOWN, BothServices
 
-from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.handshake import ConsumeCall
 from ghasi_handoff.handshake._consume_call import sign_call
 
-from .both_services import COOKIE, BothServices
 from .published import booking_app, consumer_app
 
 # Schemathesis is imported where it is used: whoever runs no fuzzer must not wait for it.
@@ -115,7 +114,7 @@ def test_the_landing_page_is_fuzzed(services: BothServices, mode: str, method: s
     """Whatever is sent, the answer is one of the document's; a token among it is shown its form, or redeemed."""
     operation = operations(booking_app(services.handshake))[method]
     statuses: set[int] = set()
-    cookie = {"Cookie": f"{COOKIE}={b64u_encode(b'G' * 32)}", "Sec-Fetch-Site": "same-origin"}
+    cookie = dict((KNOWN, ("Sec-Fetch-Site", "same-origin")))
 
     valid_too = st.booleans() if mode == "positive" else st.just(False)
 

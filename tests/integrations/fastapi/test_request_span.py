@@ -12,11 +12,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.handshake.services import AUDIENCE, ISSUER, TENANT
+from tests.landing.both_services import FORM, ORIGIN, SUBMITS, BothServices, Browser
 
 from ghasi_handoff import Verifier
 from ghasi_handoff.integrations.fastapi import landing_router, verified_handoff
-
-from .both_services import FORM, ORIGIN, SUBMITS, BothServices, Browser
 
 
 def made(services: BothServices, telemetry: Any) -> FastAPI:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import pytest
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock
+from tests.landing.both_services import COOKIE, FORM, TRUSTED
 
 from ghasi_handoff import AsyncRedeemer, KeyRing, Minter, Redeemer, Verifier
 from ghasi_handoff.handshake import (
@@ -28,7 +29,7 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
-from .both_services import COOKIE, FORM, TRUSTED, served
+from .asgi import served
 from .published import booking_app, consumer_app
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, FastAPI, Request
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock
+from tests.landing.both_services import SITES, Answer
 
 from ghasi_handoff import (
     BookingHandoff,
@@ -34,7 +35,7 @@ from ghasi_handoff import (
 )
 from ghasi_handoff.integrations.fastapi import install_error_handlers, verified_handoff
 
-from .both_services import SITES, Answer, answer_of
+from .asgi import answer_of
 
 CLOCK = Clock()
 KEYS = KeyRing.generate(now=datetime.fromtimestamp(CLOCK.now - 60, UTC))

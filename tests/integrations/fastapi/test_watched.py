@@ -1,12 +1,12 @@
-"""Keys that are followed, on the web: a key that has just arrived is read for, and operators may compare fingerprints."""
+"""Watched keys in FastAPI's other routes: a key that has just arrived is read, and operators may compare fingerprints."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,19 +14,17 @@ import pytest
 from click.testing import CliRunner
 from fastapi import Depends, FastAPI
 from tests.handshake.services import AUDIENCE, ISSUER, STAY, TENANT, Clock, issue
+from tests.landing.test_catch_up import NEVER, rotated
 
 from ghasi_handoff import KeyRing, KeyRingError, Minter, VerifiedHandoff, Verifier, keyfile
 from ghasi_handoff.cli import main
-from ghasi_handoff.handshake import ConsumeCall, HandoffRefused, LastUse, SQLiteHandoffLog
+from ghasi_handoff.handshake import ConsumeCall, LastUse, SQLiteHandoffLog
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.integrations.fastapi import consumer_router, fingerprint_router, verified_handoff
 from ghasi_handoff.keyfile import WatchedKeyRing
-from ghasi_handoff.keyfile._file import read_secret_file
 from ghasi_handoff.rotation import Fingerprint
 
-from .both_services import BothServices, answer_of, both_services, served
-
-NEVER = timedelta(hours=1)  # nothing is read but what is asked for
+from .asgi import answer_of, served
 
 
 @pytest.fixture
@@ -35,59 +33,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"
 
 
-def rotated(ring: KeyRing, clock: Clock) -> KeyRing:
-    """The ring with a key that signs at once: its file should have come earlier."""
-    return ring.rotate("late", now=datetime.fromtimestamp(clock.now, UTC), propagation=timedelta(0))
-
-
-@pytest.fixture
-def watching(kind: str, tmp_path: Path, path: Path) -> Iterator[tuple[BothServices, WatchedKeyRing]]:
-    """A booking side that follows its key file."""
-    keyfile.save(path, KeyRing.generate(kid="first", now=datetime.fromtimestamp(Clock().now - 120, UTC)))
-    with WatchedKeyRing(path, interval=NEVER) as keys, both_services(kind, tmp_path, "deferred", keys) as services:
-        services.keys = keys()
-        yield services, keys
-
-
 class TestCatchUp:
-    def test_landing_page(self, watching: tuple[BothServices, WatchedKeyRing], path: Path) -> None:
-        """A token of a key whose file has just arrived is good on the GET and the POST, and nothing was refused."""
-        services, keys = watching
-        services.keys = rotated(keys(), services.clock)
-        keyfile.save(path, services.keys)
-        minted = services.issue()
-        assert minted.kid == "late"
-        guest = services.browser()
-        assert guest.get(minted.token).status == 200
-        assert guest.post(minted.token).status == 303
-        assert not [event for event in services.events if isinstance(event, HandoffRefused)]
-
-    def test_post_alone(self, watching: tuple[BothServices, WatchedKeyRing], path: Path) -> None:
-        """A POST at another replica, which has not been asked for the page, catches up, too."""
-        services, keys = watching
-        guest = services.browser()
-        guest.get(services.issue().token)  # for the cookie
-        services.keys = rotated(keys(), services.clock)
-        keyfile.save(path, services.keys)
-        assert guest.post(services.issue().token).status == 303
-
-    def test_made_up_keys_cost_one_read(
-        self, watching: tuple[BothServices, WatchedKeyRing], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """A flood of tokens with keys that nobody has: the file is read once, and each is refused."""
-        services, _ = watching
-        reads = 0
-
-        def counted(path: str, what: str) -> bytes:
-            nonlocal reads
-            reads += 1
-            return read_secret_file(path, what)
-
-        monkeypatch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", counted)
-        for number in range(20):
-            assert services.browser().get(f"ghasi1.nobody{number}.AAAA." + "A" * 43).status == 400
-        assert reads == 1
-
     def test_consume_call(self, tmp_path: Path, path: Path) -> None:
         """bff-consumer reads for a key with which the booking side signs already."""
         clock = Clock()

@@ -18,7 +18,7 @@ from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog,
 from ghasi_handoff.handshake._consume_call import named_kid
 from ghasi_handoff.handshake._events import OnEvent
 from ghasi_handoff.integrations.fastapi._messages import read_body, response_of
-from ghasi_handoff.integrations.fastapi._openapi import json_or_problem
+from ghasi_handoff.integrations.fastapi._openapi import json_operation
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.landing._refusals import answer_error
@@ -41,6 +41,27 @@ _CONFIRMED: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["consumed_at", "handoff_id", "redemption_id"],
     "properties": {name: _BODY["properties"][name] for name in ("consumed_at", "handoff_id", "redemption_id")},
+}
+_PROBLEMS: Final = {
+    401: "The call is not authentic, or not of the last minute.",
+    404: "There is no such handoff.",
+    409: "The handoff was redeemed by another.",
+    410: "The handoff was revoked, or redeemed too late.",
+    503: "The handoff log, or the key ring, cannot answer now.",
+}
+_OPERATION: Final = {
+    **json_operation(
+        "consume_handoff",
+        "Report that a handoff was redeemed",
+        _CONFIRMED,
+        "Recorded now, or before by the same redemption id.",
+        _PROBLEMS,
+    ),
+    "openapi_extra": {
+        # Said here, not in the signature: the framework would promise a 422 that never comes.
+        "parameters": [{"name": "handoff_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
+    },
 }
 _authorization: Final = APIKeyHeader(
     name="Authorization",
@@ -77,29 +98,7 @@ def consumer_router(
     source = ring_source(keys)
     router = APIRouter(tags=["handoff"])
 
-    @router.post(
-        "/internal/handoff/{handoff_id}/consume",
-        operation_id="consume_handoff",
-        summary="Report that a handoff was redeemed",
-        dependencies=[Depends(_authorization)],
-        response_class=Response,
-        responses=json_or_problem(
-            _CONFIRMED,
-            "Recorded now, or before by the same redemption id.",
-            {
-                401: "The call is not authentic, or not of the last minute.",
-                404: "There is no such handoff.",
-                409: "The handoff was redeemed by another.",
-                410: "The handoff was revoked, or redeemed too late.",
-                503: "The handoff log, or the key ring, cannot answer now.",
-            },
-        ),
-        openapi_extra={
-            # Said here, not in the signature: the framework would promise a 422 that never comes.
-            "parameters": [{"name": "handoff_id", "in": "path", "required": True, "schema": {"type": "string"}}],
-            "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
-        },
-    )
+    @router.post("/internal/handoff/{handoff_id}/consume", dependencies=[Depends(_authorization)], **_OPERATION)
     async def consume(request: Request) -> Response:
         call = ConsumeRequest(
             path_id=request.path_params["handoff_id"],

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.integrations.fastapi._messages import response_of
-from ghasi_handoff.integrations.fastapi._openapi import json_or_problem
+from ghasi_handoff.integrations.fastapi._openapi import json_operation
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.landing._refusals import answer_error
 from ghasi_handoff.rotation import fingerprint
@@ -33,6 +33,13 @@ _KEYS: Final[dict[str, Any]] = {
     "required": ["keys"],
     "properties": {"keys": {"type": "array", "items": _KEY}},
 }
+_OPERATION: Final = json_operation(
+    "handoff_keys",
+    "The fingerprint of this process's key ring",
+    _KEYS,
+    "The keys, without their secrets.",
+    {503: "The key ring cannot be read now."},
+)
 
 
 def fingerprint_router(
@@ -53,13 +60,7 @@ def fingerprint_router(
     source = ring_source(keys)
     router = APIRouter(tags=["handoff"])
 
-    @router.get(
-        "/internal/handoff/keys",
-        operation_id="handoff_keys",
-        summary="The fingerprint of this process's key ring",
-        response_class=Response,
-        responses=json_or_problem(_KEYS, "The keys, without their secrets.", {503: "The key ring cannot be read now."}),
-    )
+    @router.get("/internal/handoff/keys", **_OPERATION)
     async def show(request: Request) -> Response:
         try:
             text = fingerprint(source(), last_use=last_use).to_json()

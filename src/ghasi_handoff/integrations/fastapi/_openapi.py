@@ -1,9 +1,11 @@
-"""What OpenAPI says of our routes' responses."""
+"""What OpenAPI says of our routes and their responses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+
+from starlette.responses import Response
 
 _PROBLEM: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -25,9 +27,10 @@ def answers(kind: str, schema: Mapping[str, Any], descriptions: Mapping[int, str
     }
 
 
-def json_or_problem(
-    schema: Mapping[str, Any], description: str, problems: Mapping[int, str]
-) -> dict[int | str, dict[str, Any]]:
-    """The 200 of a route that answers in JSON, and its problems by status."""
-    ok = answers("application/json", schema, {200: description})
-    return ok | answers("application/problem+json", _PROBLEM, problems)
+def json_operation(
+    name: str, summary: str, schema: Mapping[str, Any], description: str, problems: Mapping[int, str]
+) -> dict[str, Any]:
+    """What FastAPI is told of a route that answers in JSON, or with one of these problems by status."""
+    found = answers("application/json", schema, {200: description})
+    responses = found | answers("application/problem+json", _PROBLEM, problems)
+    return {"operation_id": name, "summary": summary, "response_class": Response, "responses": responses}

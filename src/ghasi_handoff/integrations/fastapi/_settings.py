@@ -18,7 +18,7 @@ from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keyfile import KeyRingEvent, WatchedKeyRing
 from ghasi_handoff.keyfile._environment import RING, RING_FILE
 from ghasi_handoff.keys import KeyRing
-from ghasi_handoff.stores._open import make_async_log, make_async_store
+from ghasi_handoff.stores._open_async import make_log, make_store
 from ghasi_handoff.stores._opening import Opening
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class ConsumerSettings(_HandoffSettings):
         Raises:
             ConfigurationError: The URL is of another kind, or its driver is not installed.
         """
-        return make_async_log(self.log_url.get_secret_value(), Opening(create=True))
+        return make_log(self.log_url.get_secret_value(), Opening(create=True))
 
 
 class BookingSettings(_HandoffSettings):
@@ -157,7 +157,7 @@ class BookingSettings(_HandoffSettings):
         Raises:
             ConfigurationError: The URL is of another kind, or its driver is not installed.
         """
-        return make_async_store(self.store_url.get_secret_value(), Opening(create=True, outbox=True))
+        return make_store(self.store_url.get_secret_value(), Opening(create=True, outbox=True))
 
     def make_client(self, keys: KeyRing | Callable[[], KeyRing]) -> AsyncConsumeClient:
         """A client for bff-consumer's consume call. The caller closes it.

@@ -1,7 +1,8 @@
 """A replay store and a handoff log in PostgreSQL. See `PostgresReplayStore` and `PostgresHandoffLog`."""
 
 from ghasi_handoff.stores.postgres._handoff_log import PostgresHandoffLog
-from ghasi_handoff.stores.postgres._handoff_log_async import LOG_SCHEMA, AsyncPostgresHandoffLog
+from ghasi_handoff.stores.postgres._handoff_log_async import AsyncPostgresHandoffLog
+from ghasi_handoff.stores.postgres._handoff_log_statements import LOG_SCHEMA
 from ghasi_handoff.stores.postgres._replay_store import PostgresReplayStore
 from ghasi_handoff.stores.postgres._replay_store_async import AsyncPostgresReplayStore
 from ghasi_handoff.stores.postgres._statements import SCHEMA

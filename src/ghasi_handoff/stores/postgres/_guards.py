@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.stores._owners import Owner
 
 DRIVER_ERRORS: Final = (psycopg.Error, psycopg_pool.PoolClosed, OSError)
 
@@ -53,30 +54,31 @@ class InUse:
                 return  # the other side was quicker: it is lost already
 
 
-class PoolOwner:
+class ForkGuard:
     """Notices that a fork copied an open pool: parent and child would write into one connection."""
 
-    def __init__(self, pool: ConnectionPool[Any] | AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: ConnectionPool[Any] | AsyncConnectionPool[Any], owner: Owner) -> None:
         self._pool = pool
+        self._owner = owner
         self._pid = None if pool.closed else os.getpid()
 
     def check(self) -> None:
+        """Refuse a pool that was opened by another process."""
         if self._pid is None and not self._pool.closed:
             self._pid = os.getpid()
         if self._pid is not None and self._pid != os.getpid():
-            raise ReplayStoreError("PostgreSQL: the pool was opened before a fork; open it in each process")
+            raise self._owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
 
 
-def translated(exc: Exception, *, lost: bool) -> ReplayStoreError | LostConnectionError:
-    """The driver's error, without what a message could carry of a connection string."""
+def translated(exc: Exception, owner: Owner, *, lost: bool) -> ReplayStoreError | LostConnectionError:
+    """The driver's error as the owner's, without what a message could carry of a connection string."""
     state = getattr(exc, "sqlstate", None)
     primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
     text = "PostgreSQL: " + ": ".join(part for part in (type(exc).__name__, state, primary) if part)
     if isinstance(exc, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedTable):
-        group = "handoff" if primary is not None and '"handoff_log"' in primary else "store"
-        text += f"; run create_schema(), `ghasi-handoff {group} init`, or the migration"
+        text += f"; run create_schema(), `{owner.made_by}`, or the migration"
     elif isinstance(exc, psycopg_pool.PoolTimeout):
         text += ": no connection within the timeout: the server is not to be reached, or others hold the whole pool"
-    error = ReplayStoreError(text)
+    error = owner.error(text)
     error.__cause__ = exc
     return LostConnectionError(error) if lost else error

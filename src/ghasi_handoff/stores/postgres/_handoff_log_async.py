@@ -5,62 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from importlib.resources import files
-from typing import Any, Final, LiteralString, Self, cast
+from functools import partial
+from typing import Any, Self
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
-from ghasi_handoff._limits import HANDOFF_LOG_KEPT_SECONDS, MAX_LATENESS_SECONDS, POSTGRES_PURGE_CHUNK
-from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
+from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS
+from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
+from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
+from ghasi_handoff.stores.postgres import _handoff_log_statements as sql
+from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purge
 from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, fetch
-from ghasi_handoff.stores.postgres._statements import LOCK_SCHEMA
-
-# For type checkers a literal, as psycopg wants: it is a file of this package. mypy does not know the difference.
-LOG_SCHEMA: Final = cast(  # type: ignore[redundant-cast]
-    LiteralString, (files("ghasi_handoff.stores.postgres") / "handoff_log.sql").read_text("utf-8")
-)
-_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_log_schema"
-# A commit that is answered before it is on disk could be forgotten: a token in the world that the log does not know, or
-# a consumed flag that comes off again.
-_DURABLE: Final = """
-WITH durable AS MATERIALIZED (SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
-                                          THEN set_config('synchronous_commit', 'on', true) END AS setting)
-"""
-_COLUMNS: Final = (
-    "handoff_id::text, issuer, audience, tenant, kid, issued_at, expires_at, state, redemption_id, consumed_at,"
-    " recorded_at, revoked_at"
-)
-_RECORD: Final = f"""{_DURABLE}
-INSERT INTO handoff_log (handoff_id, issuer, audience, tenant, kid, issued_at, expires_at)
-SELECT %s, %s, %s, %s, %s, %s, %s FROM durable ON CONFLICT DO NOTHING
-"""  # noqa: S608 - constants only
-_CONSUME: Final = f"""{_DURABLE}
-UPDATE handoff_log SET state = 'consumed', redemption_id = %s, consumed_at = %s, recorded_at = %s FROM durable
-WHERE handoff_id = %s AND issuer = %s AND audience = %s AND state = 'issued' AND %s < expires_at + %s
-"""  # noqa: S608
-_REVOKE: Final = f"""{_DURABLE}
-UPDATE handoff_log SET state = 'revoked', revoked_at = %s FROM durable WHERE handoff_id = %s AND state = 'issued'
-"""  # noqa: S608 - constants only
-_FIND: Final = f"SELECT {_COLUMNS} FROM handoff_log WHERE handoff_id = %s"  # noqa: S608
-_SEARCH: Final = f"""
-SELECT {_COLUMNS} FROM handoff_log l
-WHERE (%(tenant)s::text IS NULL OR tenant = %(tenant)s) AND (%(since)s::bigint IS NULL OR issued_at >= %(since)s)
-  AND (%(until)s::bigint IS NULL OR issued_at < %(until)s) AND (%(state)s::text IS NULL OR state = %(state)s)
-ORDER BY l.handoff_id DESC LIMIT %(limit)s
-"""  # noqa: S608
-_NEWEST: Final = "SELECT l.handoff_id::text FROM handoff_log l ORDER BY l.handoff_id DESC LIMIT 1"
-_CHUNK_END: Final = """
-SELECT handoff_id FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s ORDER BY handoff_id OFFSET %s LIMIT 1
-"""
-_PURGE: Final = "DELETE FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s AND expires_at <= %s"
+from ghasi_handoff.stores.postgres._statements import SQL
 
 
 class AsyncPostgresHandoffLog:
@@ -80,24 +44,21 @@ class AsyncPostgresHandoffLog:
         self,
         pool: AsyncConnectionPool[Any],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._pool = AsyncPostgresPool(pool, timeout_seconds(timeout))
+        self._pool = AsyncPostgresPool(pool, timeout_seconds(timeout), HANDOFF_LOG)
         self._clock = clock
 
     async def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
-        names = (record.handoff_id, record.issuer, record.audience, record.tenant, record.kid)
-        await self._pool.change(_RECORD, (*names, record.issued_at, record.expires_at))
+        await self._pool.change(sql.RECORD, log_row(record))
 
     async def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
-        change_to = (call.redemption_id, call.consumed_at, recorded_at)
-        guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, MAX_LATENESS_SECONDS)
 
         async def consume(connection: AsyncConnection[Any]) -> HandoffRecord | None:
-            await change(connection, _CONSUME, (*change_to, *guard))
+            await change(connection, sql.CONSUME, log_change(call, recorded_at))
             # By a statement of its own: only that one sees what another call committed while ours waited for it.
             return await _find(connection, call.handoff_id)
 
@@ -110,7 +71,7 @@ class AsyncPostgresHandoffLog:
             raise unknown(handoff_id)
 
         async def revoke(connection: AsyncConnection[Any]) -> HandoffRecord | None:
-            await change(connection, _REVOKE, (now, handoff_id))
+            await change(connection, sql.REVOKE, (now, handoff_id))
             return await _find(connection, handoff_id)
 
         record = await self._pool.run(revoke)
@@ -126,9 +87,7 @@ class AsyncPostgresHandoffLog:
 
     async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
-        narrowed = {"tenant": query.tenant, "since": query.since, "until": query.until, "limit": query.limit}
-        state = None if query.state is None else str(query.state)
-        return [record_of(row) for row in await self._pool.fetch(_SEARCH, {**narrowed, "state": state})]
+        return [record_of(row) for row in await self._pool.fetch(*SQL.log_search(query))]
 
     async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
@@ -141,34 +100,23 @@ class AsyncPostgresHandoffLog:
 
         Raises:
             ConfigurationError: `now` or the clock's reading is no time.
-            ReplayStoreError: The server cannot be used. What was removed before stays removed.
+            HandoffLogError: The server cannot be used. What was removed before stays removed.
         """
         seconds = purge_time(now, self._clock)
-        removed = 0
-        start: UUID | None = UUID(int=0)
-        while start is not None:
-            async with self._pool.session() as connection, connection.transaction():
-                count, start = await _purge_chunk(connection, seconds, start)
-            removed += count
-            if progress is not None:
-                progress(removed)
-        return removed
+
+        async def remove(connection: AsyncConnection[Any], cutoff: int, start: UUID, end: UUID) -> int:
+            return await change(connection, sql.PURGE, (start, end, cutoff))
+
+        cutoff_of = partial(log_cutoff, seconds)
+        return await purge(self._pool, SQL.log_newest, sql.CHUNK_END, cutoff_of, remove, progress)
 
     async def create_schema(self) -> None:
         """Make the tables, if they are not there. Safe to repeat, and from many processes at once.
 
         Raises:
-            ReplayStoreError: The database refused, or has a schema of another version.
+            HandoffLogError: The database refused, or has a schema of another version.
         """
-        async with self._pool.session() as connection, connection.transaction():
-            await connection.execute(LOCK_SCHEMA)
-            await connection.execute(LOG_SCHEMA)
-            rows = await fetch(connection, _SCHEMA_VERSION)
-            version = rows[0][0] if rows else None
-            # Inside the transaction: nothing of a later release's tables may be changed.
-            if version != POSTGRES_HANDOFF_LOG_SCHEMA:
-                text = f"the log's schema has version {version}; this release needs {POSTGRES_HANDOFF_LOG_SCHEMA}"
-                raise ReplayStoreError(f"PostgreSQL: {text}")
+        await create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
 
     async def aclose(self) -> None:
         """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
@@ -181,17 +129,5 @@ class AsyncPostgresHandoffLog:
 
 
 async def _find(connection: AsyncConnection[Any], handoff_id: str) -> HandoffRecord | None:
-    rows = await fetch(connection, _FIND, (handoff_id,))
+    rows = await fetch(connection, SQL.log_find, (handoff_id,))
     return record_of(rows[0]) if rows else None
-
-
-async def _purge_chunk(connection: AsyncConnection[Any], now: int, start: UUID) -> tuple[int, UUID | None]:
-    """How many were removed, and where the next chunk begins; None if this was the last."""
-    newest = await fetch(connection, _NEWEST)
-    if not newest:
-        return 0, None
-    cutoff = max(0, min(now, handoff_id_seconds(newest[0][0])) - HANDOFF_LOG_KEPT_SECONDS)
-    end = UUID(int=(cutoff * 1000) << 80)
-    chunk_end = await fetch(connection, _CHUNK_END, (start, end, POSTGRES_PURGE_CHUNK))
-    upto: UUID | None = chunk_end[0][0] if chunk_end else None
-    return await change(connection, _PURGE, (start, upto or end, cutoff)), upto

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
-from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff._store_reports import Hazard, StoreReport, clock_hazards, purge_hazards
 
 
@@ -15,8 +14,8 @@ def report(
     settings_row: Sequence[Any],
     *,
     schema: str,
-    oldest: str | None,
-    newest: str | None,
+    oldest: int | None,
+    newest: int | None,
     ours: float,
     leeway: timedelta,
 ) -> StoreReport:
@@ -25,8 +24,8 @@ def report(
     Args:
         settings_row: What `SETTINGS` asks for.
         schema: The version of the schema, or ``none``.
-        oldest: The oldest handoff id held.
-        newest: The newest handoff id held.
+        oldest: The time of the oldest handoff id held, Unix seconds.
+        newest: The time of the newest, likewise.
         ours: This machine's clock, Unix seconds.
         leeway: How far the server's clock may be from it.
     """
@@ -73,8 +72,8 @@ def report(
                 "run `ghasi-handoff store init`, or the migration of this release",
             )
         )
-    found += clock_hazards(ours, theirs, None if newest is None else handoff_id_seconds(newest), leeway)
-    found += purge_hazards(ours, None if oldest is None else handoff_id_seconds(oldest))
+    found += clock_hazards(ours, theirs, newest, leeway)
+    found += purge_hazards(ours, oldest)
     settings = {
         "synchronous_commit": commit,
         "fsync": fsync,

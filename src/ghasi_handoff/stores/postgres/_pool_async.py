@@ -19,7 +19,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, PoolOwner, translated
+from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, ForkGuard, InUse, LostConnectionError, translated
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -32,17 +33,19 @@ class AsyncPostgresPool:
     Args:
         pool: Stays the application's: it is neither opened nor closed here.
         timeout: Seconds that `run` may take in all.
+        owner: Who uses it. Each failure is raised as the owner's error.
 
     Raises:
         ConfigurationError: `pool` has the wrong type.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Any], timeout: float) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], timeout: float, owner: Owner) -> None:
         if not isinstance(pool, AsyncConnectionPool):
             raise ConfigurationError(f"pool must be a psycopg_pool.AsyncConnectionPool, not {type(pool).__name__}")
         self._pool = pool
         self._timeout = timeout
-        self._owner = PoolOwner(pool)
+        self.owner = owner
+        self._forks = ForkGuard(pool, owner)
 
     async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[_T]]) -> _T:
         """The result of `work`, within the timeout. Repeated on another connection if one was lost: so idempotent."""
@@ -78,8 +81,8 @@ class AsyncPostgresPool:
 
     def borrowed(self, deadline: float, in_use: InUse) -> AsyncBorrowed:
         """A connection until `deadline`, by `clock`. The caller ends statements that hang."""
-        self._owner.check()
-        return AsyncBorrowed(self._pool, max(0.001, deadline - clock()), in_use)
+        self._forks.check()
+        return AsyncBorrowed(self._pool, max(0.001, deadline - clock()), in_use, self.owner)
 
     @asynccontextmanager
     async def _guarded(self, had_by: float, ended_by: float) -> AsyncGenerator[AsyncConnection[Any]]:
@@ -100,10 +103,11 @@ class AsyncPostgresPool:
 class AsyncBorrowed:
     """A connection of the pool, in autocommit mode: one statement, one transaction, one round trip."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], seconds: float, in_use: InUse) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], seconds: float, in_use: InUse, owner: Owner) -> None:
         self._pool = pool
         self._seconds = seconds
         self._in_use = in_use
+        self._owner = owner
         self._connection: AsyncConnection[Any] | None = None
         self._autocommit = True
 
@@ -116,7 +120,7 @@ class AsyncBorrowed:
                 await connection.set_autocommit(True)
         except DRIVER_ERRORS as exc:
             await self._give_back()
-            raise translated(exc, lost=False) from exc
+            raise translated(exc, self._owner, lost=False) from exc
         self._in_use.begin(connection)
         return connection
 
@@ -126,7 +130,7 @@ class AsyncBorrowed:
         lost = connection is not None and connection.closed
         await self._give_back()
         if isinstance(exc, DRIVER_ERRORS):
-            raise translated(exc, lost=lost) from exc
+            raise translated(exc, self._owner, lost=lost) from exc
 
     async def _give_back(self) -> None:
         connection, self._connection = self._connection, None

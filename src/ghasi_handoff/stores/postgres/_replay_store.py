@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, LiteralString, Self
 from uuid import UUID
 
@@ -17,15 +18,17 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
-from ghasi_handoff._limits import DEFAULT_LEEWAY, POSTGRES_COUNTED_EXACTLY, POSTGRES_PURGE_CHUNK, REFUSALS_KEPT_SECONDS
-from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._limits import (
+    DEFAULT_LEEWAY,
+    DEFAULT_STORE_TIMEOUT_SECONDS,
+    POSTGRES_COUNTED_EXACTLY,
+    REFUSALS_KEPT_SECONDS,
+    REFUSALS_NOTED_PER_HANDOFF,
+)
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import (
     Consumption,
-    OutboxEntry,
-    ReplayRecord,
-    ReplayRefusal,
     ReplayTrace,
     StoreGuarantees,
     StoreReport,
@@ -34,13 +37,18 @@ from ghasi_handoff.replay import (
     purge_cutoff,
     purge_time,
 )
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._group_commit import Entry, Outcome, ThreadedGroupCommit
+from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
+from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
-from ghasi_handoff.stores.postgres._outbox import OF_ONE, PostgresOutbox
+from ghasi_handoff.stores.postgres._maintenance import create_schema, purge
+from ghasi_handoff.stores.postgres._outbox import PostgresOutbox
 from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, fetch
+from ghasi_handoff.stores.postgres._statements import SQL
 
 
 class PostgresReplayStore:
@@ -68,11 +76,11 @@ class PostgresReplayStore:
         pool: ConnectionPool[Any],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)
-        self._pool = PostgresPool(pool, self._timeout)
+        self._pool = PostgresPool(pool, self._timeout, REPLAY_STORE)
         self._outbox = PostgresOutbox(self._pool) if outbox else None
         self._clock = clock
         self._in_use = InUse()
@@ -102,16 +110,7 @@ class PostgresReplayStore:
         Raises:
             ReplayStoreError: The database refused, or has a schema of another version.
         """
-        with self._pool.session() as connection, connection.transaction():
-            connection.execute(sql.LOCK_SCHEMA)
-            connection.execute(sql.SCHEMA)
-            rows = fetch(connection, sql.READ_SCHEMA_VERSION)
-            version = rows[0][0] if rows else None
-            # Inside the transaction: the functions of a later release must come back.
-            if version != POSTGRES_REPLAY_SCHEMA:
-                raise ReplayStoreError(
-                    f"PostgreSQL: the schema has version {version}; this release needs {POSTGRES_REPLAY_SCHEMA}"
-                )
+        create_schema(self._pool, sql.SCHEMA, sql.READ_SCHEMA_VERSION, POSTGRES_REPLAY_SCHEMA)
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove entries that no token can need any more, a chunk a transaction. Returns how many.
@@ -125,16 +124,16 @@ class PostgresReplayStore:
             ReplayStoreError: As for `consume`. What was removed before stays removed.
         """
         seconds = purge_time(now, self._clock)
-        removed = 0
-        start: UUID | None = UUID(int=0)
-        while start is not None:
-            with self._pool.session() as connection, connection.transaction():
-                count, start = _purge_chunk(connection, seconds, start)
-            removed += count
-            if progress is not None:
-                progress(removed)
+
+        def remove(connection: Connection[Any], cutoff: int, start: UUID, end: UUID) -> int:
+            # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
+            change(connection, SQL.raise_mark, (cutoff, cutoff))
+            return change(connection, sql.PURGE, (start, end))
+
+        cutoff_of = partial(purge_cutoff, seconds)
+        removed = purge(self._pool, SQL.newest, sql.CHUNK_END, cutoff_of, remove, progress)
         with self._pool.session() as connection:
-            change(connection, sql.PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
+            change(connection, SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
     def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
@@ -153,8 +152,8 @@ class PostgresReplayStore:
             if settings[sql.PERSISTENCE] is not None:
                 versions = fetch(connection, sql.READ_SCHEMA_VERSION)
                 schema = str(versions[0][0]) if versions else "none"
-                oldest = _one_id(connection, sql.OLDEST)
-                newest = _one_id(connection, sql.NEWEST)
+                oldest = _time_of_one(connection, SQL.oldest)
+                newest = _time_of_one(connection, SQL.newest)
         return report(settings, schema=schema, oldest=oldest, newest=newest, ours=ours, leeway=leeway)
 
     def stats(self) -> StoreStats:
@@ -165,13 +164,13 @@ class PostgresReplayStore:
         """
         with self._pool.session() as connection:
             rows = fetch(connection, sql.STATS, (POSTGRES_COUNTED_EXACTLY,))
-            oldest = _one_id(connection, sql.OLDEST)
-            newest = _one_id(connection, sql.NEWEST)
+            oldest = _time_of_one(connection, SQL.oldest)
+            newest = _time_of_one(connection, SQL.newest)
         ((estimate, counted, mark, refused, outbox, size),) = rows
         return StoreStats(
             entries=counted if counted < POSTGRES_COUNTED_EXACTLY else max(estimate, counted),
-            oldest_at=None if oldest is None else handoff_id_seconds(oldest),
-            newest_at=None if newest is None else handoff_id_seconds(newest),
+            oldest_at=oldest,
+            newest_at=newest,
             purged_before=mark,
             refused=refused,
             outbox=outbox,
@@ -190,13 +189,10 @@ class PostgresReplayStore:
         """
 
         def read(connection: Connection[Any]) -> ReplayTrace:
-            records = fetch(connection, sql.RECORDS_OF_ONE, (handoff_id,))
-            refusals = fetch(connection, sql.REFUSALS_OF_ONE, (handoff_id,))
-            waiting = fetch(connection, OF_ONE, (handoff_id,))
-            return ReplayTrace(
-                tuple(ReplayRecord(*row) for row in records),
-                tuple(ReplayRefusal(*row) for row in refusals),
-                tuple(OutboxEntry(*row) for row in waiting),
+            return trace_of(
+                fetch(connection, SQL.records_of_one, (handoff_id,)),
+                fetch(connection, SQL.refusals_of_one, (handoff_id,)),
+                fetch(connection, SQL.outbox_of_one, (handoff_id,)),
             )
 
         return self._pool.run(read)
@@ -228,25 +224,11 @@ class PostgresReplayStore:
     def _note(self, entries: Sequence[Entry], deadline: float) -> None:
         try:
             with self._pool.borrowed(deadline, self._in_use) as connection:
-                change(connection, sql.NOTE, sql.columns(entries))
+                change(connection, sql.NOTE, (*sql.columns(entries), REFUSALS_NOTED_PER_HANDOFF))
         except (ReplayStoreError, LostConnectionError):
             return  # best effort: the decision stands without the note
 
 
-def _purge_chunk(connection: Connection[Any], now: int, start: UUID) -> tuple[int, UUID | None]:
-    """How many were removed, and where the next chunk begins; None if this was the last."""
-    newest = _one_id(connection, sql.NEWEST)
-    if newest is None:
-        return 0, None
-    cutoff = purge_cutoff(now, handoff_id_seconds(newest))
-    # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
-    change(connection, sql.RAISE_MARK, (cutoff, cutoff))
-    end = UUID(int=(cutoff * 1000) << 80)
-    chunk_end = fetch(connection, sql.CHUNK_END, (start, end, POSTGRES_PURGE_CHUNK))
-    upto: UUID | None = chunk_end[0][0] if chunk_end else None
-    return change(connection, sql.PURGE, (start, upto or end)), upto
-
-
-def _one_id(connection: Connection[Any], query: LiteralString) -> str | None:
+def _time_of_one(connection: Connection[Any], query: LiteralString) -> int | None:
     rows = fetch(connection, query)
-    return str(rows[0][0]) if rows else None
+    return seconds_of(rows[0] if rows else None)

@@ -1,4 +1,4 @@
-"""The SQL of the replay store: entries -> arrays, rows -> answers. No I/O, but for reading schema.sql once."""
+"""The SQL of the replay store: entries -> arrays, rows -> answers. No I/O, but for reading the schemas once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._shared_sql import SharedSQL
 
-# For type checkers a literal, as psycopg wants: it is a file of this package. mypy does not know the difference.
-SCHEMA: Final = cast(  # type: ignore[redundant-cast]
-    LiteralString, (files("ghasi_handoff.stores.postgres") / "schema.sql").read_text("utf-8")
-)
-# One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
-LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
+
+def read_sql(name: str) -> LiteralString:
+    """A file of this package. So it is a literal for type checkers, as psycopg wants."""
+    text = (files("ghasi_handoff.stores.postgres") / name).read_text("utf-8")
+    return cast(LiteralString, text)  # type: ignore[redundant-cast]
+
+
+SCHEMA: Final = read_sql("schema.sql")
+SQL: Final = SharedSQL("%s")
 READ_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_replay_mark"
 PURGED: Final = "GH001"
 WRONG_ISOLATION: Final = "GH002"
@@ -29,25 +33,14 @@ CONSUME_MANY: Final = (
 NOTE: Final = """
 INSERT INTO handoff_replay_refused (handoff_id, scope, redemption_id, refused_at)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS r (id, of_scope, by, at)
-WHERE (SELECT count(*) FROM handoff_replay_refused x WHERE x.handoff_id = r.id AND x.scope = r.of_scope) < 8
+WHERE (SELECT count(*) FROM handoff_replay_refused x WHERE x.handoff_id = r.id AND x.scope = r.of_scope) < %s
 ON CONFLICT DO NOTHING
 """
-# Qualified: ORDER BY handoff_id would mean the text that is put out, and would sort the whole table.
-NEWEST: Final = "SELECT l.handoff_id::text FROM handoff_replay_log l ORDER BY l.handoff_id DESC LIMIT 1"
-OLDEST: Final = "SELECT l.handoff_id::text FROM handoff_replay_log l ORDER BY l.handoff_id LIMIT 1"
-RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = %s WHERE purged_before < %s"
-# A chunk begins where the last one ended, and its end is a value, not a subquery: otherwise each chunk would read the
-# whole table, and all that was removed before it.
 CHUNK_END: Final = """
 SELECT handoff_id FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s
 ORDER BY handoff_id OFFSET %s LIMIT 1
 """
 PURGE: Final = "DELETE FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s"
-RECORDS_OF_ONE: Final = "SELECT scope, redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = %s"
-REFUSALS_OF_ONE: Final = (
-    "SELECT scope, redemption_id, refused_at FROM handoff_replay_refused WHERE handoff_id = %s ORDER BY refused_at"
-)
-PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < %s"
 # The place of the table's persistence in its row; None: there is no table.
 PERSISTENCE: Final = 7
 SETTINGS: Final = """

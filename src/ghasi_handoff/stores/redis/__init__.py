@@ -1,6 +1,6 @@
 """A replay store in Redis or Valkey. See `RedisReplayStore`."""
 
-from ghasi_handoff.stores.redis._asyncio_replay_store import AsyncRedisReplayStore
 from ghasi_handoff.stores.redis._replay_store import RedisReplayStore
+from ghasi_handoff.stores.redis._replay_store_async import AsyncRedisReplayStore
 
 __all__ = ["AsyncRedisReplayStore", "RedisReplayStore"]

@@ -1,31 +1,25 @@
-"""A consume -> its key and value -> SET and GET -> who holds the handoff. And errors, without what was sent. No I/O."""
+"""A consume -> its key and value -> SET and GET -> who holds the handoff. No I/O."""
 
 from __future__ import annotations
 
 import re
-import time
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote
 
-from redis import exceptions
-
+from ghasi_handoff._limits import MAX_PREFIX_CHARACTERS
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, ReplayRecord, ReplayTrace, check_entry
 
 DEFAULT_PREFIX: Final = "ghasi-handoff"
-# How long a server that was found fit is trusted. Asked again at once after any error.
-TRUSTED_SECONDS: Final = 60.0
 
-_is_prefix: Final = re.compile("[A-Za-z0-9._:/-]{1,64}").fullmatch
+_is_prefix: Final = re.compile(f"[A-Za-z0-9._:/-]{{1,{MAX_PREFIX_CHARACTERS}}}").fullmatch
 _parse_value: Final = re.compile(rb"(.+) (0|[1-9][0-9]{0,11})", re.DOTALL).fullmatch
-_is_error_word: Final = re.compile("[A-Z]{2,20}").fullmatch
 
-# RedisClusterException is no RedisError. asyncio's TimeoutError is an OSError.
-FAILURES: Final = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
-# What redis-py raises when a connection was opened in an event loop that has ended.
-ASYNC_FAILURES: Final = (*FAILURES, RuntimeError)
+
+# What the server said to SET, and to GET.
+Answers: TypeAlias = tuple[object, object]
 
 
 class Ask(NamedTuple):
@@ -103,20 +97,14 @@ def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumpt
         # Even if GET has a value: a read-only replica has one that its primary may not have.
         if isinstance(answer, Exception):
             raise answer
-    if isinstance(get_answer, str):
-        get_answer = get_answer.encode("utf-8", "surrogateescape")
     if get_answer is None:
         raise ReplayStoreError(
             "Redis: the entry was gone at once: evicted, deleted, or expired", handoff_id=asked.handoff_id
         )
-    match = _parse_value(get_answer) if isinstance(get_answer, bytes) else None
-    try:
-        holder = match[1].decode() if match else ""
-    except UnicodeDecodeError:
-        holder = ""
-    if match is None or not holder:
+    entry = _read(get_answer)
+    if entry is None:
         raise ReplayStoreError("Redis: the key holds a value that is no entry", handoff_id=asked.handoff_id)
-    consumed_at = int(match[2])
+    holder, consumed_at = entry
     ours = holder == asked.redemption_id and consumed_at == asked.consumed_at
     return Consumption(
         holder, first=set_answer is not None and set_answer is not False and ours, consumed_at=consumed_at
@@ -125,47 +113,15 @@ def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumpt
 
 def read_trace(value: object, scope: str) -> ReplayTrace:
     """What the value of a key tells of its handoff."""
-    match = _parse_value(
-        value.encode() if isinstance(value, str) else bytes(value if isinstance(value, bytes) else b"")
-    )
-    records = (ReplayRecord(scope, match[1].decode("utf-8", "replace"), int(match[2])),) if match else ()
-    return ReplayTrace(records, (), ())
+    entry = _read(value)
+    return ReplayTrace((ReplayRecord(scope, *entry),) if entry is not None else (), (), ())
 
 
-def error_text(exc: BaseException) -> str:
-    """What an operator is told. Of the server's text at most the first word: it may quote what was sent."""
-    name = type(exc).__name__
-    if type(exc) is exceptions.ResponseError:
-        word = str(exc).partition(" ")[0]
-        if _is_error_word(word):
-            return f"Redis: {name} {word}"
-    return f"Redis: {name}"
-
-
-def failure(exc: BaseException, handoff_id: str | None) -> ReplayStoreError:
-    """`exc` as the error of a store."""
-    return ReplayStoreError(error_text(exc), handoff_id=handoff_id)
-
-
-def chained(exc: BaseException) -> BaseException | None:
-    """`exc` as a cause to show, unless its text may quote what was sent."""
-    harmless = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, RuntimeError)
-    return exc if isinstance(exc, harmless) else None
-
-
-class Trust:
-    """Whether the servers were lately found fit to hold entries. A race of threads makes one more examination."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def __bool__(self) -> bool:
-        return time.monotonic() < self._until
-
-    def grant(self) -> None:
-        """They were examined just now."""
-        self._until = time.monotonic() + TRUSTED_SECONDS
-
-    def withdraw(self) -> None:
-        """The next connection may be to another server."""
-        self._until = 0.0
+def _read(value: object) -> tuple[str, int] | None:
+    """Holder and consumed-at. The client may have decoded the value."""
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+    match = _parse_value(data) if isinstance(data, bytes) else None
+    try:
+        return (match[1].decode(), int(match[2])) if match else None
+    except UnicodeDecodeError:
+        return None

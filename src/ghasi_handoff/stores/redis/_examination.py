@@ -9,13 +9,13 @@ from typing import Any, Final, TypeAlias
 
 from redis import exceptions
 
+from ghasi_handoff._limits import REDIS_SCAN_COUNT
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
 from ghasi_handoff._store_reports import Hazard, StoreReport, StoreStats, clock_hazards
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.stores.redis._hazards import SAFE_POLICY, node_hazards, plain, server_name
 
-SCAN_COUNT: Final = 1000
 HANDOFF_ID_LENGTH: Final = 36
 
 # Runs one command on a node of a cluster, or on the only server: None.
@@ -90,7 +90,7 @@ def count_entries(execute: Execute, nodes: Sequence[str | None], prefix: str) ->
     for node in nodes:
         cursor = 0
         while True:
-            position, keys = execute(("SCAN", cursor, "MATCH", f"{prefix}:*", "COUNT", SCAN_COUNT), node)
+            position, keys = execute(("SCAN", cursor, "MATCH", f"{prefix}:*", "COUNT", REDIS_SCAN_COUNT), node)
             for key in keys:
                 handoff_id = as_handoff_id(plain(key)[-HANDOFF_ID_LENGTH:])
                 if handoff_id is not None:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ghasi_handoff._limits import REDIS_MIN_VERSION
 from ghasi_handoff.replay import Hazard
 
-MIN_REDIS_VERSION: Final = (6, 0)
 SAFE_POLICY: Final = "noeviction"
 
 _parse_version: Final = re.compile(r"(\d+)\.(\d+)").match
@@ -18,7 +18,7 @@ def node_hazards(facts: Mapping[str, str], version: str) -> list[Hazard]:
     """The hazards in the facts of one node."""
     numbers = _parse_version(version)
     policy, role, evicted = facts["maxmemory_policy"], facts["role"], facts["evicted_keys"]
-    needed = ".".join(map(str, MIN_REDIS_VERSION))
+    needed = ".".join(map(str, REDIS_MIN_VERSION))
     return [
         Hazard(code, text, remedy)
         for present, code, text, remedy in (
@@ -47,7 +47,7 @@ def node_hazards(facts: Mapping[str, str], version: str) -> list[Hazard]:
                 "name the primary",
             ),
             (
-                numbers is None or (int(numbers[1]), int(numbers[2])) < MIN_REDIS_VERSION,
+                numbers is None or (int(numbers[1]), int(numbers[2])) < REDIS_MIN_VERSION,
                 "old_server",
                 f"the server is compatible with Redis {version}; {needed} or newer is needed",
                 "update the server",

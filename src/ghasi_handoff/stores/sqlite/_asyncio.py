@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff.replay import (
     Consumption,
     OutboxEntry,
@@ -19,12 +19,18 @@ from ghasi_handoff.replay import (
     StoreStats,
     check_entry,
 )
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord
 from ghasi_handoff.stores.sqlite._handoff_log import SQLiteHandoffLog
 from ghasi_handoff.stores.sqlite._outbox import SQLiteOutbox
 from ghasi_handoff.stores.sqlite._replay_store import SQLiteReplayStore
+
+
+class _Store(SQLiteReplayStore):
+    """A store whose batches also take entries from event loops."""
+
+    async def consume_async(self, entry: Entry) -> Consumption:
+        return await self._commits.consume_async(entry)
 
 
 class AsyncSQLiteReplayStore:
@@ -51,10 +57,10 @@ class AsyncSQLiteReplayStore:
         path: str | os.PathLike[str],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = SQLiteReplayStore(path, outbox, timeout=timeout, clock=clock)
+        self._store = _Store(path, outbox, timeout=timeout, clock=clock)
         self._outbox = None if self._store.outbox is None else AsyncSQLiteOutbox(self._store.outbox)
 
     @property
@@ -71,7 +77,7 @@ class AsyncSQLiteReplayStore:
             ReplayStoreError: As `SQLiteReplayStore.consume`.
         """
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
-        return await self._store._commits.consume_async(Entry(handoff_id, scope, redemption_id, consumed_at))
+        return await self._store.consume_async(Entry(handoff_id, scope, redemption_id, consumed_at))
 
     async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """As `SQLiteReplayStore.purge`; `progress` is called in another thread."""
@@ -152,7 +158,7 @@ class AsyncSQLiteHandoffLog:
         self,
         path: str | os.PathLike[str],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._log = SQLiteHandoffLog(path, timeout=timeout, clock=clock)

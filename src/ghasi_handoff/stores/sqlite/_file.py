@@ -6,21 +6,21 @@ The replay store and the handoff log each have one.
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 from weakref import WeakSet
 
-from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
+from ghasi_handoff._limits import SQLITE_PURGE_PAUSE_SECONDS
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores.sqlite._connection import FULL, connect, milliseconds_left, one_integer, transaction
 
 MIN_SQLITE_VERSION: Final = (3, 37, 0)  # STRICT tables
-FULL: Final = 2  # of PRAGMA synchronous
 
 # SQLite keeps in the process's memory which locks the process holds on a file. A fork copies that, not the locks: a
 # child that opens the same file goes without locks, and its parent, closing, removes the write-ahead log under it. Then
@@ -38,19 +38,19 @@ class SQLiteFile:
 
     Args:
         path: The file; made at the first use.
-        schema: The file of this package with its scripts.
+        schema: See `schema_scripts`.
         timeout: Seconds that a session may wait for others, unless it names a deadline.
-        made_by: The command that makes the file, for the message that it is not there.
+        owner: Whose file it is. Each failure is raised as the owner's error.
 
     Raises:
         ConfigurationError: `path` names no file.
         ReplayStoreError: The SQLite library of this Python is older than 3.37.
     """
 
-    def __init__(self, path: str | os.PathLike[str], schema: str, timeout: float, *, made_by: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], schema: Sequence[str], timeout: float, owner: Owner) -> None:
         if sqlite3.sqlite_version_info < MIN_SQLITE_VERSION:
             needed = ".".join(map(str, MIN_SQLITE_VERSION))
-            raise ReplayStoreError(f"SQLite {sqlite3.sqlite_version} is too old; {needed} or newer is needed")
+            raise owner.error(f"SQLite {sqlite3.sqlite_version} is too old; {needed} or newer is needed")
         self._path = os.fspath(path)
         if (
             not isinstance(self._path, str)
@@ -59,9 +59,9 @@ class SQLiteFile:
             or self._path.startswith("file:")
         ):
             raise ConfigurationError("path must name a file: text or a path object, not :memory: and not a URI")
-        self._schema = _scripts(schema)
+        self._schema = schema
         self._timeout = timeout
-        self._made_by = made_by
+        self._owner = owner
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -75,18 +75,18 @@ class SQLiteFile:
 
     @contextmanager
     def session(self, deadline: float | None = None) -> Generator[sqlite3.Connection]:
-        """The connection, for this thread alone; afterwards no transaction is open. Failures as `ReplayStoreError`."""
+        """The connection, for this thread alone; afterwards no transaction is open. Failures as the owner's error."""
         if deadline is None:
             deadline = time.monotonic() + self._timeout
         if self._pid != os.getpid():
-            self._start_over_after_fork()
+            self.start_over_after_fork()
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise ReplayStoreError(f"other threads used the store for {self._timeout:g} s")
+            raise self._owner.error(f"other threads used the {self._owner.noun} for {self._timeout:g} s")
         try:
             if self._closed:
-                raise ReplayStoreError("the store is closed")
+                raise self._owner.error(f"the {self._owner.noun} is closed")
             connection = self._opened(deadline)
-            connection.execute(f"PRAGMA busy_timeout = {_milliseconds_left(deadline)}")
+            connection.execute(f"PRAGMA busy_timeout = {milliseconds_left(deadline)}")
             try:
                 yield connection
             finally:
@@ -95,15 +95,42 @@ class SQLiteFile:
         except (sqlite3.Error, OSError) as exc:
             # Whatever it was, the next call starts from a fresh connection, and so from what is really on disk.
             self._discard()
-            raise ReplayStoreError(f"SQLite: {_error_text(exc)}") from exc
+            raise self._owner.error(f"SQLite: {_error_text(exc)}") from exc
         finally:
             self._lock.release()
+
+    @contextmanager
+    def transaction(self) -> Generator[sqlite3.Connection]:
+        """A session that is one write transaction, committed at the end, undone by whatever is raised within it."""
+        deadline = time.monotonic() + self._timeout
+        with self.session(deadline) as connection, transaction(connection, deadline):
+            yield connection
+
+    def purge(self, remove_chunk: Callable[[sqlite3.Connection], int], progress: Callable[[int], None] | None) -> int:
+        """How many rows were removed, a chunk a transaction, until `remove_chunk` finds none.
+
+        Args:
+            remove_chunk: Removes up to a chunk, in a transaction that is open. Returns how many.
+            progress: Called after each chunk with the number removed so far.
+        """
+        removed = 0
+        while True:
+            with self.session() as connection:  # other threads get their turn between two chunks
+                connection.execute("BEGIN IMMEDIATE")
+                count = remove_chunk(connection)
+                connection.execute("COMMIT")
+            if count == 0:
+                return removed
+            removed += count
+            if progress is not None:
+                progress(removed)
+            time.sleep(SQLITE_PURGE_PAUSE_SECONDS)
 
     @contextmanager
     def reader(self) -> Generator[sqlite3.Connection]:
         """A connection of its own that cannot write and changes no setting."""
         if not os.path.exists(self._path):
-            raise ReplayStoreError(f"SQLite: there is no such file; `{self._made_by}` or the first use makes it")
+            raise self._owner.error(f"SQLite: there is no such file; `{self._owner.made_by}` or the first use makes it")
         try:
             uri = f"{Path(self._path).absolute().as_uri()}?mode=ro"
             connection = sqlite3.connect(uri, timeout=self._timeout, uri=True)
@@ -112,12 +139,12 @@ class SQLiteFile:
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as exc:
-            raise ReplayStoreError(f"SQLite: {_error_text(exc)}") from exc
+            raise self._owner.error(f"SQLite: {_error_text(exc)}") from exc
 
     def synchronous(self) -> int:
         """What ``PRAGMA synchronous`` says on the open connection; FULL if none is open, for that is how one opens."""
         with self._lock:
-            return FULL if self._connection is None else _one_integer(self._connection, "PRAGMA synchronous")
+            return FULL if self._connection is None else one_integer(self._connection, "PRAGMA synchronous")
 
     def interrupt(self) -> None:
         """End whatever statement runs on the connection now."""
@@ -138,13 +165,13 @@ class SQLiteFile:
         if self._identity is not None and _identity(self._path) != self._identity:
             # Another process would use the new file, this one the old: one handoff, two holders. Nor may this one go on
             # with a new, empty file as if nothing had been redeemed.
-            raise ReplayStoreError(
+            raise self._owner.error(
                 "the SQLite file was replaced or removed while in use; restart every process that uses it"
             )
         if self._connection is None:
             if _files_of_the_parent and _identity(self._path) in _files_of_the_parent:
-                raise ReplayStoreError("the SQLite file was in use at the fork of this process; restart the process")
-            self._connection = _open(self._path, self._schema, deadline)
+                raise self._owner.error("the SQLite file was in use at the fork of this process; restart the process")
+            self._connection = connect(self._path, self._schema, deadline, self._owner)
             self._identity = _identity(self._path)
             _open_files.add(self)
         return self._connection
@@ -154,7 +181,18 @@ class SQLiteFile:
         if connection is not None:
             connection.close()
 
-    def _start_over_after_fork(self) -> None:
+    def hold_for_fork(self) -> None:
+        """Close the file and let no thread open it again, if that is possible within the timeout."""
+        if self._lock.acquire(timeout=self._timeout):
+            _held_for_fork.append(self)
+            self._discard()
+
+    def release_after_fork(self) -> None:
+        """Let threads open the file again."""
+        self._lock.release()
+
+    def start_over_after_fork(self) -> None:
+        """In the child: forget the parent's connection and locks."""
         if self._connection is not None:
             _of_the_parent.append(self._connection)
             if self._identity is not None:
@@ -166,95 +204,22 @@ class SQLiteFile:
 
 def _before_fork() -> None:
     for file in list(_open_files):
-        if file._lock.acquire(timeout=file._timeout):
-            _held_for_fork.append(file)
-            file._discard()
+        file.hold_for_fork()
 
 
 def _after_fork_in_parent() -> None:
     while _held_for_fork:
-        _held_for_fork.pop()._lock.release()
+        _held_for_fork.pop().release_after_fork()
 
 
 def _after_fork_in_child() -> None:
     _held_for_fork.clear()
     for file in list(_open_files):
-        file._start_over_after_fork()
+        file.start_over_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-
-
-def schema_version(connection: sqlite3.Connection) -> int:
-    """The schema version of the file; 0 if it is new."""
-    return _one_integer(connection, "PRAGMA user_version")
-
-
-def begin(connection: sqlite3.Connection, deadline: float) -> None:
-    """Take the write lock, asking every millisecond: SQLite itself sleeps ever longer, and misses its turn."""
-    connection.execute("PRAGMA busy_timeout = 1")
-    while True:
-        try:
-            # IMMEDIATE: a transaction that begins by reading can't wait for the write lock, it fails at once.
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-        else:
-            return
-
-
-def _open(path: str, schema: Sequence[str], deadline: float) -> sqlite3.Connection:
-    while True:
-        connection = sqlite3.connect(
-            path, timeout=_milliseconds_left(deadline) / 1000, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _prepare(connection, schema)
-        except sqlite3.OperationalError as exc:
-            connection.close()
-            # Two processes that turn a new file to write-ahead mode at once: one is told "busy" without any waiting.
-            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.005)
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
-
-
-def _prepare(connection: sqlite3.Connection, schema: Sequence[str]) -> None:
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise ReplayStoreError(f"SQLite: the file cannot be put in write-ahead mode (it stays in {mode})")
-    # FULL: under NORMAL, a commit that was answered may be gone after a power failure, and the handoff could be
-    # replayed.
-    connection.execute("PRAGMA synchronous = FULL")
-    if 0 <= schema_version(connection) < len(schema):
-        connection.execute("BEGIN IMMEDIATE")
-        version = schema_version(connection)  # asked again under the lock: another process may have done it meanwhile
-        if 0 <= version < len(schema):
-            for script in schema[version:]:
-                for statement in script.split(";"):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(schema)}")
-        connection.execute("COMMIT")
-    version = schema_version(connection)
-    if version != len(schema):
-        raise ReplayStoreError(f"SQLite: the file has schema version {version}; this release needs {len(schema)}")
-
-
-def _scripts(name: str) -> list[str]:
-    """The scripts of a schema. The one at position n brings a file of schema version n to n + 1."""
-    text = (files("ghasi_handoff.stores.sqlite") / name).read_text("utf-8")
-    return re.split(r"^-- Version \d+\n", text, flags=re.MULTILINE)[1:]
-
-
-def _one_integer(connection: sqlite3.Connection, query: str) -> int:
-    (value,) = connection.execute(query).fetchone()
-    return int(value)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -270,7 +235,3 @@ def _error_text(exc: sqlite3.Error | OSError) -> str:
     if isinstance(exc, OSError):
         return f"{type(exc).__name__}: {exc.strerror}"
     return f"{getattr(exc, 'sqlite_errorname', '') or type(exc).__name__}: {exc}"
-
-
-def _milliseconds_left(deadline: float) -> int:
-    return max(0, int((deadline - time.monotonic()) * 1000))

@@ -6,20 +6,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from ghasi_handoff._limits import (
-    HANDOFF_LOG_KEPT_SECONDS,
-    MAX_LATENESS_SECONDS,
-    SQLITE_PURGE_CHUNK,
-    SQLITE_PURGE_PAUSE_SECONDS,
-)
-from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS, SQLITE_PURGE_CHUNK
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
+from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._handoff_log import (
     ConsumeCall,
     HandoffQuery,
@@ -28,12 +21,13 @@ from ghasi_handoff.stores._handoff_log import (
     record_of,
     unknown,
 )
-from ghasi_handoff.stores.sqlite._file import SQLiteFile, begin
+from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, log_change, log_cutoff, log_row, seconds_of
+from ghasi_handoff.stores.sqlite._connection import schema_scripts, transaction
+from ghasi_handoff.stores.sqlite._file import SQLiteFile
 
-_COLUMNS: Final = (
-    "handoff_id, issuer, audience, tenant, kid, issued_at, expires_at, state, redemption_id, consumed_at, recorded_at,"
-    " revoked_at"
-)
+_SCHEMA: Final = schema_scripts("handoff_log.sql")
+_SQL: Final = SharedSQL("?")
 _RECORD: Final = """
 INSERT INTO handoff_log (handoff_id, issuer, audience, tenant, kid, issued_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
@@ -43,14 +37,6 @@ UPDATE handoff_log SET state = 'consumed', redemption_id = ?, consumed_at = ?, r
 WHERE handoff_id = ? AND issuer = ? AND audience = ? AND state = 'issued' AND ? < expires_at + ?
 """
 _REVOKE: Final = "UPDATE handoff_log SET state = 'revoked', revoked_at = ? WHERE handoff_id = ? AND state = 'issued'"
-_FIND: Final = f"SELECT {_COLUMNS} FROM handoff_log WHERE handoff_id = ?"  # noqa: S608 - constants only
-_SEARCH: Final = f"""
-SELECT {_COLUMNS} FROM handoff_log
-WHERE (:tenant IS NULL OR tenant = :tenant) AND (:since IS NULL OR issued_at >= :since)
-  AND (:until IS NULL OR issued_at < :until) AND (:state IS NULL OR state = :state)
-ORDER BY handoff_id DESC LIMIT :limit
-"""  # noqa: S608
-_NEWEST: Final = "SELECT max(handoff_id) FROM handoff_log"
 _PURGE: Final = """
 DELETE FROM handoff_log WHERE handoff_id IN (
     SELECT handoff_id FROM handoff_log WHERE handoff_id < ? AND expires_at <= ? ORDER BY handoff_id LIMIT ?)
@@ -70,68 +56,56 @@ class SQLiteHandoffLog:
 
     Raises:
         ConfigurationError: An argument is not valid.
-        ReplayStoreError: The SQLite library of this Python is older than 3.37.
+        HandoffLogError: The SQLite library of this Python is older than 3.37.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)
-        self._file = SQLiteFile(path, "handoff_log.sql", self._timeout, made_by="ghasi-handoff handoff init")
+        self._file = SQLiteFile(path, _SCHEMA, self._timeout, HANDOFF_LOG)
         self._clock = clock
 
     def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
-        row = (record.handoff_id, record.issuer, record.audience, record.tenant, record.kid)
-        deadline = time.monotonic() + self._timeout
-        with self._file.session(deadline) as connection:
-            begin(connection, deadline)
-            connection.execute(_RECORD, (*row, record.issued_at, record.expires_at))
-            connection.execute("COMMIT")
+        with self._file.transaction() as connection:
+            connection.execute(_RECORD, log_row(record))
 
     def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
         deadline = time.monotonic() + self._timeout
         with self._file.session(deadline) as connection:
-            row = connection.execute(_FIND, (call.handoff_id,)).fetchone()
             # A read first: repetitions and replays then need no write lock.
-            if row is None or record_of(row).state is not HandoffState.ISSUED:
-                return None if row is None else record_of(row)
-            begin(connection, deadline)
-            change = (call.redemption_id, call.consumed_at, recorded_at)
-            guard = (call.handoff_id, call.issuer, call.audience, call.consumed_at, MAX_LATENESS_SECONDS)
-            connection.execute(_CONSUME, (*change, *guard))
-            row = connection.execute(_FIND, (call.handoff_id,)).fetchone()
-            connection.execute("COMMIT")
-        return None if row is None else record_of(row)
+            record = _find(connection, call.handoff_id)
+            if record is not None and record.state is HandoffState.ISSUED:
+                with transaction(connection, deadline):
+                    connection.execute(_CONSUME, log_change(call, recorded_at))
+                    record = _find(connection, call.handoff_id)
+        return record
 
     def revoke(self, handoff_id: str) -> HandoffRecord:
         """See `HandoffLog.revoke`."""
         now = int(read_clock(self._clock))
-        deadline = time.monotonic() + self._timeout
-        with self._file.session(deadline) as connection:
-            begin(connection, deadline)
+        with self._file.transaction() as connection:
             connection.execute(_REVOKE, (now, handoff_id))
-            row = connection.execute(_FIND, (handoff_id,)).fetchone()
-            connection.execute("COMMIT")
-        if row is None:
+            record = _find(connection, handoff_id)
+        if record is None:
             raise unknown(handoff_id)
-        return record_of(row)
+        return record
 
     def find(self, handoff_id: str) -> HandoffRecord | None:
         """See `HandoffLog.find`."""
         with self._file.reader() as connection:
-            row = connection.execute(_FIND, (handoff_id,)).fetchone()
-        return None if row is None else record_of(row)
+            return _find(connection, handoff_id)
 
     def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
         with self._file.reader() as connection:
-            return [record_of(row) for row in connection.execute(_SEARCH, asdict(query))]
+            return [record_of(row) for row in connection.execute(*_SQL.log_search(query))]
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
@@ -144,25 +118,24 @@ class SQLiteHandoffLog:
 
         Raises:
             ConfigurationError: `now` or the clock's reading is no time.
-            ReplayStoreError: The file cannot be used. What was removed before stays removed.
+            HandoffLogError: The file cannot be used. What was removed before stays removed.
         """
         seconds = purge_time(now, self._clock)
-        removed = 0
-        while True:
-            with self._file.session() as connection:
-                count = _purge_chunk(connection, seconds)
-            if count == 0:
-                return removed
-            removed += count
-            if progress is not None:
-                progress(removed)
-            time.sleep(SQLITE_PURGE_PAUSE_SECONDS)
+
+        def remove_chunk(connection: sqlite3.Connection) -> int:
+            newest = seconds_of(connection.execute(_SQL.log_newest).fetchone())
+            if newest is None:
+                return 0
+            cutoff = log_cutoff(seconds, newest)
+            return connection.execute(_PURGE, (str(first_id(cutoff)), cutoff, SQLITE_PURGE_CHUNK)).rowcount
+
+        return self._file.purge(remove_chunk, progress)
 
     def create_schema(self) -> None:
         """Make the file and its table now, instead of at the first use. Safe to repeat.
 
         Raises:
-            ReplayStoreError: The file cannot be made, or has a schema of another version.
+            HandoffLogError: The file cannot be made, or has a schema of another version.
         """
         with self._file.session():
             return
@@ -178,14 +151,6 @@ class SQLiteHandoffLog:
         self.close()
 
 
-def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
-    connection.execute("BEGIN IMMEDIATE")
-    (newest,) = connection.execute(_NEWEST).fetchone()
-    if newest is None:
-        connection.execute("ROLLBACK")
-        return 0
-    cutoff = max(0, min(now, handoff_id_seconds(newest)) - HANDOFF_LOG_KEPT_SECONDS)
-    stamp = f"{cutoff * 1000:012x}"
-    count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", cutoff, SQLITE_PURGE_CHUNK)).rowcount
-    connection.execute("COMMIT")
-    return count
+def _find(connection: sqlite3.Connection, handoff_id: str) -> HandoffRecord | None:
+    row = connection.execute(_SQL.log_find, (handoff_id,)).fetchone()
+    return None if row is None else record_of(row)

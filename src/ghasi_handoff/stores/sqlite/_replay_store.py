@@ -15,20 +15,16 @@ from typing import Final, Self
 
 from ghasi_handoff._limits import (
     DEFAULT_LEEWAY,
+    DEFAULT_STORE_TIMEOUT_SECONDS,
     REFUSALS_KEPT_SECONDS,
+    REFUSALS_NOTED_PER_HANDOFF,
     SQLITE_PURGE_CHUNK,
-    SQLITE_PURGE_PAUSE_SECONDS,
 )
 from ghasi_handoff._signing_string import handoff_id_seconds
-from ghasi_handoff._store_reports import clock_hazards, purge_hazards
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import (
     Consumption,
-    Hazard,
-    OutboxEntry,
-    ReplayRecord,
-    ReplayRefusal,
     ReplayTrace,
     StoreGuarantees,
     StoreReport,
@@ -37,11 +33,18 @@ from ghasi_handoff.replay import (
     purge_cutoff,
     purge_time,
 )
-from ghasi_handoff.stores._deadline import DEFAULT_TIMEOUT_SECONDS, timeout_seconds
-from ghasi_handoff.stores._group_commit import REFUSALS_NOTED_PER_HANDOFF, Entry, Outcome, ThreadedGroupCommit
-from ghasi_handoff.stores.sqlite._file import FULL, SQLiteFile, begin, schema_version
-from ghasi_handoff.stores.sqlite._outbox import OF_ONE, SQLiteOutbox
+from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
+from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
+from ghasi_handoff.stores.sqlite._connection import schema_scripts, transaction
+from ghasi_handoff.stores.sqlite._examination import PURGED_BEFORE, report, stats
+from ghasi_handoff.stores.sqlite._file import SQLiteFile
+from ghasi_handoff.stores.sqlite._outbox import SQLiteOutbox
 
+_SCHEMA: Final = schema_scripts("schema.sql")
+_SQL: Final = SharedSQL("?")
 # CROSS JOIN fixes the order, so that each wanted key is looked up in the primary key.
 _FIND: Final = """
 SELECT handoff_id, scope, redemption_id, consumed_at FROM (VALUES {}) AS wanted
@@ -51,10 +54,6 @@ _INSERT: Final = "INSERT INTO handoff_replay_log VALUES {} ON CONFLICT DO NOTHIN
 _INSERT_OUTBOX: Final = (
     "INSERT INTO handoff_outbox (handoff_id, scope, redemption_id, consumed_at) VALUES {} ON CONFLICT DO NOTHING"
 )
-_MARK: Final = "SELECT purged_before FROM handoff_replay_mark"
-_RAISE_MARK: Final = "UPDATE handoff_replay_mark SET purged_before = max(purged_before, ?)"
-_NEWEST: Final = "SELECT max(handoff_id) FROM handoff_replay_log"
-_OLDEST: Final = "SELECT min(handoff_id) FROM handoff_replay_log"
 _PURGE: Final = """
 DELETE FROM handoff_replay_log WHERE handoff_id <= (
     SELECT max(handoff_id) FROM (
@@ -62,11 +61,6 @@ DELETE FROM handoff_replay_log WHERE handoff_id <= (
 """
 _COUNT_REFUSED: Final = "SELECT count(*) FROM handoff_replay_refused WHERE handoff_id = ? AND scope = ?"
 _INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?, ?, ?, ?)"
-_RECORDS_OF_ONE: Final = "SELECT scope, redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = ?"
-_REFUSALS_OF_ONE: Final = (
-    "SELECT scope, redemption_id, refused_at FROM handoff_replay_refused WHERE handoff_id = ? ORDER BY refused_at"
-)
-_PURGE_REFUSED: Final = "DELETE FROM handoff_replay_refused WHERE refused_at < ?"
 
 
 class SQLiteReplayStore:
@@ -93,11 +87,11 @@ class SQLiteReplayStore:
         path: str | os.PathLike[str],
         outbox: bool = False,
         *,
-        timeout: float | timedelta = DEFAULT_TIMEOUT_SECONDS,
+        timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timeout = timeout_seconds(timeout)
-        self._file = SQLiteFile(path, "schema.sql", self._timeout, made_by="ghasi-handoff store init")
+        self._file = SQLiteFile(path, _SCHEMA, self._timeout, REPLAY_STORE)
         self._outbox = SQLiteOutbox(self._file) if outbox else None
         self._clock = clock
         self._commits = ThreadedGroupCommit(
@@ -132,18 +126,19 @@ class SQLiteReplayStore:
             ReplayStoreError: As for `consume`. What was removed before stays removed.
         """
         seconds = purge_time(now, self._clock)
-        removed = 0
-        while True:
-            with self._file.session() as connection:  # other threads get their turn between two chunks
-                count = _purge_chunk(connection, seconds)
-            removed += count
-            if count == 0:
-                break
-            if progress is not None:
-                progress(removed)
-            time.sleep(SQLITE_PURGE_PAUSE_SECONDS)
+
+        def remove_chunk(connection: sqlite3.Connection) -> int:
+            newest = seconds_of(connection.execute(_SQL.newest).fetchone())
+            if newest is None:
+                return 0
+            cutoff = purge_cutoff(seconds, newest)
+            # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
+            connection.execute(_SQL.raise_mark, (cutoff, cutoff))
+            return connection.execute(_PURGE, (str(first_id(cutoff)), SQLITE_PURGE_CHUNK)).rowcount
+
+        removed = self._file.purge(remove_chunk, progress)
         with self._file.session() as connection:
-            connection.execute(_PURGE_REFUSED, (seconds - REFUSALS_KEPT_SECONDS,))
+            connection.execute(_SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
     def create_schema(self) -> None:
@@ -168,7 +163,7 @@ class SQLiteReplayStore:
         """
         synchronous = self._file.synchronous()
         with self._file.reader() as connection:
-            return _report(connection, self._file.schema_version, synchronous, read_clock(self._clock), leeway)
+            return report(connection, self._file.schema_version, synchronous, read_clock(self._clock), leeway)
 
     def stats(self) -> StoreStats:
         """How much the store holds. Counting reads the whole file.
@@ -177,7 +172,7 @@ class SQLiteReplayStore:
             ReplayStoreError: The file cannot be read, or is not a replay store.
         """
         with self._file.reader() as connection:
-            return _stats(connection)
+            return stats(connection)
 
     def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """Everything that the file holds of one handoff, for support. Changes nothing.
@@ -190,10 +185,10 @@ class SQLiteReplayStore:
             ReplayStoreError: The file cannot be read, or is not a replay store.
         """
         with self._file.reader() as connection:
-            return ReplayTrace(
-                tuple(ReplayRecord(*row) for row in connection.execute(_RECORDS_OF_ONE, (handoff_id,))),
-                tuple(ReplayRefusal(*row) for row in connection.execute(_REFUSALS_OF_ONE, (handoff_id,))),
-                tuple(OutboxEntry(*row) for row in connection.execute(OF_ONE, (handoff_id,))),
+            return trace_of(
+                connection.execute(_SQL.records_of_one, (handoff_id,)),
+                connection.execute(_SQL.refusals_of_one, (handoff_id,)),
+                connection.execute(_SQL.outbox_of_one, (handoff_id,)),
             )
 
     def close(self) -> None:
@@ -214,10 +209,9 @@ class SQLiteReplayStore:
                 found = _find(connection, entries)
                 new = [entry for entry in entries if entry.key not in found]
                 if new:
-                    begin(connection, deadline)
-                    won = self._insert(connection, new)
-                    found |= _holders(connection, [entry for entry in new if entry.key not in won])
-                    connection.execute("COMMIT")
+                    with transaction(connection, deadline):
+                        won = self._insert(connection, new)
+                        found |= _holders(connection, [entry for entry in new if entry.key not in won])
         except ReplayStoreError as exc:
             return exc
         return [
@@ -228,7 +222,7 @@ class SQLiteReplayStore:
     def _insert(self, connection: sqlite3.Connection, new: Sequence[Entry]) -> set[tuple[str, str]]:
         won = set(connection.execute(_INSERT.format(_values(4, new)), [value for entry in new for value in entry]))
         # After the insert: a purge that ran before it has raised the mark, one that runs later finds the rows.
-        (purged_before,) = connection.execute(_MARK).fetchone()
+        (purged_before,) = connection.execute(PURGED_BEFORE).fetchone()
         if any(handoff_id_seconds(handoff_id) < purged_before for handoff_id, _ in won):
             raise ReplayStoreError("a handoff is older than what was purged")  # nothing of this transaction stays
         rows = [entry for entry in new if entry.key in won]
@@ -252,21 +246,6 @@ class SQLiteReplayStore:
             return
 
 
-def _purge_chunk(connection: sqlite3.Connection, now: int) -> int:
-    connection.execute("BEGIN IMMEDIATE")
-    (newest,) = connection.execute(_NEWEST).fetchone()
-    if newest is None:
-        connection.execute("ROLLBACK")
-        return 0
-    cutoff = purge_cutoff(now, handoff_id_seconds(newest))
-    # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
-    connection.execute(_RAISE_MARK, (cutoff,))
-    stamp = f"{cutoff * 1000:012x}"
-    count = connection.execute(_PURGE, (f"{stamp[:8]}-{stamp[8:]}", SQLITE_PURGE_CHUNK)).rowcount
-    connection.execute("COMMIT")
-    return count
-
-
 def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
     # One statement for all: each one lets other threads run, and waits for its turn again.
     if not entries:
@@ -288,61 +267,3 @@ def _holders(connection: sqlite3.Connection, lost: Sequence[Entry]) -> dict[tupl
 
 def _values(columns: int, entries: Sequence[Entry]) -> str:
     return ", ".join(["(" + ", ".join("?" * columns) + ")"] * len(entries))
-
-
-def _report(
-    connection: sqlite3.Connection, needed: int, synchronous: int, ours: float, leeway: timedelta
-) -> StoreReport:
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    version = schema_version(connection)
-    found: list[Hazard] = []
-    if mode != "wal":
-        found.append(
-            Hazard(
-                "not_wal",
-                f"the file is in {mode} mode: readers and the writer block each other",
-                "find out which program changed it; `ghasi-handoff store init` changes it back",
-            )
-        )
-    if synchronous < FULL:
-        found.append(
-            Hazard(
-                "not_full",
-                f"synchronous is {synchronous} ({FULL} is FULL): a power failure may undo what was answered",
-                "find out what changed it in this process, and restart the process",
-            )
-        )
-    if version != needed:
-        found.append(
-            Hazard(
-                "schema_version",
-                f"the schema has version {version}; this release needs {needed}",
-                "name the right file, or use the release that made this one",
-            )
-        )
-    oldest = newest = None
-    if version == needed:
-        (oldest,) = connection.execute(_OLDEST).fetchone()
-        (newest,) = connection.execute(_NEWEST).fetchone()
-    found += clock_hazards(ours, None, None if newest is None else handoff_id_seconds(newest), leeway)
-    found += purge_hazards(ours, None if oldest is None else handoff_id_seconds(oldest))
-    settings = {"journal_mode": mode, "synchronous": str(synchronous), "schema_version": str(version)}
-    return StoreReport(f"SQLite {sqlite3.sqlite_version}", settings, tuple(found))
-
-
-def _stats(connection: sqlite3.Connection) -> StoreStats:
-    def one(query: str) -> int:
-        (value,) = connection.execute(query).fetchone()
-        return int(value)
-
-    (oldest,) = connection.execute(_OLDEST).fetchone()
-    (newest,) = connection.execute(_NEWEST).fetchone()
-    return StoreStats(
-        entries=one("SELECT count(*) FROM handoff_replay_log"),
-        oldest_at=None if oldest is None else handoff_id_seconds(oldest),
-        newest_at=None if newest is None else handoff_id_seconds(newest),
-        purged_before=one(_MARK),
-        refused=one("SELECT count(*) FROM handoff_replay_refused"),
-        outbox=one("SELECT count(*) FROM handoff_outbox"),
-        size_bytes=one("PRAGMA page_count") * one("PRAGMA page_size"),
-    )

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from typing_extensions import TypeVar
 
-from ghasi_handoff._limits import MAX_LIFETIME_SECONDS, MAX_SECONDS
-from ghasi_handoff._mac import compute_mac
+from ghasi_handoff._limits import MAC_CHARACTERS, MAX_LIFETIME_SECONDS, MAX_SECONDS
 from ghasi_handoff._mint import MintedHandoff, Minter
-from ghasi_handoff._token import build_token, parse_token
-from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff._signing_string import build_body
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.testing import _tokens as makers
+from ghasi_handoff.testing._tokens import GoodToken, check_minter
 from ghasi_handoff.testing.strategies._payloads import payloads
 from ghasi_handoff.testing.strategies._texts import B64U, ODD_CHARACTERS, hostile_texts
 
@@ -51,7 +50,7 @@ def handoffs(
     ...     assert (redemption.first, redemption.handoff.payload) == (True, minted.payload)
     >>> test_redeems()
     """
-    _check(minter)
+    check_minter(minter)
     chosen = cast("SearchStrategy[_PayloadT]", payloads()) if payload is None else payload
     return chosen.map(lambda value: minter.mint(value, tenant=tenant))
 
@@ -106,7 +105,7 @@ def bad_tokens(
     ...         raise AssertionError(bad.why)
     >>> test_refused()
     """
-    _check(minter)
+    check_minter(minter)
     return _bad_tokens(minter, payloads() if payload is None else payload, tenant)
 
 
@@ -114,39 +113,11 @@ def bad_tokens(
 def _bad_tokens(draw: DrawFn, minter: Minter, payload: SearchStrategy[HandoffPayload], tenant: str) -> BadToken:
     code = draw(st.sampled_from(sorted(_WAYS)))
     why, make = draw(st.sampled_from(_WAYS[code]))
-    good = _Good(minter, draw(payload), tenant)
+    good = GoodToken(minter, draw(payload), tenant)
     return BadToken(make(draw, good), code, why)
 
 
-class _Good:
-    """A good token, and what it takes to make it worse."""
-
-    def __init__(self, minter: Minter, payload: HandoffPayload, tenant: str) -> None:
-        self.minter = minter
-        self.payload = payload
-        self.tenant = tenant
-        self.token = minter.mint(payload, tenant=tenant).token
-        self.kid, self.body_text, self.mac_text = self.token.split(".")[1:]
-        body = parse_token(self.token).body
-        lines = body.split(b"\n", 6)
-        self.lines, self.payload_bytes = lines[:6], lines[6]
-
-    def signed(self, *lines: bytes) -> str:
-        """A token of these lines, with the right MAC."""
-        body = b"\n".join(lines)
-        key = next(key for key in self.minter._keys().keys if key.kid == self.kid)
-        return build_token(self.kid, body, compute_mac(key, body))
-
-    def with_payload(self, payload: bytes) -> str:
-        """A token with another payload, and the right MAC."""
-        return self.signed(*self.lines, payload)
-
-    def with_lines(self, changed: Mapping[int, bytes]) -> str:
-        """A token with other lines (from 0: issuer, audience, tenant, id, issued, expires), and the right MAC."""
-        return self.signed(*(changed.get(place, line) for place, line in enumerate(self.lines)), self.payload_bytes)
-
-
-_Way: TypeAlias = Callable[[DrawFn, _Good], str]
+_Way: TypeAlias = Callable[[DrawFn, GoodToken], str]
 
 
 def _made_by(make: Callable[..., str]) -> _Way:
@@ -159,35 +130,38 @@ def _other_character(draw: DrawFn, text: str, last: int) -> str:
     return text[:place] + other + text[place + 1 :]
 
 
-def _changed_mac(draw: DrawFn, good: _Good) -> str:
-    return good.token[: -len(good.mac_text)] + _other_character(draw, good.mac_text, len(good.mac_text) - 1)
+def _changed_mac(draw: DrawFn, good: GoodToken) -> str:
+    before, mac_text = good.token[:-MAC_CHARACTERS], good.token[-MAC_CHARACTERS:]
+    return before + _other_character(draw, mac_text, MAC_CHARACTERS - 1)
 
 
-def _changed_body(draw: DrawFn, good: _Good) -> str:
+def changed_body(draw: DrawFn, good: GoodToken) -> str:
+    version, kid, body_text, mac_text = good.token.split(".")
     # Not its last character: it may have bits that no byte takes up, and the text would be malformed.
-    return f"ghasi1.{good.kid}.{_other_character(draw, good.body_text, len(good.body_text) - 2)}.{good.mac_text}"
+    return f"{version}.{kid}.{_other_character(draw, body_text, len(body_text) - 2)}.{mac_text}"
 
 
-def _exchanged_parts(draw: DrawFn, good: _Good) -> str:
+def _exchanged_parts(draw: DrawFn, good: GoodToken) -> str:
     other = good.minter.mint(good.payload, tenant=good.tenant).token
-    return good.token[: -len(good.mac_text)] + other[-len(good.mac_text) :]
+    return good.token[:-MAC_CHARACTERS] + other[-MAC_CHARACTERS:]
 
 
-def _too_long(draw: DrawFn, good: _Good) -> str:
-    issued_at = int(good.lines[4])
+def _too_long(draw: DrawFn, good: GoodToken) -> str:
     lifetime = MAX_LIFETIME_SECONDS + draw(st.sampled_from([1, 2]) | st.integers(1, 10**6))
-    return good.with_lines({5: b"%d" % min(issued_at + lifetime, MAX_SECONDS)})
+    return good.signed(good.body._replace(expires_at=min(good.body.issued_at + lifetime, MAX_SECONDS)))
 
 
-def _other_payload(draw: DrawFn, good: _Good) -> str:
-    right = good.payload_bytes
+def _other_payload(draw: DrawFn, good: GoodToken) -> str:
+    right = good.body.payload
     unknown = b'{"Unknown":1' + (b"," if right != b"{}" else b"") + right[1:]  # no class has a member with a capital
     cut, more = right[:-1], [right + b" ", b" " + right, right + b"}", right[:-1] + b"\xff}"]
-    return good.with_payload(draw(st.sampled_from([b"", b"null", b"[]", b'""', b"[" * 2000, unknown, cut, *more])))
+    wrong = draw(st.sampled_from([b"", b"null", b"[]", b'""', b"[" * 2000, unknown, cut, *more]))
+    return good.signed(good.body._replace(payload=wrong))
 
 
-def _other_lines(draw: DrawFn, good: _Good) -> str:
-    issuer, _, _, handoff_id, issued_at, expires_at = good.lines
+def _other_lines(draw: DrawFn, good: GoodToken) -> str:
+    *lines, payload = build_body(good.body).split(b"\n", 6)
+    issuer, _, _, handoff_id, issued_at, expires_at = lines
     changed: list[dict[int, bytes]] = [
         {4: b"%d" % (int(issued_at) + 1), 5: b"%d" % (int(expires_at) + 1)},  # the id tells another time
         {5: issued_at},  # ends as it begins
@@ -201,25 +175,26 @@ def _other_lines(draw: DrawFn, good: _Good) -> str:
         {2: b""},
         {2: "tn_é".encode()},
     ]
-    return good.with_lines(draw(st.sampled_from(changed)))
+    chosen = draw(st.sampled_from(changed))
+    return good.signed(b"\n".join([*(chosen.get(place, line) for place, line in enumerate(lines)), payload]))
 
 
-def _cut(draw: DrawFn, good: _Good) -> str:
+def _cut(draw: DrawFn, good: GoodToken) -> str:
     return good.token[: draw(st.integers(0, len(good.token) - 1))]
 
 
-def _longer(draw: DrawFn, good: _Good) -> str:
+def _longer(draw: DrawFn, good: GoodToken) -> str:
     more: str = draw(st.sampled_from([*ODD_CHARACTERS, "A", "==", "\r\n", "&handoff=", ".", good.token, "A" * 4096]))
     return good.token + more if draw(st.booleans()) else more + good.token
 
 
-def _foreign_character(draw: DrawFn, good: _Good) -> str:
+def _foreign_character(draw: DrawFn, good: GoodToken) -> str:
     place = draw(st.integers(0, len(good.token) - 1))
     other: str = draw(st.sampled_from([character for character in ODD_CHARACTERS if character not in B64U + "."]))
     return good.token[:place] + other + good.token[place + draw(st.integers(0, 1)) :]
 
 
-def _other_spelling(draw: DrawFn, good: _Good) -> str:
+def _other_spelling(draw: DrawFn, good: GoodToken) -> str:
     _, kid, body, mac = good.token.split(".")
     spellings = [
         f"ghasi1.{kid}.{body}=.{mac}",
@@ -245,7 +220,7 @@ _WAYS: Final[Mapping[str, Sequence[tuple[str, _Way]]]] = {
     "expired": [("it has ended", _made_by(makers.expired_token))],
     "invalid_mac": [
         ("a character of the MAC is another one", _changed_mac),
-        ("a character of the body is another one", _changed_body),
+        ("a character of the body is another one", changed_body),
         ("the MAC is that of another token", _exchanged_parts),
         ("it is signed with another secret", _made_by(makers.foreign_token)),
     ],
@@ -265,8 +240,3 @@ _WAYS: Final[Mapping[str, Sequence[tuple[str, _Way]]]] = {
     "wrong_issuer": [("it is from another service", _made_by(makers.wrong_issuer_token))],
     "wrong_tenant": [("it is for another hotel", _made_by(makers.wrong_tenant_token))],
 }
-
-
-def _check(minter: object) -> None:
-    if not isinstance(minter, Minter):
-        raise ConfigurationError(f"minter must be a Minter, not {type(minter).__name__}")

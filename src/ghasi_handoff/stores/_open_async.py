@@ -1,0 +1,134 @@
+"""URL -> product -> a replay store or a handoff log, for asyncio. Knows every product; imports no driver.
+
+No other module knows every product, this module's twin apart.
+
+To add a product, add
+
+- a folder beside this file, whose module `_from_url_async` has `make_store`, and `make_log` if the product can keep a
+  handoff log,
+- its row in `PRODUCTS`, and its name in the contract "stores" of pyproject.toml,
+- a subclass of the conformance kit (`ghasi_handoff.testing`) in tests/stores.
+
+The command line, the settings and the demo then know its URLs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff.stores._maintained_async import AsyncMaintainedLog, AsyncMaintainedStore
+from ghasi_handoff.stores._opening import Opening
+
+Kind: TypeAlias = Literal["store", "log"]
+_MakeStore: TypeAlias = Callable[[str, Opening], tuple[AsyncMaintainedStore, AbstractAsyncContextManager[None]]]
+_MakeLog: TypeAlias = Callable[[str, Opening], tuple[AsyncMaintainedLog, AbstractAsyncContextManager[None]]]
+
+
+class Product(NamedTuple):
+    """A database product.
+
+    Attributes:
+        name: As it is shown.
+        schemes: What its URLs begin with, before ``://``.
+        folder: Its folder beside this file; also the extra that installs its driver.
+        driver: The package that must be installed; None if Python has it.
+        needs_init: Whether its operator makes tables, by the command ``init``, before a service starts.
+        has_log: Whether it can keep a handoff log.
+        has_outbox: Whether its replay store can have an outbox.
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    folder: str
+    driver: str | None
+    needs_init: bool
+    has_log: bool
+    has_outbox: bool
+
+
+PRODUCTS: Final = (
+    Product("sqlite", ("sqlite",), "sqlite", None, needs_init=False, has_log=True, has_outbox=True),
+    Product(
+        "postgresql", ("postgresql", "postgres"), "postgres", "psycopg_pool",
+        needs_init=True, has_log=True, has_outbox=True,
+    ),
+    Product(
+        "redis", ("redis", "rediss", "unix"), "redis", "redis",
+        needs_init=False, has_log=False, has_outbox=False,
+    ),
+)  # fmt: skip
+
+_FROM_URL: Final = "_from_url_async"
+
+
+def product_of(url: str, kind: Kind) -> Product:
+    """The product that a URL names. Its driver is installed.
+
+    Args:
+        url: The URL. It may hold a password, so no error repeats it.
+        kind: What the URL is for.
+
+    Raises:
+        ConfigurationError: It names no such product, or the driver is not installed.
+    """
+    allowed = {scheme: product for product in PRODUCTS for scheme in product.schemes}
+    if kind == "log":
+        allowed = {scheme: product for scheme, product in allowed.items() if product.has_log}
+    scheme, _, rest = url.partition("://")
+    product = allowed.get(scheme)
+    if product is None or not rest:
+        raise ConfigurationError(
+            f"the {kind}'s URL must begin with one of {', '.join(f'{name}://' for name in allowed)}"
+        )
+    if product.driver is not None:
+        require_extra(product.name, driver=product.driver, extra=product.folder)
+    return product
+
+
+def require_extra(what: str, *, driver: str, extra: str) -> None:
+    """Refuse what needs a package that is not installed.
+
+    Raises:
+        ConfigurationError: `driver` is not installed. The text says what to install.
+    """
+    if find_spec(driver) is None:
+        raise ConfigurationError(f"{what} needs a driver: install ghasi-handoff[{extra}]")
+
+
+def make_store(url: str, opening: Opening) -> tuple[AsyncMaintainedStore, AbstractAsyncContextManager[None]]:
+    """A replay store, and what opens it and closes it again. Nothing is connected before.
+
+    Raises:
+        ConfigurationError: The URL is not valid, or a driver is not installed.
+        ReplayStoreError: The file is not there, and `opening` does not create it.
+    """
+    make: _MakeStore = _module(url, "store").make_store
+    return make(url, opening)
+
+
+def make_log(url: str, opening: Opening) -> tuple[AsyncMaintainedLog, AbstractAsyncContextManager[None]]:
+    """A handoff log, and what opens it and closes it again. Raises as `make_store`, `HandoffLogError` for the file."""
+    make: _MakeLog = _module(url, "log").make_log
+    return make(url, opening)
+
+
+def migration(kind: Kind) -> str:
+    """The SQL that makes PostgreSQL's tables, for an operator who runs it without this library.
+
+    Raises:
+        ConfigurationError: The driver is not installed.
+    """
+    product_of("postgresql://any", kind)
+    from ghasi_handoff.stores.postgres import LOG_SCHEMA, SCHEMA
+
+    return SCHEMA if kind == "store" else LOG_SCHEMA
+
+
+def _module(url: str, kind: Kind) -> ModuleType:
+    return import_module(f"ghasi_handoff.stores.{product_of(url, kind).folder}.{_FROM_URL}")

@@ -1,0 +1,29 @@
+"""Who uses a file or a pool: the replay store or the handoff log. So a failure is raised as its owner's error."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ghasi_handoff.errors import HandoffLogError, ReplayStoreError
+
+
+class Owner(NamedTuple):
+    """What messages and errors say of the user of a connection.
+
+    Attributes:
+        noun: Its name in messages.
+        error: What each of its failures is raised as.
+        made_by: The command that makes its tables.
+    """
+
+    noun: str
+    error: type[ReplayStoreError]
+    made_by: str
+
+    def wrong_version(self, product: str, found: object, needed: int) -> ReplayStoreError:
+        """The tables are of another release."""
+        return self.error(f"{product}: the {self.noun}'s schema has version {found}; this release needs {needed}")
+
+
+REPLAY_STORE: Final = Owner("replay store", ReplayStoreError, "ghasi-handoff store init")
+HANDOFF_LOG: Final = Owner("handoff log", HandoffLogError, "ghasi-handoff handoff init")

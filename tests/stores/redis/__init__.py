@@ -1,0 +1,1 @@
+"""The store in Redis and Valkey, one server and a cluster."""
