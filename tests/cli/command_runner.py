@@ -49,6 +49,16 @@ PAYLOAD = {
     "rate_plan_id": "bar",
     "room_type_id": "dbl",
 }
+# What a token of `CommandRunner.mint` says of itself, beside its id.
+TOKEN_FACTS = {
+    "kid": "2026-11",
+    "issuer": ISSUER,
+    "audience": AUDIENCE,
+    "tenant": TENANT,
+    "issued_at": "2026-11-23T09:30:00Z",
+    "expires_at": "2026-11-23T09:35:00Z",
+    "payload": PAYLOAD,
+}
 STAY_OPTIONS = (
     *("--property-id", "htl_0042", "--check-in", "2026-12-24", "--check-out", "2026-12-27", "--adults", "2"),
     *("--room-type-id", "dbl", "--rate-plan-id", "bar", "--child-age", "4", "--child-age", "9"),
@@ -222,6 +232,7 @@ __all__ = [
     "PAYLOAD",
     "STAY_OPTIONS",
     "TENANT",
+    "TOKEN_FACTS",
     "CommandRunner",
     "Done",
     "environment",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import click
 
@@ -23,92 +23,76 @@ from .command_runner import AUDIENCE, ISSUER, TENANT, CommandRunner
 _NOBODY: Final = "http://127.0.0.1:9"
 
 
-class Use(NamedTuple):
-    """How a command is used.
-
-    Attributes:
-        works: The arguments for which it works.
-        says: What it then says, among else.
-        refused: Each code for which it is refused, or says that something is wrong, with the arguments for that.
-    """
-
-    works: str
-    says: str
-    refused: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
-
-
 # What stands in braces is a file or a value that `prepared` makes.
-USES: Final = {
-    "demo": Use("", "behaved as told", {"configuration": "--data {keys}"}),
-    "keys init": Use("--keys {new}", "signs from", {"key_ring": "--keys {keys}"}),
-    "keys list": Use("--keys {keys}", "2026-11  active", {"key_ring": "--keys {new}"}),
-    "keys rotate": Use(
-        "--keys {keys} --dry-run",
-        "nothing was written",
-        {"short_propagation": "--keys {keys} --propagation 1s", "key_ring": "--keys {new}"},
-    ),
-    "keys revoke": Use("--keys {keys} 2026-11 --dry-run", "No key signs", {"key_ring": "--keys {keys} 2026-10"}),
-    "keys prune": Use("--keys {keys}", "removed  nothing", {"key_ring": "--keys {new}"}),
-    "keys fingerprint": Use("--keys {keys}", "2026-11", {"key_ring": "--keys {new}"}),
-    "keys doctor": Use(
-        "--keys {keys} --peer {peer}",
-        "2026-11",
-        {"alarm": "--keys {keys} --peer {stranger}", "configuration": "--keys {keys} --peer {new}"},
-    ),
-    "keys seal": Use(
-        "--keys {keys} --kek-file {new} --make-kek", "sealed", {"key_ring": "--keys {new} --kek-file {keys}"}
-    ),
-    "mint": Use(
-        "--keys {keys} {parties} {stay}", "ghasi1.2026-11.", {"invalid_input": "--keys {keys} {parties} {long_stay}"}
-    ),
-    "inspect": Use("{token}", "NOT VERIFIED", {"malformed": "x"}),
-    "verify": Use(
-        "--keys {keys} {parties} {token}", "verified", {"wrong_tenant": "--keys {keys} {parties} --tenant x {token}"}
-    ),
-    "redeem": Use(
-        "--keys {keys} {parties} --store-url {store} {token}",
-        "redeemed",
-        {
-            "wrong_tenant": "--keys {keys} {parties} --tenant x --store-url {store} {token}",
-            "configuration": "--keys {keys} {parties} {token}",
-        },
-    ),
-    "signing-string": Use("{token}", "ghasi-handoff/v1\nHMAC-SHA256\n2026-11\n", {"malformed": "x"}),
-    "store init": Use("--store-url {new_url}", "ready", {"configuration": "--store-url mysql://x"}),
-    "store check": Use(
-        "--store-url {store}",
-        "no hazards",
-        {"hazards": "--store-url {empty}", "store_unavailable": "--store-url {new_url}"},
-    ),
-    "store stats": Use("--store-url {store}", "entries", {"store_unavailable": "--store-url {new_url}"}),
-    "store maintain": Use("--store-url {store}", "removed 0 entries", {"store_unavailable": "--store-url {new_url}"}),
-    "handoff init": Use("--log-url {new_url}", "ready", {"configuration": "--log-url redis://localhost"}),
-    "handoff trace": Use(
-        "--log-url {log} --store-url {undelivered} {id}",
-        "not redeemed",
-        {"unknown_handoff": "--log-url {log} {unknown_id}", "invalid_input": "--log-url {log} x"},
-    ),
-    "handoff find": Use("--log-url {log}", "{id}", {"invalid_input": "--log-url {log} --since yesterday"}),
-    "handoff revoke": Use(
-        "--log-url {log} {id}",
-        "revoked",
-        {"not_revoked": "--log-url {log} {redeemed_id}", "unknown_handoff": "--log-url {log} {unknown_id}"},
-    ),
-    "handoff maintain": Use("--log-url {log}", "removed 0 rows", {"log_unavailable": "--log-url {new_url}"}),
-    "outbox list": Use("--store-url {store}", "0 waiting", {"given_up": "--store-url {undelivered}"}),
-    "outbox drain": Use(
-        "--store-url {store} --keys {keys} --consumer-url {nobody}",
-        "0 delivered",
-        {"undelivered": "--store-url {undelivered} --keys {keys} --consumer-url {nobody} --now"},
-    ),
-    "sync-contract check": Use(
-        "{fixtures}/registry.ts", "", {"findings": "{planted}", "unreadable": "{unreadable} {planted}"}
-    ),
-    "sync-contract matrix": Use(
-        "{fixtures}/services", "| `CleaningTask` |", {"findings": "{services}", "configuration": "{new}"}
-    ),
-    "sync-contract show": Use("", "`Wishlist`"),
+# Arguments for which each command works, and what it then says, among else.
+WORKS: Final = {
+    "demo": ("", "behaved as told"),
+    "keys init": ("--keys {new}", "signs from"),
+    "keys list": ("--keys {keys}", "2026-11  active"),
+    "keys rotate": ("--keys {keys} --dry-run", "nothing was written"),
+    "keys revoke": ("--keys {keys} 2026-11 --dry-run", "No key signs"),
+    "keys prune": ("--keys {keys}", "removed  nothing"),
+    "keys fingerprint": ("--keys {keys}", "2026-11"),
+    "keys doctor": ("--keys {keys} --peer {peer}", "2026-11"),
+    "keys seal": ("--keys {keys} --kek-file {new} --make-kek", "sealed"),
+    "mint": ("--keys {keys} {parties} {stay}", "ghasi1.2026-11."),
+    "inspect": ("{token}", "NOT VERIFIED"),
+    "verify": ("--keys {keys} {parties} {token}", "verified"),
+    "redeem": ("--keys {keys} {parties} --store-url {store} {token}", "redeemed"),
+    "signing-string": ("{token}", "ghasi-handoff/v1\nHMAC-SHA256\n2026-11\n"),
+    "store init": ("--store-url {new_url}", "ready"),
+    "store check": ("--store-url {store}", "no hazards"),
+    "store stats": ("--store-url {store}", "entries"),
+    "store maintain": ("--store-url {store}", "removed 0 entries"),
+    "handoff init": ("--log-url {new_url}", "ready"),
+    "handoff trace": ("--log-url {log} --store-url {undelivered} {id}", "not redeemed"),
+    "handoff find": ("--log-url {log}", "{id}"),
+    "handoff revoke": ("--log-url {log} {id}", "revoked"),
+    "handoff maintain": ("--log-url {log}", "removed 0 rows"),
+    "outbox list": ("--store-url {store}", "0 waiting"),
+    "outbox drain": ("--store-url {store} --keys {keys} --consumer-url {nobody}", "0 delivered"),
+    "sync-contract check": ("{fixtures}/registry.ts", ""),
+    "sync-contract matrix": ("{fixtures}/services", "| `CleaningTask` |"),
+    "sync-contract show": ("", "`Wishlist`"),
 }
+# Arguments for which a command is refused, or says that something is wrong, and the code for that.
+REFUSED: Final = [
+    ("demo", "--data {keys}", "configuration"),
+    ("keys init", "--keys {keys}", "key_ring"),
+    ("keys list", "--keys {new}", "key_ring"),
+    ("keys rotate", "--keys {keys} --propagation 1s", "short_propagation"),
+    ("keys rotate", "--keys {new}", "key_ring"),
+    ("keys revoke", "--keys {keys} 2026-10", "key_ring"),
+    ("keys prune", "--keys {new}", "key_ring"),
+    ("keys fingerprint", "--keys {new}", "key_ring"),
+    ("keys doctor", "--keys {keys} --peer {stranger}", "alarm"),
+    ("keys doctor", "--keys {keys} --peer {new}", "configuration"),
+    ("keys seal", "--keys {new} --kek-file {keys}", "key_ring"),
+    ("mint", "--keys {keys} {parties} {long_stay}", "invalid_input"),
+    ("inspect", "x", "malformed"),
+    ("verify", "--keys {keys} {parties} --tenant x {token}", "wrong_tenant"),
+    ("redeem", "--keys {keys} {parties} --tenant x --store-url {store} {token}", "wrong_tenant"),
+    ("redeem", "--keys {keys} {parties} {token}", "configuration"),
+    ("signing-string", "x", "malformed"),
+    ("store init", "--store-url mysql://x", "configuration"),
+    ("store check", "--store-url {empty}", "hazards"),
+    ("store check", "--store-url {new_url}", "store_unavailable"),
+    ("store stats", "--store-url {new_url}", "store_unavailable"),
+    ("store maintain", "--store-url {new_url}", "store_unavailable"),
+    ("handoff init", "--log-url redis://localhost", "configuration"),
+    ("handoff trace", "--log-url {log} {unknown_id}", "unknown_handoff"),
+    ("handoff trace", "--log-url {log} x", "invalid_input"),
+    ("handoff find", "--log-url {log} --since yesterday", "invalid_input"),
+    ("handoff revoke", "--log-url {log} {redeemed_id}", "not_revoked"),
+    ("handoff revoke", "--log-url {log} {unknown_id}", "unknown_handoff"),
+    ("handoff maintain", "--log-url {new_url}", "log_unavailable"),
+    ("outbox list", "--store-url {undelivered}", "given_up"),
+    ("outbox drain", "--store-url {undelivered} --keys {keys} --consumer-url {nobody} --now", "undelivered"),
+    ("sync-contract check", "{planted}", "findings"),
+    ("sync-contract check", "{unreadable} {planted}", "unreadable"),
+    ("sync-contract matrix", "{services}", "findings"),
+    ("sync-contract matrix", "{new}", "configuration"),
+]
 # Where a command prints something else with it.
 ALSO_WORKS: Final = {"store init": "--sql", "handoff init": "--sql"}
 

@@ -11,16 +11,18 @@ import jsonschema_rs
 import pytest
 
 from .command_runner import run_here
-from .every_command import ALSO_WORKS, USES, command_names, prepared
+from .every_command import ALSO_WORKS, REFUSED, WORKS, command_names, prepared
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reference" / "cli-schemas.json"
 SCHEMAS: Final[dict[str, Any]] = json.loads(PAGE.read_text("utf-8"))
-WORKS: Final = [
-    # The demo takes seconds.
-    pytest.param(name, arguments, marks=[pytest.mark.thorough] if name == "demo" else [])
-    for name, arguments in [*((name, use.works) for name, use in USES.items()), *ALSO_WORKS.items()]
-]
-REFUSED: Final = [(name, code, arguments) for name, use in USES.items() for code, arguments in use.refused.items()]
+# The demo takes seconds.
+each_that_works: Final = pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        pytest.param(name, arguments, marks=[pytest.mark.thorough] if name == "demo" else [])
+        for name, arguments in [*((name, how) for name, (how, _) in WORKS.items()), *ALSO_WORKS.items()]
+    ],
+)
 
 
 def valid(command: str, facts: dict[str, Any]) -> bool:
@@ -49,15 +51,15 @@ def test_every_command_has_a_schema() -> None:
     jsonschema_rs.meta.validate(SCHEMAS)
 
 
-@pytest.mark.parametrize(("command", "arguments"), WORKS)
+@each_that_works
 def test_success(tmp_path: Path, command: str, arguments: str) -> None:
     """What worked is ok, and has the code ok."""
     status, facts = answer(tmp_path, command, arguments)
     assert (status, facts["ok"], facts["code"]) == (0, True, "ok")
 
 
-@pytest.mark.parametrize(("command", "code", "arguments"), REFUSED)
-def test_refusal(tmp_path: Path, command: str, code: str, arguments: str) -> None:
+@pytest.mark.parametrize(("command", "arguments", "code"), REFUSED)
+def test_refusal(tmp_path: Path, command: str, arguments: str, code: str) -> None:
     """What was refused, or is wrong, has a stable code of its own, and an exit code that is not 0."""
     status, facts = answer(tmp_path, command, arguments)
     assert (facts["ok"], facts["code"]) == (False, code)
@@ -88,7 +90,7 @@ def test_json_that_is_no_option() -> None:
     assert done.stderr.startswith("Usage: ")
 
 
-@pytest.mark.parametrize(("command", "arguments"), WORKS)
+@each_that_works
 def test_a_schema_is_no_rubber_stamp(tmp_path: Path, command: str, arguments: str) -> None:
     """A missing member, one too many, or one of another type is not allowed, at any depth."""
     _, facts = answer(tmp_path, command, arguments)

@@ -11,7 +11,7 @@ import pytest
 from ghasi_handoff import KeyRing, SigningKey
 from tests.minter_and_verifier import at
 
-from .command_runner import AUDIENCE, ISSUER, NOW, OUTCOMES, PAYLOAD, TENANT, CommandRunner, only_object, vectors
+from .command_runner import NOW, OUTCOMES, PAYLOAD, TENANT, TOKEN_FACTS, CommandRunner, only_object, vectors
 from .test_inspect import forged
 
 
@@ -34,13 +34,7 @@ def test_json(runner: CommandRunner) -> None:
         "code": "ok",
         "message": "the token is authentic, for tn_aurora, and current; it is not redeemed by this",
         "verified": True,
-        "kid": "2026-11",
-        "issuer": ISSUER,
-        "audience": AUDIENCE,
-        "tenant": TENANT,
-        "issued_at": "2026-11-23T09:30:00Z",
-        "expires_at": "2026-11-23T09:35:00Z",
-        "payload": PAYLOAD,
+        **TOKEN_FACTS,
     }
 
 

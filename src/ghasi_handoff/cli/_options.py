@@ -79,9 +79,12 @@ def _keys(text: str, *, required: bool) -> Option:
 
 def seconds(option: str, least: int, most: int, default: timedelta, text: str) -> Option:
     """An option in whole seconds, with its limits and its default."""
-    default_seconds = int(default.total_seconds())
-    limits = click.IntRange(least, most)
-    return click.option(option, metavar="SECONDS", type=limits, default=default_seconds, show_default=True, help=text)
+    return number(option, "SECONDS", click.IntRange(least, most), int(default.total_seconds()), text)
+
+
+def number(option: str, metavar: str, limits: click.IntRange | click.FloatRange, default: float, text: str) -> Option:
+    """An option with limits and a default."""
+    return click.option(option, metavar=metavar, type=limits, default=default, show_default=True, help=text)
 
 
 # Paths are plain text: whether a file can be used is for the code that opens it to say, with its own error code.
@@ -127,21 +130,13 @@ log_url: Final = setting(
     text="The handoff log: sqlite:///... or postgresql://...",
     metavar="URL",
 )
-timeout: Final = click.option(
+timeout: Final = number(
     "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0.1, MAX_COMMAND_TIMEOUT_SECONDS),
-    default=DEFAULT_COMMAND_TIMEOUT_SECONDS,
-    show_default=True,
-    help="How long the store or log may take to answer.",
+    "SECONDS",
+    click.FloatRange(0.1, MAX_COMMAND_TIMEOUT_SECONDS),
+    DEFAULT_COMMAND_TIMEOUT_SECONDS,
+    "How long the store or log may take to answer.",
 )
 sql: Final = click.option("--sql", is_flag=True, help="Print PostgreSQL's migration as plain SQL; connect to nothing.")
 quiet: Final = click.option("--quiet", is_flag=True, help="Print nothing on success, for a cron job.")
-limit: Final = click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(1, MAX_LISTED_ROWS),
-    default=DEFAULT_LISTED_ROWS,
-    show_default=True,
-    help="The most rows to list.",
-)
+limit: Final = number("--limit", "N", click.IntRange(1, MAX_LISTED_ROWS), DEFAULT_LISTED_ROWS, "The most rows to list.")
