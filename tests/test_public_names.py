@@ -6,6 +6,7 @@ import ast
 import asyncio
 from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import get_type_hints
 
 import pytest
@@ -23,6 +24,7 @@ from ghasi_handoff import (
     handshake,
     keyfile,
     signing_string,
+    testing,
 )
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
@@ -150,9 +152,23 @@ def test_the_designs_constructors_take_what_it_says(tmp_path: Path) -> None:
     [
         (
             "ghasi_handoff",
-            {"sqlite3", "asyncio", "click", "fastapi", "psycopg", "redis", "multiprocessing", "ssl", "logging"},
+            {
+                "sqlite3",
+                "asyncio",
+                "click",
+                "fastapi",
+                "psycopg",
+                "redis",
+                "multiprocessing",
+                "ssl",
+                "logging",
+                "pytest",
+            },
         ),
         ("ghasi_handoff.handshake", {"httpx2", "psycopg"}),
+        ("ghasi_handoff.testing", {"httpx2", "starlette", "fastapi", "pytest", "hypothesis"}),
+        ("ghasi_handoff.testing._browser", {"fastapi", "pytest"}),
+        ("ghasi_handoff.demo.steps", {"pytest", "hypothesis"}),
         ("ghasi_handoff.landing", {"anyio", "fastapi", "starlette", "psycopg", "httpx2"}),
     ],
 )
@@ -161,19 +177,27 @@ def test_an_import_is_light(module: str, not_loaded: set[str]) -> None:
     assert modules_after(f"import {module}") & not_loaded == set()
 
 
-def test_the_handshake_loads_its_drivers_when_asked() -> None:
-    """HTTP client and PostgreSQL driver come with the names that need them. A name that is not there is no import."""
-    asked = "from ghasi_handoff.handshake import ConsumeClient, PostgresHandoffLog"
-    assert modules_after(asked) >= {"httpx2", "psycopg"}
+@pytest.mark.parametrize(
+    ("package", "names", "loaded"),
+    [
+        (handshake, "ConsumeClient, PostgresHandoffLog", {"httpx2", "psycopg"}),
+        (testing, "HandoffBrowser", {"httpx2", "starlette"}),
+        (testing, "ReplayStoreConformance", {"pytest"}),
+    ],
+)
+def test_a_driver_comes_with_the_name_that_needs_it(package: ModuleType, names: str, loaded: set[str]) -> None:
+    """HTTP client, PostgreSQL driver, framework and pytest. A name that is not there is no import."""
+    assert modules_after(f"from {package.__name__} import {names}") >= loaded
     with pytest.raises(AttributeError):
-        handshake.nonsense  # noqa: B018
+        package.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("name", sorted(handshake.__all__))
-def test_public_names_of_the_handshake_are_documented(name: str) -> None:
-    """Each has a docstring, and annotations that resolve."""
-    thing = getattr(handshake, name)
-    assert (thing.__doc__ or "").strip()
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in (handshake, testing) for name in sorted(package.__all__)]
+)
+def test_public_names_of_a_package_are_documented(package: ModuleType, name: str) -> None:
+    """Each is there and has a docstring."""
+    assert (getattr(package, name).__doc__ or "").strip()
 
 
 @pytest.mark.parametrize("name", sorted(set(ghasi_handoff.__all__) - {"__version__"}))

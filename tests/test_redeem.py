@@ -18,6 +18,7 @@ from ghasi_handoff import (
     ExpiredTokenError,
     InvalidMACError,
     InvalidTokenError,
+    MintedHandoff,
     Redeemer,
     Redemption,
     ReplayedTokenError,
@@ -75,6 +76,14 @@ def async_redeem(pair: MinterAndVerifier, store: ScriptedStore | None = None) ->
     return lambda *args, **kwargs: asyncio.run(redeemer.redeem(*args, **kwargs))
 
 
+def redeemed(redeem_with: Callable[..., Redeem]) -> tuple[MinterAndVerifier, MintedHandoff, Redeem, Redemption]:
+    """Both sides, and a handoff that a browser has redeemed."""
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+    redeem = redeem_with(pair)
+    return pair, minted, redeem, redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
+
+
 both = pytest.mark.parametrize("redeem_with", [sync_redeem, async_redeem])
 
 
@@ -95,10 +104,7 @@ def test_a_redemption_states_its_facts(redeem_with: Callable[..., Redeem]) -> No
 @both
 def test_the_same_browser_gets_the_same_redemption(redeem_with: Callable[..., Redeem]) -> None:
     """A refresh, a double click or a lost reply changes nothing but `first`."""
-    pair = MinterAndVerifier()
-    minted = pair.mint()
-    redeem = redeem_with(pair)
-    first = redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
+    pair, minted, redeem, first = redeemed(redeem_with)
     pair.clock.now = NOW + 60
     again = redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
     assert (again.redemption_id, again.redeemed_at, again.first) == (first.redemption_id, first.redeemed_at, False)
@@ -107,10 +113,7 @@ def test_the_same_browser_gets_the_same_redemption(redeem_with: Callable[..., Re
 @both
 def test_another_browser_is_a_replay(redeem_with: Callable[..., Redeem]) -> None:
     """The handoff stays with the first; the error names the handoff, and not who holds it."""
-    pair = MinterAndVerifier()
-    minted = pair.mint()
-    redeem = redeem_with(pair)
-    first = redeem(minted.token, tenant=TENANT, browser_secret=BROWSER)
+    _, minted, redeem, first = redeemed(redeem_with)
     with pytest.raises(ReplayedTokenError) as caught:
         redeem(minted.token, tenant=TENANT, browser_secret=OTHER)
     assert caught.value.log_fields == {"handoff_id": minted.handoff_id, "tenant": TENANT, "kid": "a"}

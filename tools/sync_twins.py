@@ -41,6 +41,7 @@ RULES: Final = tuple(
         (r"\b_task_(commit|servers)\b", r"_thread_\1"),
         (r"\bASYNC_(?=[A-Z])", ""),
         (r"\basyncio\.get_running_loop\(\)\.time\b", "time.monotonic"),
+        (r"\basyncio\.to_thread\(([\w.]+)(?:,\s*)?", r"\1("),  # what blocks is called where it is
         (r"\bAsync(?=[A-Z])", ""),
         (r"\b([a-z_]+)_async\b", r"\1"),
         (r"\bawaited=True\b", "awaited=False"),

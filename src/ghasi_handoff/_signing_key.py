@@ -6,7 +6,7 @@ import enum
 import secrets
 from datetime import datetime
 from hmac import compare_digest
-from typing import NamedTuple, NoReturn, SupportsIndex
+from typing import NamedTuple, NoReturn, Self, SupportsIndex
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -59,7 +59,23 @@ class KeyDates(NamedTuple):
         return self.verify_until is not None and now >= self.verify_until
 
 
-class SigningKey:
+class NeverPickled:
+    """Holds secrets. A copy is the same object, and there is no pickle: the secrets would travel in it."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    @override
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise KeyRingError(f"{self!r} is not pickled, its secrets would travel; load the key file in each process")
+
+
+class SigningKey(NeverPickled):
     """One named secret and its dates. Frozen; dates are floored to whole seconds, in UTC.
 
     The secret shows in no repr, and a key refuses to be pickled.
@@ -179,18 +195,6 @@ class SigningKey:
     @override
     def __hash__(self) -> int:
         return hash((self._kid, self._dates))  # not of the secret: a hash is shown and stored freely
-
-    def __copy__(self) -> SigningKey:
-        return self
-
-    def __deepcopy__(self, memo: object) -> SigningKey:
-        return self
-
-    @override
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise KeyRingError(
-            f"key {self._kid}: a key is not pickled, its secret would travel; load the key file in each process"
-        )
 
 
 def new_key(kid: str | None, created_at: int, sign_from: int) -> SigningKey:

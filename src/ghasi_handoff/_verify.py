@@ -42,16 +42,6 @@ class VerifiedHandoff(Handoff[_PayloadT_co]):
     """A handoff whose token is authentic, addressed to this verifier and tenant, and current. Frozen.
 
     Verified is not redeemed: anybody who has the token can verify it as often as they like.
-
-    Attributes:
-        payload: What was handed over.
-        handoff_id: The token's unique id, for logs and joins.
-        tenant: The hotel that it is for: the one that the caller named.
-        kid: The key that signed.
-        issuer: The service that minted it.
-        audience: The service that it is for: this verifier's.
-        issued_at: Aware datetime in UTC, whole seconds.
-        expires_at: Aware datetime in UTC, whole seconds.
     """
 
     __slots__ = ()

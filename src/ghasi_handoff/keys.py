@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import NoReturn, SupportsIndex
 
 from typing_extensions import override
 
 from ghasi_handoff._key_ring_json import keys_from_json, keys_to_json
 from ghasi_handoff._limits import DEFAULT_PROPAGATION, MAX_SECONDS, SUPERSEDED_KEY_SECONDS
 from ghasi_handoff._ring_rules import check_ring
-from ghasi_handoff._signing_key import KeyState, SigningKey, new_key
+from ghasi_handoff._signing_key import KeyState, NeverPickled, SigningKey, new_key
 from ghasi_handoff._signing_string import as_kid
 from ghasi_handoff._times import to_seconds, whole_seconds
 from ghasi_handoff.errors import ConfigurationError, KeyRingError, RetiredKeyError, RevokedKeyError, UnknownKeyError
@@ -29,7 +28,7 @@ from ghasi_handoff.errors import ConfigurationError, KeyRingError, RetiredKeyErr
 __all__ = ["KeyRing", "KeyState", "SigningKey"]
 
 
-class KeyRing:
+class KeyRing(NeverPickled):
     """All keys of one issuer and audience, on both sides. Frozen: what would change it returns a new ring.
 
     Args:
@@ -241,16 +240,6 @@ class KeyRing:
     @override
     def __hash__(self) -> int:
         return hash(self._keys)
-
-    def __copy__(self) -> KeyRing:
-        return self
-
-    def __deepcopy__(self, memo: object) -> KeyRing:
-        return self
-
-    @override
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise KeyRingError("a key ring is not pickled, its secrets would travel; load the key file in each process")
 
     def _ending(self, key: SigningKey, new_sign_from: int, kept_for: int) -> SigningKey:
         if key.dates.verify_until is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from datetime import date
 from pathlib import Path
 
 import httpx2
@@ -11,20 +10,14 @@ import pytest
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ghasi_handoff import BookingHandoff, KeyRing, Minter
+from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff.demo.booking import DemoBookingSettings, create_app
 from ghasi_handoff.testing import FakeConsumer, HandoffBrowser
+from tests.minter_and_verifier import STAY
 
 ORIGIN = "https://booking.example"
 SESSION = "__Host-session"
-STAY = BookingHandoff(
-    property_id="htl_0042",
-    check_in=date(2026, 12, 24),
-    check_out=date(2026, 12, 27),
-    adults=2,
-    currency="EUR",
-    quoted_total_minor=45900,
-)
+QUOTED = STAY.model_copy(update={"currency": "EUR", "quoted_total_minor": 45900})
 
 
 class Site:
@@ -45,7 +38,7 @@ class Site:
 
     def link(self) -> str:
         """Where bff-consumer sends a guest with a new handoff."""
-        return self._minter.mint(STAY, tenant="tn_aurora").url(f"{ORIGIN}/aurora/handoff")
+        return self._minter.mint(QUOTED, tenant="tn_aurora").url(f"{ORIGIN}/aurora/handoff")
 
     def booked(self, browser: HandoffBrowser) -> str:
         """The path of the booking that a browser got for a handoff of its own."""

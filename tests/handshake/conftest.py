@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff.handshake import HandoffEvent, PostgresHandoffLog, SQLiteHandoffLog
+from ghasi_handoff.handshake import HandoffEvent, PostgresHandoffLog
 from ghasi_handoff.stores.postgres import PostgresReplayStore
 from ghasi_handoff.stores.sqlite import SQLiteReplayStore
 
+from ..handoff_logs import emptied_pool, made_log
 from .one_pair import client, clock, keys, minted, service
 from .services import UNHURRIED, Clock, quick_folder
 
@@ -62,12 +63,7 @@ def shared_pool(postgres_server: PostgresServer | ExistingServer) -> Iterator[Co
 @pytest.fixture
 def pool(product: str, request: pytest.FixtureRequest) -> ConnectionPool[Any] | None:
     """The application's pool, on PostgreSQL. Nothing is in its database yet."""
-    if product == "sqlite":
-        return None
-    shared: ConnectionPool[Any] = request.getfixturevalue("shared_pool")
-    with shared.connection() as connection:
-        connection.execute(EMPTY.encode())
-    return shared
+    return emptied_pool(product, request, EMPTY)
 
 
 @pytest.fixture
@@ -86,14 +82,7 @@ def url(pool: ConnectionPool[Any] | None, folder: Path) -> str:
 @pytest.fixture
 def log(folder: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
     """bff-consumer's handoff log."""
-    made = (
-        SQLiteHandoffLog(folder / "log.db", clock=clock, timeout=UNHURRIED)
-        if pool is None
-        else PostgresHandoffLog(pool, clock=clock, timeout=UNHURRIED)
-    )
-    with made as log:
-        if pool is None:
-            log.create_schema()
+    with made_log(folder, pool, clock) as log:
         yield log
 
 

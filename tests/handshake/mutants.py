@@ -164,7 +164,7 @@ def a_revoked_row_is_consumed() -> None:
 MUTANTS: dict[str, tuple[Callable[[], None], str]] = {
     plant.__name__: (plant, test)
     for plant, test in (
-        (log_row_after_the_token, "test_log.py::test_no_token_without_its_row"),
+        (log_row_after_the_token, "test_issuer.py::test_no_token_without_its_row"),
         (consume_before_verify, "test_handshake.py::test_a_token_that_fails_verify_calls_nobody[sqlite]"),
         (signed_at_enqueue, "test_outbox.py::test_what_waits_is_signed_when_it_is_sent[sqlite]"),
         (conflict_for_the_same_redemption, "test_handshake.py::test_the_same_browser_may_repeat_it[sqlite]"),

@@ -66,7 +66,7 @@ def issue(keys: KeyRing, log: HandoffLog, clock: Callable[[], float] = time.time
     return HandoffIssuer(Minter(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), log).issue(STAY, tenant=TENANT)
 
 
-def redeemer(keys: KeyRing, store: Any, clock: Callable[[], float] = time.time) -> Redeemer:
+def redeemer(keys: KeyRing | Callable[[], KeyRing], store: Any, clock: Callable[[], float] = time.time) -> Redeemer:
     """The booking side's redeemer."""
     return Redeemer(Verifier(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock), store)
 

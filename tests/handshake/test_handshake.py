@@ -107,6 +107,15 @@ def test_strict_goes_on_after_the_confirmation(strict: Handshake, token: str, lo
     assert store.outbox.stats() == OutboxStats(0, 0, None)
 
 
+def test_a_handshake_gives_the_keys_and_the_time_of_its_verifier(
+    strict: Handshake, keys: KeyRing, clock: Clock
+) -> None:
+    """The landing page goes by the same ring, and by the same clock in whole seconds."""
+    clock.now += 0.9
+    assert strict.key_source() is keys
+    assert strict.now() == int(clock.now)
+
+
 def test_the_same_browser_may_repeat_it(strict: Handshake, token: str) -> None:
     """A refresh, a double click, a second tab: the same redemption again."""
     first = redeem(strict, token)
@@ -425,6 +434,13 @@ def test_deferred_goes_by_what_a_store_states(durable: bool, writes: bool, keys:
     else:
         with pytest.raises(ConfigurationError):
             make()
+
+
+def test_a_page_judges_by_the_verifiers_keys_and_clock(keys: KeyRing, client: ConsumeClient, store: Any, clock: Clock) -> None:  # fmt: skip
+    """What a page looks up, and how long it waits, follows the ring and the clock by which its token is verified."""
+    handshake = Handshake(redeemer(lambda: keys, store, clock), client)
+    clock.now += 0.9
+    assert (handshake.key_source(), handshake.now()) == (keys, int(clock.now))
 
 
 def test_parts_of_the_wrong_kind_are_refused_at_the_start(keys: KeyRing, client: ConsumeClient, store: Any) -> None:

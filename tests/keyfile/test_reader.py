@@ -89,17 +89,22 @@ def test_single_flight_under_threads(source: Source, ring: KeyRing, threads: int
     assert source.calls == 2
 
 
+async def held_up(keys: Counting, source: Source, ring: KeyRing, count: int) -> list[asyncio.Task[bool]]:
+    """Coroutines that miss a key, and all wait for one read, which the source holds up until it is set free."""
+    source.hold()
+    source.ring = ring.rotate("k2")
+    timeout = timedelta(seconds=60)
+    waiting = [asyncio.ensure_future(keys.refresh_async("k2", timeout=timeout)) for _ in range(count)]
+    await eventually_async(lambda: len(keys.waiting) == count)  # were the loop blocked, it would not come back
+    return waiting
+
+
 def test_single_flight_under_asyncio(source: Source, ring: KeyRing) -> None:
     """A thousand coroutines that miss one key at once wait for one read; the event loop goes on meanwhile."""
 
     async def main() -> None:
         with Counting(source) as keys:
-            source.hold()
-            source.ring = ring.rotate("k2")
-            waiting = [
-                asyncio.ensure_future(keys.refresh_async("k2", timeout=timedelta(seconds=60))) for _ in range(1000)
-            ]
-            await eventually_async(lambda: len(keys.waiting) == 1000)  # were the loop blocked, it would not come back
+            waiting = await held_up(keys, source, ring, 1000)
             assert not any(task.done() for task in waiting)
             source.free.set()
             assert all(await asyncio.gather(*waiting))
@@ -113,12 +118,7 @@ def test_a_guest_who_goes_does_not_end_the_others_wait(source: Source, ring: Key
 
     async def main() -> None:
         with Counting(source) as keys:
-            source.hold()
-            source.ring = ring.rotate("k2")
-            one, other = (
-                asyncio.ensure_future(keys.refresh_async("k2", timeout=timedelta(seconds=60))) for _ in range(2)
-            )
-            await eventually_async(lambda: len(keys.waiting) == 2)
+            one, other = await held_up(keys, source, ring, 2)
             one.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await one

@@ -14,17 +14,7 @@ from ghasi_handoff import KeyRing, Minter
 from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff._limits import MAX_FORM_BYTES
 
-from .both_services import (
-    ARRIVES,
-    FORM,
-    KNOWN,
-    OTHER_TENANT,
-    SUBMITS,
-    Answer,
-    BothServices,
-    Browser,
-    endless,
-)
+from .both_services import ARRIVES, FORM, KNOWN, OTHER_TENANT, SUBMITS, Answer, BothServices, Browser, endless
 
 
 @pytest.fixture(autouse=True)

@@ -113,8 +113,8 @@ class Threads(ThreadedGroupCommit):
         super().__init__(*arguments, **named)
         self.came = threading.Semaphore(0)
 
-    def _submit(self, waiter: Any) -> None:
-        super()._submit(waiter)
+    def _submit(self, caller: Any) -> None:
+        super()._submit(caller)
         self.came.release()
 
     def wait_for(self, callers: int) -> None:

@@ -154,7 +154,7 @@ def consume(store: Any, handoff_id: str, redemption_id: str, at: int) -> Any:
     return store.consume(handoff_id, scope=SCOPE, redemption_id=redemption_id, consumed_at=at, retain_until=at + 440)
 
 
-def tell_of_lock(store: SQLiteReplayStore, tell: Callable[[], object]) -> None:
+def tell_of_lock(store: SQLiteReplayStore | AsyncSQLiteReplayStore, tell: Callable[[], object]) -> None:
     """Have it told, once, that the store asks for its file's write lock. It asks again and again while it has to wait."""
     connection = store._file._connection
     assert connection is not None

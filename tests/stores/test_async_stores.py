@@ -16,7 +16,7 @@ from ghasi_handoff.stores.memory import AsyncMemoryReplayStore
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
 from .entries import HORIZON, NOW, SLACK, assert_held, entry, handoff_id, handoff_ids, redemption_id
-from .processes import StartProcess
+from .processes import StartProcess, StoreProcess
 from .sqlite_files import fill, stored_ids, write_lock
 from .store_process import tell_of_lock
 
@@ -47,11 +47,17 @@ def run_and_close(store: AsyncSQLiteReplayStore, main: Callable[[], Awaitable[T]
     return asyncio.run(run())
 
 
-def lock_met(store: AsyncSQLiteReplayStore) -> asyncio.Event:
-    """Set once the store asks for its file's write lock. Its file must have been used before."""
+async def waiting_for_lock(
+    store: AsyncSQLiteReplayStore, path: str, other: StoreProcess
+) -> asyncio.Future[Consumption]:
+    """A consume that has met a lock: another process holds it on the file, which was used before."""
+    await store.consume(handoff_id(NOW), **entry(1))
+    other.ask("lock", path)
     met, loop = asyncio.Event(), asyncio.get_running_loop()
-    tell_of_lock(store._store, lambda: loop.call_soon_threadsafe(met.set))
-    return met
+    tell_of_lock(store, lambda: loop.call_soon_threadsafe(met.set))
+    waiting = asyncio.ensure_future(store.consume(handoff_id(NOW, 1), **entry(1)))
+    await met.wait()
+    return waiting
 
 
 def test_one_holder_among_tasks(store: AsyncReplayStore) -> None:
@@ -95,11 +101,7 @@ def test_a_locked_file_holds_up_no_event_loop(path: str, start_process: StartPro
     other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=20)
 
     async def main() -> Consumption:
-        await store.consume(handoff_id(NOW), **entry(1))
-        other.ask("lock", path)
-        met = lock_met(store)
-        asking = asyncio.ensure_future(store.consume(handoff_id(NOW, 1), **entry(1)))
-        await met.wait()
+        asking = await waiting_for_lock(store, path, other)
         assert not asking.done()
         # It is this event loop that has the lock let go: held up, it would never come to that.
         other.ask("unlock")
@@ -139,11 +141,7 @@ def test_cancelled_consume_leaves_the_truth_to_a_retry(path: str, start_process:
     other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=60)
 
     async def main() -> Consumption:
-        await store.consume(handoff_id(NOW), **entry(1))
-        other.ask("lock", path)
-        met = lock_met(store)
-        waiting = asyncio.ensure_future(store.consume(handoff_id(NOW, 1), **entry(1)))
-        await met.wait()
+        waiting = await waiting_for_lock(store, path, other)
         began = time.monotonic()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -162,19 +160,14 @@ def test_cancelled_while_queued_is_never_consumed(path: str, start_process: Star
     other, store = start_process(), AsyncSQLiteReplayStore(path, timeout=60)
 
     async def main() -> None:
-        await store.consume(handoff_id(NOW), **entry(1))
-        other.ask("lock", path)
-        met = lock_met(store)
-        first, *others = handoff_ids(30, start=1)
-        waiting = [asyncio.ensure_future(store.consume(first, **entry(1)))]
-        await met.wait()  # its batch is in flight; the others make the next
-        waiting += [asyncio.ensure_future(store.consume(handoff, **entry(1))) for handoff in others]
+        first = await waiting_for_lock(store, path, other)  # its batch is in flight; the others make the next
+        others = [asyncio.ensure_future(store.consume(handoff, **entry(1))) for handoff in handoff_ids(29, start=2)]
         await asyncio.sleep(0)  # each has begun
-        for task in waiting[1:]:
+        for task in others:
             task.cancel()
-        await asyncio.gather(*waiting[1:], return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
         other.ask("unlock")
-        assert (await waiting[0]).first
+        assert (await first).first
 
     run_and_close(store, main)
     assert stored_ids(path) == handoff_ids(2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from inspect import isawaitable
 from pathlib import Path
@@ -65,19 +65,19 @@ async def refuse(log: Any, calls: tuple[str, ...], reason: str) -> None:
 
 
 @contextmanager
-def locked(path: str) -> Iterator[None]:
+def locked(path: str) -> Generator[None]:
     with write_lock(path):
         yield
 
 
 @contextmanager
-def removed(path: str) -> Iterator[None]:
+def removed(path: str) -> Generator[None]:
     os.unlink(path)
     yield
 
 
 @contextmanager
-def replaced(path: str) -> Iterator[None]:
+def replaced(path: str) -> Generator[None]:
     os.rename(path, f"{path}-before")
     run(path, "CREATE TABLE bookings (id INTEGER)")
     yield
@@ -163,10 +163,9 @@ def test_a_closed_log(path: str, awaited: bool) -> None:
 def test_a_log_whose_threads_wait_for_each_other(path: str, awaited: bool) -> None:
     """A thread that holds the file for longer than the timeout: the others are told that they waited for it."""
     log: Any = (AsyncSQLiteHandoffLog if awaited else SQLiteHandoffLog)(path, timeout=0.1)
-    file = getattr(log, "_log", log)._file
 
     async def story() -> None:
-        with file.session():
+        with log._file.session():
             await refuse(log, ("record", "purge"), "other threads used the handoff log")
 
     asyncio.run(story())

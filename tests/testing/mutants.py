@@ -9,10 +9,10 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from ghasi_handoff import Consumption, ReplayStoreError
 from ghasi_handoff._limits import HORIZON_SECONDS
@@ -21,6 +21,35 @@ from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConfor
 from ghasi_handoff.testing._promises import Promises
 
 PAUSE: Final = 0.002
+
+
+_Store = TypeVar("_Store", bound=type[Any])
+
+
+class Mutant(NamedTuple):
+    """A kit for a store that breaks a promise, the test that must catch it, and tests that can notice it as well."""
+
+    kit: type[Promises[Any]]
+    caught_by: str
+    also: frozenset[str]
+
+
+MUTANTS: Final[list[Mutant]] = []
+
+
+def mutant_of(
+    kit: type[Promises[Any]], caught_by: str, *also: str, timeout: float = Promises.timeout
+) -> Callable[[_Store], _Store]:
+    """Make a kit for the store that is decorated, in this module, where other processes find it by its name."""
+
+    def plant(store: _Store) -> _Store:
+        name = f"{store.__name__}Kit"
+        made = type(name, (kit,), {"__module__": __name__, "store": store, "timeout": timeout})
+        globals()[name] = made
+        MUTANTS.append(Mutant(made, caught_by, frozenset(also)))
+        return store
+
+    return plant
 
 
 def seconds_of(handoff_id: str) -> int:
@@ -98,23 +127,39 @@ class Memory:
         self.mark = max(self.mark, cutoff)
 
 
-class MemoryKit(ReplayStoreConformance):
-    durable = False
-    store: ClassVar[type[Memory]] = Memory
+class InMemory:
+    """How a kit makes the store of its class attribute."""
 
-    def make_store(self, place: Path) -> Memory:
+    durable = False
+    store: ClassVar[Any]
+
+    def make_store(self, place: Path) -> Any:
         return self.store()
 
-    def make_failing_store(self, place: Path) -> Memory:
+    def make_full_store(self, place: Path, capacity: int) -> Any:
+        return self.store(capacity=capacity)
+
+
+class InMemoryAndFailing(InMemory):
+    """As `InMemory`; the store can also lose its backend."""
+
+    def make_failing_store(self, place: Path) -> Any:
         return self.store(reachable=False)
 
-    def make_full_store(self, place: Path, capacity: int) -> Memory:
-        return self.store(capacity=capacity)
+
+class MemoryKit(InMemoryAndFailing, ReplayStoreConformance):
+    store: ClassVar[type[Memory]] = Memory
 
     def advance(self, store: Memory, seconds: float) -> None:
         store.advanced += seconds
 
 
+@mutant_of(
+    MemoryKit,
+    "test_one_holder_among_callers_at_once",
+    "test_one_holder_of_a_burst",
+    "test_purge_in_the_middle_of_a_race",
+)
 class GetThenSet(Memory):
     """Looks whether the handoff is free, and takes it later."""
 
@@ -130,6 +175,7 @@ class GetThenSet(Memory):
         return Consumption(redemption_id, first=True, consumed_at=consumed_at)
 
 
+@mutant_of(MemoryKit, "test_full_store_refuses_and_keeps")
 class EvictsOnFull(Memory):
     """Forgets the oldest entry, to have room for a new one."""
 
@@ -138,6 +184,7 @@ class EvictsOnFull(Memory):
             del self.rows[next(iter(self.rows))]
 
 
+@mutant_of(MemoryKit, "test_entry_is_held_until_its_retention_ends", "test_entry_is_held_on_the_store_s_own_clock")
 class ExpiresTooEarly(Memory):
     """Keeps an entry for half of its retention."""
 
@@ -156,6 +203,7 @@ class ExpiresTooEarly(Memory):
         self.ends[key] = time.time() + self.advanced + self.lifetime(consumed_at, retain_until)
 
 
+@mutant_of(MemoryKit, "test_entry_is_held_on_the_store_s_own_clock")
 class ExpiresAMomentTooEarly(ExpiresTooEarly):
     """Keeps a long entry ten seconds less than it should."""
 
@@ -164,6 +212,7 @@ class ExpiresAMomentTooEarly(ExpiresTooEarly):
         return left - 10 if left > 60 else left
 
 
+@mutant_of(MemoryKit, "test_entry_is_held_until_its_retention_ends")
 class CountsFromCallersClock(ExpiresTooEarly):
     """Takes the time to keep an entry from its caller's clock: a fast one makes it short."""
 
@@ -172,6 +221,7 @@ class CountsFromCallersClock(ExpiresTooEarly):
         return 1.0 if retain_until - consumed_at == 1 else 86400.0
 
 
+@mutant_of(MemoryKit, "test_scopes_are_apart", "test_purge_never_reopens")
 class ForgetsScope(Memory):
     """Keeps ids without their scopes."""
 
@@ -179,6 +229,7 @@ class ForgetsScope(Memory):
         return handoff_id, ""
 
 
+@mutant_of(MemoryKit, "test_failing_store_accepts_nothing")
 class SuccessOnTimeOut(Memory):
     """Lets people in when it cannot know."""
 
@@ -186,6 +237,8 @@ class SuccessOnTimeOut(Memory):
         return Consumption(redemption_id, first=True, consumed_at=consumed_at)
 
 
+# The time-out: with what a busy machine may need, half a second.
+@mutant_of(MemoryKit, "test_failing_store_accepts_nothing", timeout=-4.5)
 class HangsForGood(Memory):
     """Has no time-out."""
 
@@ -194,6 +247,7 @@ class HangsForGood(Memory):
         raise ReplayStoreError("at last")
 
 
+@mutant_of(MemoryKit, "test_past_its_retention_is_refused")
 class AcceptsPastRetention(Memory):
     """Accepts an entry whose retention is over, and has forgotten it at once."""
 
@@ -207,6 +261,7 @@ class AcceptsPastRetention(Memory):
             super().insert(key, redemption_id, consumed_at, retain_until)
 
 
+@mutant_of(MemoryKit, "test_bad_arguments_are_refused")
 class TakesAnything(Memory):
     """Checks no argument but the retention."""
 
@@ -219,6 +274,22 @@ class TakesAnything(Memory):
             super().check_mark(key)
 
 
+@mutant_of(
+    MemoryKit,
+    "test_holder_never_changes",
+    "test_bad_arguments_are_refused",
+    "test_clock_steps_change_no_holder",
+    "test_entry_is_held_on_the_store_s_own_clock",
+    "test_full_store_refuses_and_keeps",
+    "test_one_holder_among_callers_at_once",
+    "test_one_holder_of_a_burst",
+    "test_past_its_retention_is_refused",
+    "test_purge_by_a_clock_far_ahead_never_reopens",
+    "test_purge_in_the_middle_of_a_race",
+    "test_purge_keeps_what_a_token_may_need",
+    "test_purge_never_reopens",
+    "test_retry_finds_its_own_redemption",
+)
 class OverwritesRow(Memory):
     """Tells who held the handoff before, and writes down who asked last."""
 
@@ -229,6 +300,7 @@ class OverwritesRow(Memory):
             return answer
 
 
+@mutant_of(MemoryKit, "test_retry_finds_its_own_redemption", "test_holder_never_changes")
 class MovesMoment(Memory):
     """Lets the holder's retry change the moment of the first consume: an expired handoff is young again."""
 
@@ -240,6 +312,14 @@ class MovesMoment(Memory):
             return Consumption(answer.holder, first=answer.first, consumed_at=self.rows[key][1])
 
 
+@mutant_of(
+    MemoryKit,
+    "test_retry_finds_its_own_redemption",
+    "test_full_store_refuses_and_keeps",
+    "test_holder_never_changes",
+    "test_one_holder_of_a_burst",
+    "test_purge_keeps_what_a_token_may_need",
+)
 class RefusesRetry(Memory):
     """Takes every second consume for somebody else's."""
 
@@ -250,6 +330,7 @@ class RefusesRetry(Memory):
         return answer
 
 
+@mutant_of(MemoryKit, "test_first_caller_becomes_the_holder")
 class NeverFirst(Memory):
     """Does not say who was first."""
 
@@ -258,6 +339,7 @@ class NeverFirst(Memory):
         return Consumption(answer.holder, first=False, consumed_at=answer.consumed_at)
 
 
+@mutant_of(MemoryKit, "test_ids_are_apart")
 class CutsIds(Memory):
     """Keeps ids without one of their digits."""
 
@@ -265,6 +347,12 @@ class CutsIds(Memory):
         return handoff_id[:24] + handoff_id[25:], scope
 
 
+@mutant_of(
+    MemoryKit,
+    "test_purge_never_reopens",
+    "test_purge_by_a_clock_far_ahead_never_reopens",
+    "test_purge_in_the_middle_of_a_race",
+)
 class PurgesWithoutMark(Memory):
     """Forgets what it purged."""
 
@@ -272,6 +360,7 @@ class PurgesWithoutMark(Memory):
         pass
 
 
+@mutant_of(MemoryKit, "test_purge_keeps_what_a_token_may_need", "test_purge_in_the_middle_of_a_race")
 class PurgesTooMuch(Memory):
     """Purges by the clock, without the horizon."""
 
@@ -279,6 +368,7 @@ class PurgesTooMuch(Memory):
         return super().cutoff(now) + HORIZON_SECONDS
 
 
+@mutant_of(MemoryKit, "test_purge_in_the_middle_of_a_race")
 class ReadsMarkFirst(Memory):
     """Reads the mark before its insert: a purge in between takes the row, and raises a mark that is not read again."""
 
@@ -294,79 +384,6 @@ class ReadsMarkFirst(Memory):
             self.make_room()
             self.insert(key, redemption_id, consumed_at, retain_until)
             return Consumption(redemption_id, first=True, consumed_at=consumed_at)
-
-
-class GetThenSetKit(MemoryKit):
-    store = GetThenSet
-
-
-class EvictsOnFullKit(MemoryKit):
-    store = EvictsOnFull
-
-
-class ExpiresTooEarlyKit(MemoryKit):
-    store = ExpiresTooEarly
-
-
-class ExpiresAMomentTooEarlyKit(MemoryKit):
-    store = ExpiresAMomentTooEarly
-
-
-class CountsFromCallersClockKit(MemoryKit):
-    store = CountsFromCallersClock
-
-
-class ForgetsScopeKit(MemoryKit):
-    store = ForgetsScope
-
-
-class SuccessOnTimeOutKit(MemoryKit):
-    store = SuccessOnTimeOut
-
-
-class HangsForGoodKit(MemoryKit):
-    timeout = -4.5  # with what a busy machine may need: half a second
-    store = HangsForGood
-
-
-class AcceptsPastRetentionKit(MemoryKit):
-    store = AcceptsPastRetention
-
-
-class TakesAnythingKit(MemoryKit):
-    store = TakesAnything
-
-
-class OverwritesRowKit(MemoryKit):
-    store = OverwritesRow
-
-
-class MovesMomentKit(MemoryKit):
-    store = MovesMoment
-
-
-class RefusesRetryKit(MemoryKit):
-    store = RefusesRetry
-
-
-class NeverFirstKit(MemoryKit):
-    store = NeverFirst
-
-
-class CutsIdsKit(MemoryKit):
-    store = CutsIds
-
-
-class PurgesWithoutMarkKit(MemoryKit):
-    store = PurgesWithoutMark
-
-
-class PurgesTooMuchKit(MemoryKit):
-    store = PurgesTooMuch
-
-
-class ReadsMarkFirstKit(MemoryKit):
-    store = ReadsMarkFirst
 
 
 # In a file
@@ -427,6 +444,13 @@ class FileKit(ReplayStoreConformance):
         return self.store(place / "replay.db")
 
 
+@mutant_of(
+    FileKit,
+    "test_one_holder_among_callers_at_once",
+    "test_one_holder_among_processes",
+    "test_one_holder_among_store_objects",
+    "test_one_holder_of_a_burst",
+)
 class IgnoresRowCount(File):
     """Looks first, then inserts, and does not look whether the insert did anything."""
 
@@ -441,6 +465,7 @@ class IgnoresRowCount(File):
         return Consumption(redemption_id, first=True, consumed_at=consumed_at)
 
 
+@mutant_of(FileKit, "test_one_holder_among_store_objects", "test_one_holder_among_processes")
 class LocksInOneObject(IgnoresRowCount):
     """As if there were no other store object, and no other process."""
 
@@ -456,6 +481,7 @@ class LocksInOneObject(IgnoresRowCount):
 _in_this_process: Final = threading.Lock()
 
 
+@mutant_of(FileKit, "test_one_holder_among_processes")
 class LocksInOneProcess(IgnoresRowCount):
     """As if there were no other process."""
 
@@ -464,6 +490,12 @@ class LocksInOneProcess(IgnoresRowCount):
             return super().decide(handoff_id, scope, redemption_id, consumed_at)
 
 
+@mutant_of(
+    FileKit,
+    "test_crash_after_commit_is_found_again",
+    "test_one_holder_among_processes",
+    "test_one_holder_among_store_objects",
+)
 class AnswersBeforeCommit(File):
     """Writes down when it is closed, or asked for the next handoff: a crash loses what was answered last."""
 
@@ -491,32 +523,13 @@ class AnswersBeforeCommit(File):
         self.write()
 
 
+@mutant_of(FileKit, "test_entries_outlive_the_store_object")
 class StartsAnew(File):
     """Empties its file when it is closed."""
 
     def close(self) -> None:
         with self.transaction() as connection:
             connection.execute("DELETE FROM log")
-
-
-class StartsAnewKit(FileKit):
-    store = StartsAnew
-
-
-class IgnoresRowCountKit(FileKit):
-    store = IgnoresRowCount
-
-
-class LocksInOneObjectKit(FileKit):
-    store = LocksInOneObject
-
-
-class LocksInOneProcessKit(FileKit):
-    store = LocksInOneProcess
-
-
-class AnswersBeforeCommitKit(FileKit):
-    store = AnswersBeforeCommit
 
 
 # Awaited
@@ -557,23 +570,21 @@ class AsyncMemory:
         await asyncio.sleep(0)
 
 
-class AsyncMemoryKit(AsyncReplayStoreConformance):
-    durable = False
+class AsyncMemoryKit(InMemoryAndFailing, AsyncReplayStoreConformance):
     store: ClassVar[type[AsyncMemory]] = AsyncMemory
-
-    def make_store(self, place: Path) -> AsyncMemory:
-        return self.store()
-
-    def make_failing_store(self, place: Path) -> AsyncMemory:
-        return self.store(reachable=False)
-
-    def make_full_store(self, place: Path, capacity: int) -> AsyncMemory:
-        return self.store(capacity=capacity)
 
     async def advance(self, store: AsyncMemory, seconds: float) -> None:
         store.memory.advanced += seconds
 
 
+@mutant_of(
+    AsyncMemoryKit,
+    "test_one_holder_among_callers_at_once",
+    "test_cancelled_consume_takes_nobody_along",
+    "test_full_store_refuses_and_keeps",
+    "test_one_holder_of_a_burst",
+    "test_purge_in_the_middle_of_a_race",
+)
 class GetAwaitSet(AsyncMemory):
     """Awaits between the look and the act: other tasks do the same."""
 
@@ -590,6 +601,7 @@ class GetAwaitSet(AsyncMemory):
         return Consumption(redemption_id, first=True, consumed_at=consumed_at)
 
 
+@mutant_of(AsyncMemoryKit, "test_cancelled_consume_leaves_the_truth", "test_cancelled_consume_takes_nobody_along")
 class CancelledIsSuccess(AsyncMemory):
     """Takes its cancellation for the end of the wait."""
 
@@ -602,6 +614,7 @@ class CancelledIsSuccess(AsyncMemory):
             return Consumption(redemption_id, first=True, consumed_at=consumed_at)
 
 
+@mutant_of(AsyncMemoryKit, "test_cancelled_consume_takes_nobody_along")
 class SharesCancellation(AsyncMemory):
     """Lets all who wait at one time await one future: who is cancelled, cancels it for all."""
 
@@ -621,6 +634,7 @@ class SharesCancellation(AsyncMemory):
         return self.memory.decide(key, redemption_id, consumed_at, retain_until)
 
 
+@mutant_of(AsyncMemoryKit, "test_failing_store_lets_the_event_loop_turn")
 class BlocksTheLoop(AsyncMemory):
     """Waits for its backend without awaiting."""
 
@@ -628,142 +642,4 @@ class BlocksTheLoop(AsyncMemory):
         time.sleep(0.2)
 
 
-class GetAwaitSetKit(AsyncMemoryKit):
-    store = GetAwaitSet
-
-
-class CancelledIsSuccessKit(AsyncMemoryKit):
-    store = CancelledIsSuccess
-
-
-class SharesCancellationKit(AsyncMemoryKit):
-    store = SharesCancellation
-
-
-class BlocksTheLoopKit(AsyncMemoryKit):
-    store = BlocksTheLoop
-
-
 REFERENCES: Final[list[type[Promises[Any]]]] = [MemoryKit, FileKit, AsyncMemoryKit]
-
-
-class Mutant(NamedTuple):
-    """A kit for a store that breaks a promise, the test that must catch it, and tests that can notice it as well."""
-
-    kit: type[Promises[Any]]
-    caught_by: str
-    also: frozenset[str] = frozenset()
-
-
-MUTANTS: Final = (
-    Mutant(NeverFirstKit, "test_first_caller_becomes_the_holder"),
-    Mutant(CutsIdsKit, "test_ids_are_apart"),
-    Mutant(StartsAnewKit, "test_entries_outlive_the_store_object"),
-    Mutant(
-        GetThenSetKit,
-        "test_one_holder_among_callers_at_once",
-        frozenset({"test_one_holder_of_a_burst", "test_purge_in_the_middle_of_a_race"}),
-    ),
-    Mutant(
-        IgnoresRowCountKit,
-        "test_one_holder_among_callers_at_once",
-        frozenset(
-            {"test_one_holder_among_processes", "test_one_holder_among_store_objects", "test_one_holder_of_a_burst"}
-        ),
-    ),
-    Mutant(
-        LocksInOneObjectKit,
-        "test_one_holder_among_store_objects",
-        frozenset({"test_one_holder_among_processes"}),
-    ),
-    Mutant(LocksInOneProcessKit, "test_one_holder_among_processes"),
-    Mutant(
-        AnswersBeforeCommitKit,
-        "test_crash_after_commit_is_found_again",
-        frozenset({"test_one_holder_among_processes", "test_one_holder_among_store_objects"}),
-    ),
-    Mutant(EvictsOnFullKit, "test_full_store_refuses_and_keeps"),
-    Mutant(
-        ExpiresTooEarlyKit,
-        "test_entry_is_held_until_its_retention_ends",
-        frozenset({"test_entry_is_held_on_the_store_s_own_clock"}),
-    ),
-    Mutant(ExpiresAMomentTooEarlyKit, "test_entry_is_held_on_the_store_s_own_clock"),
-    Mutant(CountsFromCallersClockKit, "test_entry_is_held_until_its_retention_ends"),
-    Mutant(
-        ForgetsScopeKit,
-        "test_scopes_are_apart",
-        frozenset({"test_purge_never_reopens"}),
-    ),
-    Mutant(SuccessOnTimeOutKit, "test_failing_store_accepts_nothing"),
-    Mutant(HangsForGoodKit, "test_failing_store_accepts_nothing"),
-    Mutant(AcceptsPastRetentionKit, "test_past_its_retention_is_refused"),
-    Mutant(TakesAnythingKit, "test_bad_arguments_are_refused"),
-    Mutant(
-        OverwritesRowKit,
-        "test_holder_never_changes",
-        frozenset(
-            {
-                "test_bad_arguments_are_refused",
-                "test_clock_steps_change_no_holder",
-                "test_entry_is_held_on_the_store_s_own_clock",
-                "test_full_store_refuses_and_keeps",
-                "test_one_holder_among_callers_at_once",
-                "test_one_holder_of_a_burst",
-                "test_past_its_retention_is_refused",
-                "test_purge_by_a_clock_far_ahead_never_reopens",
-                "test_purge_in_the_middle_of_a_race",
-                "test_purge_keeps_what_a_token_may_need",
-                "test_purge_never_reopens",
-                "test_retry_finds_its_own_redemption",
-            }
-        ),
-    ),
-    Mutant(
-        MovesMomentKit,
-        "test_retry_finds_its_own_redemption",
-        frozenset({"test_holder_never_changes"}),
-    ),
-    Mutant(
-        RefusesRetryKit,
-        "test_retry_finds_its_own_redemption",
-        frozenset(
-            {
-                "test_full_store_refuses_and_keeps",
-                "test_holder_never_changes",
-                "test_one_holder_of_a_burst",
-                "test_purge_keeps_what_a_token_may_need",
-            }
-        ),
-    ),
-    Mutant(
-        PurgesWithoutMarkKit,
-        "test_purge_never_reopens",
-        frozenset({"test_purge_by_a_clock_far_ahead_never_reopens", "test_purge_in_the_middle_of_a_race"}),
-    ),
-    Mutant(
-        PurgesTooMuchKit,
-        "test_purge_keeps_what_a_token_may_need",
-        frozenset({"test_purge_in_the_middle_of_a_race"}),
-    ),
-    Mutant(ReadsMarkFirstKit, "test_purge_in_the_middle_of_a_race"),
-    Mutant(
-        GetAwaitSetKit,
-        "test_one_holder_among_callers_at_once",
-        frozenset(
-            {
-                "test_cancelled_consume_takes_nobody_along",
-                "test_full_store_refuses_and_keeps",
-                "test_one_holder_of_a_burst",
-                "test_purge_in_the_middle_of_a_race",
-            }
-        ),
-    ),
-    Mutant(
-        CancelledIsSuccessKit,
-        "test_cancelled_consume_leaves_the_truth",
-        frozenset({"test_cancelled_consume_takes_nobody_along"}),
-    ),
-    Mutant(SharesCancellationKit, "test_cancelled_consume_takes_nobody_along"),
-    Mutant(BlocksTheLoopKit, "test_failing_store_lets_the_event_loop_turn"),
-)

@@ -46,7 +46,15 @@ class ConsumeClient:
         allow_http: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._caller = ConsumeCaller(base_url, keys, connect_timeout, timeout, verify, allow_http, clock)
+        self._caller = ConsumeCaller(
+            base_url,
+            keys,
+            clock,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            verify=verify,
+            allow_http=allow_http,
+        )
         self._loop_thread = LoopThread()
 
     def consume(self, handoff_id: str, *, issuer: str, audience: str, redemption_id: str, consumed_at: int) -> None:
@@ -73,7 +81,7 @@ class ConsumeClient:
         try:
             self._loop_thread.run(call)
         except CancelledError:
-            raise unavailable("client_closed", "the client was closed", handoff_id) from None
+            raise unavailable("the client was closed", reason="client_closed", handoff_id=handoff_id) from None
 
     def close(self) -> None:
         """Close the connections and end the thread. Calls under way end unconfirmed; there are none afterwards."""

@@ -45,7 +45,15 @@ class AsyncConsumeClient:
         allow_http: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._caller = ConsumeCaller(base_url, keys, connect_timeout, timeout, verify, allow_http, clock)
+        self._caller = ConsumeCaller(
+            base_url,
+            keys,
+            clock,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            verify=verify,
+            allow_http=allow_http,
+        )
         if True:  # ASYNC
             pass
         else:
@@ -80,7 +88,7 @@ class AsyncConsumeClient:
             try:
                 self._loop_thread.run(call)
             except CancelledError:
-                raise unavailable("client_closed", "the client was closed", handoff_id) from None
+                raise unavailable("the client was closed", reason="client_closed", handoff_id=handoff_id) from None
 
     if True:  # ASYNC
 

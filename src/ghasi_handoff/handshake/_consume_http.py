@@ -40,11 +40,12 @@ class ConsumeCaller:
         self,
         base_url: str,
         keys: KeyRing | Callable[[], KeyRing],
+        clock: Callable[[], float],
+        *,
         connect_timeout: float | timedelta,
         timeout: float | timedelta,
         verify: Any,
         allow_http: bool,
-        clock: Callable[[], float],
     ) -> None:
         self.base_url = _checked_url(base_url, allow_http)
         self.keys = ring_source(keys)
@@ -61,7 +62,8 @@ class ConsumeCaller:
     ) -> None:
         """As `ConsumeClient.consume`."""
         if not self.breaker.admit():
-            raise unavailable("circuit_open", "bff-consumer did not answer lately; it is not called now", handoff_id)
+            text = "bff-consumer did not answer lately; it is not called now"
+            raise unavailable(text, reason="circuit_open", handoff_id=handoff_id)
         reason = "unknown"
         for trial in range(CONSUME_CALL_TRIES):
             if trial:
@@ -90,10 +92,10 @@ class ConsumeCaller:
             if status < 500 and status not in (200, 408, 429):
                 # It answers, but not with a final answer: 404 from a replica that lags, say. The page will ask again.
                 self.breaker.succeeded()
-                raise unavailable(reason, f"bff-consumer answered {status}", handoff_id)
+                raise unavailable(f"bff-consumer answered {status}", reason=reason, handoff_id=handoff_id)
         self.breaker.failed()
-        tries = f"in {CONSUME_CALL_TRIES} tries: {reason}"
-        raise unavailable(reason, f"bff-consumer did not confirm, {tries}", handoff_id)
+        text = f"bff-consumer did not confirm, in {CONSUME_CALL_TRIES} tries: {reason}"
+        raise unavailable(text, reason=reason, handoff_id=handoff_id)
 
     async def disconnect(self) -> None:
         """Close this event loop's connections."""
@@ -135,7 +137,7 @@ class ConsumeCaller:
         return client
 
 
-def unavailable(reason: str, message: str, handoff_id: str) -> ConfirmationUnavailableError:
+def unavailable(message: str, *, reason: str, handoff_id: str) -> ConfirmationUnavailableError:
     """The error that says that the outcome is not known, and why."""
     error = ConfirmationUnavailableError(message, handoff_id=handoff_id)
     error.reason = reason

@@ -126,21 +126,22 @@ class GuestRequest:
                 wanted.append((-weight, position, match[1].lower()))
         return [tag for _, _, tag in sorted(wanted)]
 
-    def form(self, body: bytes) -> str:
-        """The form in `body` as text. Empty if it is too long, or not a browser's form."""
+    def form(self, body: bytes) -> list[tuple[str, str]]:
+        """The fields of the form in `body`. Empty if it is too long, has too many, or is not a browser's form."""
         kind = self._first("content-type").partition(";")[0].strip().lower()
         is_form = kind == "application/x-www-form-urlencoded" and len(body) <= MAX_FORM_BYTES
-        return body.decode("latin-1") if is_form else ""
+        return (_fields(body.decode("latin-1")) if is_form else None) or []
 
-    def token(self, form: str | None) -> str:
+    def token(self, form: Sequence[tuple[str, str]] | None = None) -> str:
         """The one ``handoff`` of a GET's query, or of a POST's form, whose query must have none.
 
         Raises:
             RefusedError: It is missing, or there twice, or in the wrong place.
         """
-        fields, others = (_pairs(self.query), []) if form is None else (_pairs(form), _pairs(self.query))
+        query = _fields(self.query)
+        fields, elsewhere = (query, []) if form is None else (form, query)
         tokens = [value for name, value in fields or () if name == PARAMETER]
-        if len(tokens) != 1 or others is None or any(name == PARAMETER for name, _ in others):
+        if len(tokens) != 1 or elsewhere is None or any(name == PARAMETER for name, _ in elsewhere):
             raise RefusedError("invalid", 400, MalformedTokenError.code)
         return tokens[0]
 
@@ -150,9 +151,9 @@ def set_cookie(secret: bytes) -> str:
     return f"{COOKIE}={b64u_encode(secret)}; Max-Age={BROWSER_COOKIE_SECONDS}; Path=/; Secure; HttpOnly; SameSite=Lax"
 
 
-def whole_number(form: str, name: str) -> int | None:
+def whole_number(form: Sequence[tuple[str, str]], name: str) -> int | None:
     """The one field `name` of a form, if it is a whole number of at most 12 digits."""
-    values = [value for field, value in _pairs(form) or () if field == name]
+    values = [value for field, value in form if field == name]
     number = values[0] if len(values) == 1 else ""
     return int(number) if number.isascii() and number.isdigit() and len(number) <= 12 else None
 
@@ -179,7 +180,7 @@ def _skeleton(name: str) -> str:
     return "".join(character for character in folded if character.isalnum())
 
 
-def _pairs(text: str) -> list[tuple[str, str]] | None:
+def _fields(text: str) -> list[tuple[str, str]] | None:
     """Names and values. None if there are too many."""
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)

@@ -127,7 +127,7 @@ class Landing(Generic[_PayloadT]):
             raise RefusedError("forbidden", 403, "framed")
         tenant = self._known_tenant(request)
         secret = request.browser_secret()
-        token = request.token(None)
+        token = request.token()
         try:
             self._catch_up(token)
             self._handshake.look(token, tenant, browser_known=secret is not None)

@@ -126,7 +126,7 @@ class AsyncLanding(Generic[_PayloadT]):
             raise RefusedError("forbidden", 403, "framed")
         tenant = await self._known_tenant(request)
         secret = request.browser_secret()
-        token = request.token(None)
+        token = request.token()
         try:
             await self._catch_up(token)
             self._handshake.look(token, tenant, browser_known=secret is not None)

@@ -81,8 +81,8 @@ def make_page(
     `delay` is in milliseconds; without it, the form waits for its button.
     """
     language = choose_language(languages, texts)
-    said, nonce = texts[language], secrets.token_urlsafe(16)
-    message: Message = getattr(said, kind)
+    words, nonce = texts[language], secrets.token_urlsafe(16)
+    message: Message = getattr(words, kind)
     # Without the script the address keeps its token. These refusals may pass by themselves, when clocks or key files
     # have caught up, and a reload needs it. All refused tokens alike: a difference would tell which check has failed.
     keeps_address = fields is None and kind in ("invalid", "unavailable")
@@ -94,7 +94,7 @@ def make_page(
     )
     parts = [f"<h1>{escape(message.title)}</h1>", f'<p role="status">{escape(message.text)}</p>']
     if fields is not None:
-        label = said.proceed_button if kind == "proceed" else said.try_again
+        label = words.proceed_button if kind == "proceed" else words.try_again
         hidden = "".join(
             f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in fields.items()
         )
@@ -107,15 +107,15 @@ def make_page(
     if start_url is not None and kind not in ("proceed", "confirming"):
         style = "again" if fields is None else "again second"
         parts.append(
-            f'<p class="start"><a class="{style}" href="{escape(start_url)}">{escape(said.start_again)}</a></p>'
+            f'<p class="start"><a class="{style}" href="{escape(start_url)}">{escape(words.start_again)}</a></p>'
         )
     if reference is not None:
-        parts.append(f'<p class="reference">{escape(said.reference)}: <bdi>{reference}</bdi></p>')
+        parts.append(f'<p class="reference">{escape(words.reference)}: <bdi>{reference}</bdi></p>')
     return Page(
         kind=kind,
         status=status,
         language=language,
-        direction=said.direction,
+        direction=words.direction,
         title=message.title,
         text=message.text,
         reference=reference,

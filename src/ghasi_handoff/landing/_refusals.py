@@ -49,7 +49,7 @@ class RefusedError(Exception):
 
     def __init__(self, kind: Kind, status: int, code: str, facts: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
-        self.kind = kind
+        self.kind: Kind = kind
         self.status = status
         self.code = code
         self.facts = facts or {}

@@ -24,6 +24,10 @@ class Owner(NamedTuple):
         """The tables are of another release."""
         return self.error(f"{product}: the {self.noun}'s schema has version {found}; this release needs {needed}")
 
+    def no_file(self) -> ReplayStoreError:
+        """There is no SQLite file."""
+        return self.error(f"SQLite: there is no such file; `{self.made_by}` or the first use makes it")
+
 
 REPLAY_STORE: Final = Owner("replay store", ReplayStoreError, "ghasi-handoff store init")
 HANDOFF_LOG: Final = Owner("handoff log", HandoffLogError, "ghasi-handoff handoff init")

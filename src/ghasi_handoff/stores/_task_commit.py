@@ -64,11 +64,8 @@ class TaskGroupCommit:
     """Runs batches in an asyncio task, one for each event loop that has callers.
 
     Args:
-        run: One transaction, awaited.
-        note: Notes refused replays, awaited; must not raise for a store's failure.
+        run, note, timeout, product: As for `AsyncBatches`.
         abort: Ends whatever transaction hangs in this event loop.
-        timeout: Seconds until a caller gets its answer or an error.
-        product: Begins the texts of errors.
     """
 
     def __init__(self, run: AsyncRun, note: AsyncNote, abort: Abort, *, timeout: float, product: str) -> None:

@@ -40,11 +40,8 @@ class ThreadedGroupCommit:
     """Runs batches in one thread, made at the first consume and ended when idle.
 
     Args:
-        run: One transaction, until the deadline of `time.monotonic`.
-        note: Notes refused replays, best effort; must not raise for a store's failure.
+        run, note, timeout, product: As for `Batches`.
         abort: Ends whatever transaction hangs. Called from another thread.
-        timeout: Seconds until a caller gets its answer or an error.
-        product: Begins the texts of errors.
     """
 
     def __init__(self, run: Run, note: Note, abort: Abort, *, timeout: float, product: str) -> None:

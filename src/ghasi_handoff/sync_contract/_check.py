@@ -14,6 +14,7 @@ from ghasi_handoff.sync_contract._registry import read_registry
 _REASONS: Final = {aggregate.name.casefold(): aggregate.reason for aggregate in BFF_CONSUMER.aggregates}
 _SERVICES: Final = frozenset({BFF_CONSUMER.service_name, BFF_CONSUMER.service_name.removesuffix("-service")})
 _SERVICE: Final = BFF_CONSUMER.service_name
+_WHY: Final = "; ".join(BFF_CONSUMER.reasons)
 
 RULES: Final = {
     "bff-consumer-aggregate": f"No aggregate of {_SERVICE} is replicated to the desktop.",
@@ -36,34 +37,29 @@ def check_registry(path: str | Path) -> tuple[Finding, ...]:
 
 def check_entries(entries: Iterable[RegistryEntry]) -> tuple[Finding, ...]:
     """What of bff-consumer-service is among the entries of a registry, one finding an entry at most."""
-    found = (
-        _judge(entry.service_name, entry.aggregate, service_at=entry.service_at, aggregate_at=entry.aggregate_at)
-        for entry in entries
-    )
-    return tuple(finding for finding in found if finding is not None)
+    return _findings((one.service_name, one.aggregate, one.service_at, one.aggregate_at) for one in entries)
 
 
 def check_matrix(matrix: SyncMatrix) -> tuple[Finding, ...]:
     """What of bff-consumer-service is among the aggregates that services' contracts say are replicated."""
-    found = (_judge(row.service_name, row.aggregate, service_at=row.at, aggregate_at=row.at) for row in matrix.rows)
-    return tuple(finding for finding in found if finding is not None)
+    return _findings((row.service_name, row.aggregate, row.at, row.at) for row in matrix.rows)
 
 
-def _judge(service: str, aggregate: str, *, service_at: Place, aggregate_at: Place) -> Finding | None:
+def _findings(claims: Iterable[tuple[str, str, Place, Place]]) -> tuple[Finding, ...]:
+    return tuple(finding for claim in claims if (finding := _judge(*claim)) is not None)
+
+
+def _judge(service: str, aggregate: str, service_at: Place, aggregate_at: Place) -> Finding | None:
     name = aggregate.casefold()
     if name in _REASONS:
         rule, at = "bff-consumer-aggregate", aggregate_at
         reason = f"{aggregate} belongs to {_SERVICE} and is never replicated to the desktop: {_REASONS[name]}"
     elif name.split(".", 1)[0] in _SERVICES:
         rule, at = "bff-consumer-name", aggregate_at
-        reason = f"{aggregate} is named as one of {_SERVICE}, which the desktop never consumes: {_why()}"
+        reason = f"{aggregate} is named as one of {_SERVICE}, which the desktop never consumes: {_WHY}"
     elif service.casefold() in _SERVICES:
         rule, at = "bff-consumer-service", service_at
-        reason = f"{service} is never consumed by the desktop: {_why()}"
+        reason = f"{service} is never consumed by the desktop: {_WHY}"
     else:
         return None
     return Finding(rule=rule, service_name=service, aggregate=aggregate, reason=reason, at=at)
-
-
-def _why() -> str:
-    return "; ".join(BFF_CONSUMER.reasons)

@@ -63,11 +63,6 @@ class LiteralReader:
         """The entries that an array holds."""
         return [self._entry(element) for element in self._elements(node)]
 
-    def _constant(self, name: str, used_at: Node) -> Node:
-        if name not in self.constants:
-            self.source.refuse(used_at, f"{name} is not a constant of this file; {_READABLE}")
-        return self.constants[name][1]
-
     def member(self, node: Node, name: str) -> Node | None:
         """The value of a member of an object, or None if it has no such member."""
         found = self._members(node).get(name)
@@ -203,8 +198,10 @@ class LiteralReader:
                 name = self.source.text(node)
                 if name in seen:
                     self.source.refuse(node, f"{name} refers to itself")
+                if name not in self.constants:
+                    self.source.refuse(node, f"{name} is not a constant of this file; {_READABLE}")
                 seen.add(name)
-                node = self._constant(name, node)
+                node = self.constants[name][1]
             elif node.type in {"member_expression", "subscript_expression"}:
                 node = self._selected(node)
             elif node.type == "call_expression" and (frozen := self.frozen(node)) is not None:

@@ -45,11 +45,11 @@ def build_matrix(folder: str | Path, *, policies: Collection[str] = DEFAULT_POLI
             aggregate=row.aggregate, service_name=contract.service_name, conflict_policy=row.conflict_policy, at=row.at
         )
         for contract in contracts
-        if len(contract.replicated_aggregates) > 0
         for row in contract.replicated_aggregates
     ]
-    none = sorted(contract.service_name for contract in contracts if len(contract.replicated_aggregates) == 0)
-    return SyncMatrix(rows=tuple(sorted(rows, key=_by_aggregate)), contributing_none=tuple(none))
+    rows.sort(key=lambda row: (row.aggregate.casefold(), row.aggregate))
+    none = sorted(contract.service_name for contract in contracts if not contract.replicated_aggregates)
+    return SyncMatrix(rows=tuple(rows), contributing_none=tuple(none))
 
 
 def read_contract(path: str | Path, *, policies: Collection[str] = DEFAULT_POLICIES) -> ServiceContract:
@@ -112,7 +112,3 @@ def _refuse_two_owners(contracts: Iterable[ServiceContract]) -> None:
             if owner is not row:
                 at = f"{owner.at.file}:{owner.at.line}"
                 unreadable(row.at.file, row.at.line, f"{row.aggregate} is claimed twice; the other claim is {at}")
-
-
-def _by_aggregate(row: MatrixRow) -> tuple[str, str]:
-    return row.aggregate.casefold(), row.aggregate

@@ -34,9 +34,11 @@ def read_registry(path: str | Path) -> tuple[RegistryEntry, ...]:
 
 def read_bytes(file: str) -> bytes:
     """A text file's bytes, without a byte order mark."""
-    if not _is_text(file):
+    try:
+        file.encode("utf-8")
+    except UnicodeEncodeError as exc:  # how Python shows the bytes of a name that are not UTF-8
         shown = os.fsencode(file).decode("utf-8", "backslashreplace")
-        raise UnreadableError(shown, 1, "the name of this file is not UTF-8")
+        raise UnreadableError(shown, 1, "the name of this file is not UTF-8") from exc
     try:
         # A FIFO or a device, which would hang a build: looked at before it is opened.
         if Path(file).exists() and not Path(file).is_file() and not Path(file).is_dir():
@@ -53,14 +55,6 @@ def read_bytes(file: str) -> bytes:
     except UnicodeDecodeError as exc:
         raise UnreadableError(file, data.count(b"\n", 0, exc.start) + 1, "this is not UTF-8") from exc
     return data
-
-
-def _is_text(file: str) -> bool:
-    try:
-        file.encode("utf-8")
-    except UnicodeEncodeError:  # how Python shows the bytes of a name that are not UTF-8
-        return False
-    return True
 
 
 def _from_typescript(file: str, data: bytes) -> tuple[RegistryEntry, ...]:
@@ -107,10 +101,9 @@ def _json_value(file: str, text: str) -> Any:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
     except json.JSONDecodeError as exc:
         raise UnreadableError(file, exc.lineno, f"this is not JSON: {exc.msg}", column=exc.colno) from exc
-    except RecursionError as exc:
-        raise UnreadableError(file, 1, "this is not JSON that can be read: it nests too deep") from exc
-    except ValueError as exc:
-        raise UnreadableError(file, 1, f"this is not JSON that can be read: {exc}") from exc
+    except (RecursionError, ValueError) as exc:
+        why = "it nests too deep" if isinstance(exc, RecursionError) else exc
+        raise UnreadableError(file, 1, f"this is not JSON that can be read: {why}") from exc
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

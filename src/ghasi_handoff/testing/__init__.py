@@ -55,14 +55,7 @@ __all__ = [
 ]
 
 
-_LATER = {
-    "AsyncReplayStoreConformance": "_conformance",
-    "HandoffBrowser": "_browser",
-    "ReplayStoreConformance": "_conformance",
-}
-
-
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return getattr(import_module(f"{__name__}.{'_browser' if name == 'HandoffBrowser' else '_conformance'}"), name)

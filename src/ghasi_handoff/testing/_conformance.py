@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -86,13 +87,7 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
     """What every `AsyncReplayStore` promises. As `ReplayStoreConformance`; each test runs in one event loop of its own.
 
     `make_store` and its sisters are plain methods: a store does no I/O before its first use. `purge` and `advance` may
-    be coroutines. Stores are closed by `aclose`.
-
-    Attributes:
-        durable: As there.
-        processes: As there.
-        purges: As there.
-        timeout: As there.
+    be coroutines. Stores are closed by `aclose`. The attributes are the same.
     """
 
     @contextmanager
@@ -236,24 +231,20 @@ async def _await(call: Callable[[], object]) -> None:
 def _run_together(works: Sequence[Callable[[], _T]], *, within: float) -> list[_T]:
     """Run each in a thread. The threads are daemons: a store that hangs must fail a test, not stop the run."""
     start = threading.Barrier(len(works))
-    results: dict[int, _T] = {}
-    failures: list[BaseException] = []
+    futures: list[Future[_T]] = [Future() for _ in works]
 
-    def run(number: int) -> None:
+    def run(future: Future[_T], work: Callable[[], _T]) -> None:
         try:
             start.wait()
-            results[number] = works[number]()
+            future.set_result(work())
         except BaseException as exc:  # it is raised again in the thread of the test
-            failures.append(exc)
+            future.set_exception(exc)
 
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(works))]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + within
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
-    if failures:
-        raise failures[0]
-    if len(results) < len(works):
+    for lane in zip(futures, works, strict=True):
+        threading.Thread(target=run, args=lane, daemon=True).start()
+    done, waiting = wait(futures, within)
+    for future in done:
+        future.result()
+    if waiting:
         broken(f"the store has not answered within {within:g} s")
-    return [results[number] for number in range(len(works))]
+    return [future.result() for future in futures]

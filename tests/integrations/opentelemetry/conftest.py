@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,8 @@ def log(tmp_path: Path, clock: Clock) -> Iterator[SQLiteHandoffLog]:
 @pytest.fixture
 def observatory() -> Iterator[Observatory]:
     """What was exported."""
-    made = Observatory()
-    yield made
-    made.meters.shutdown()
-    made.tracers.shutdown()
+    with closing(Observatory()) as made:
+        yield made
 
 
 @pytest.fixture

@@ -46,6 +46,10 @@ class Observatory:
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
 
+    def close(self) -> None:
+        self.meters.shutdown()
+        self.tracers.shutdown()
+
     def telemetry(self, keys: Any = None, **options: Any) -> HandoffTelemetry:
         return HandoffTelemetry(keys, meter_provider=self.meters, tracer_provider=self.tracers, **options)
 

@@ -17,8 +17,8 @@ from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import AsyncHandoffLog, ConsumeRequest, HandoffLog, answer_consume, answer_consume_async
 from ghasi_handoff.handshake._consume_call import named_kid
 from ghasi_handoff.handshake._events import OnEvent
-from ghasi_handoff.integrations.fastapi._messages import read_body, response_of
 from ghasi_handoff.integrations.fastapi._openapi import json_operation
+from ghasi_handoff.integrations.fastapi._starlette import read_body, response_of
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.landing._refusals import answer_error

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ghasi_handoff.errors import KeyRingError
-from ghasi_handoff.integrations.fastapi._messages import response_of
 from ghasi_handoff.integrations.fastapi._openapi import json_operation
+from ghasi_handoff.integrations.fastapi._starlette import response_of
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.landing._refusals import answer_error
 from ghasi_handoff.rotation import fingerprint

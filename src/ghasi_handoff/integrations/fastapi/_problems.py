@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ghasi_handoff.errors import HandoffError
-from ghasi_handoff.integrations.fastapi._messages import response_of
+from ghasi_handoff.integrations.fastapi._starlette import response_of
 from ghasi_handoff.landing._refusals import UNKNOWN_TENANT, answer_error, answer_problem
 
 

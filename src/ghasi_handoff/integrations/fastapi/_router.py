@@ -17,10 +17,16 @@ from typing_extensions import override
 
 from ghasi_handoff._redeem import Redemption
 from ghasi_handoff.handshake import AsyncHandshake, Handshake
-from ghasi_handoff.integrations.fastapi._calls import PublicOrigin, Tenant, of_guest
-from ghasi_handoff.integrations.fastapi._messages import guest_request, read_body, response_of
 from ghasi_handoff.integrations.fastapi._openapi import answers
 from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
+from ghasi_handoff.integrations.fastapi._starlette import (
+    PublicOrigin,
+    Tenant,
+    guest_request,
+    of_guest,
+    read_body,
+    response_of,
+)
 from ghasi_handoff.landing import TEXTS, AsyncLanding, Page, PageTexts
 from ghasi_handoff.landing._options import check_callables
 from ghasi_handoff.landing._refusals import PARAMETER

@@ -9,9 +9,9 @@ from fastapi import Query, Request
 
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import MalformedTokenError
-from ghasi_handoff.integrations.fastapi._calls import Tenant, called
 from ghasi_handoff.integrations.fastapi._problems import UnknownTenantError
 from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
+from ghasi_handoff.integrations.fastapi._starlette import Tenant, called
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.landing._guest_request import named_kid
 from ghasi_handoff.landing._options import check_callables

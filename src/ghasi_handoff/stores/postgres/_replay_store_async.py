@@ -24,18 +24,10 @@ from ghasi_handoff._limits import (
     REFUSALS_KEPT_SECONDS,
     REFUSALS_NOTED_PER_HANDOFF,
 )
+from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import (
-    Consumption,
-    ReplayTrace,
-    StoreGuarantees,
-    StoreReport,
-    StoreStats,
-    check_entry,
-    purge_cutoff,
-    purge_time,
-)
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
 from ghasi_handoff.stores._deadline import timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome
 from ghasi_handoff.stores._owners import REPLAY_STORE

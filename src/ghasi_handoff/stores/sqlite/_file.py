@@ -10,15 +10,24 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from ghasi_handoff._limits import SQLITE_PURGE_PAUSE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._owners import Owner
-from ghasi_handoff.stores.sqlite._connection import FULL, connect, milliseconds_left, one_integer, transaction
+from ghasi_handoff.stores.sqlite._connection import (
+    FULL,
+    connect,
+    milliseconds_left,
+    one_integer,
+    schema_version,
+    transaction,
+)
+
+_T = TypeVar("_T")
 
 MIN_SQLITE_VERSION: Final = (3, 37, 0)  # STRICT tables
 
@@ -73,11 +82,14 @@ class SQLiteFile:
         """The schema version that this release needs."""
         return len(self._schema)
 
+    def deadline(self) -> float:
+        """When an operation that begins now must have ended, by `time.monotonic`."""
+        return time.monotonic() + self._timeout
+
     @contextmanager
     def session(self, deadline: float | None = None) -> Generator[sqlite3.Connection]:
         """The connection, for this thread alone; afterwards no transaction is open. Failures as the owner's error."""
-        if deadline is None:
-            deadline = time.monotonic() + self._timeout
+        deadline = self.deadline() if deadline is None else deadline
         if self._pid != os.getpid():
             self.start_over_after_fork()
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
@@ -99,12 +111,39 @@ class SQLiteFile:
         finally:
             self._lock.release()
 
-    @contextmanager
-    def transaction(self) -> Generator[sqlite3.Connection]:
-        """A session that is one write transaction, committed at the end, undone by whatever is raised within it."""
-        deadline = time.monotonic() + self._timeout
+    def use(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` returns, in a session."""
+        with self.session() as connection:
+            return work(connection)
+
+    def write(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` returns, in a session that is one write transaction."""
+        deadline = self.deadline()
         with self.session(deadline) as connection, transaction(connection, deadline):
-            yield connection
+            return work(connection)
+
+    def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `work` returns, over a connection of its own that cannot write and changes no setting."""
+        if not os.path.exists(self._path):
+            raise self._owner.no_file()
+        try:
+            uri = f"{Path(self._path).absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, timeout=self._timeout, uri=True)) as connection:
+                return work(connection)
+        except (sqlite3.Error, OSError) as exc:
+            raise self._owner.error(f"SQLite: {_error_text(exc)}") from exc
+
+    def make(self) -> None:
+        """Make the file, or bring it up to date."""
+        self.use(schema_version)
+
+    def change(self, statement: str, arguments: Sequence[Any] = ()) -> int:
+        """How many rows one statement changed."""
+        return self.use(lambda connection: connection.execute(statement, arguments).rowcount)
+
+    def select(self, query: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        """The rows of one query, read over a connection of its own."""
+        return self.read(lambda connection: connection.execute(query, arguments).fetchall())
 
     def purge(self, remove_chunk: Callable[[sqlite3.Connection], int], progress: Callable[[int], None] | None) -> int:
         """How many rows were removed, a chunk a transaction, until `remove_chunk` finds none.
@@ -125,21 +164,6 @@ class SQLiteFile:
             if progress is not None:
                 progress(removed)
             time.sleep(SQLITE_PURGE_PAUSE_SECONDS)
-
-    @contextmanager
-    def reader(self) -> Generator[sqlite3.Connection]:
-        """A connection of its own that cannot write and changes no setting."""
-        if not os.path.exists(self._path):
-            raise self._owner.error(f"SQLite: there is no such file; `{self._owner.made_by}` or the first use makes it")
-        try:
-            uri = f"{Path(self._path).absolute().as_uri()}?mode=ro"
-            connection = sqlite3.connect(uri, timeout=self._timeout, uri=True)
-            try:
-                yield connection
-            finally:
-                connection.close()
-        except (sqlite3.Error, OSError) as exc:
-            raise self._owner.error(f"SQLite: {_error_text(exc)}") from exc
 
     def synchronous(self) -> int:
         """What ``PRAGMA synchronous`` says on the open connection; FULL if none is open, for that is how one opens."""

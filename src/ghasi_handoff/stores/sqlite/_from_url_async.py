@@ -41,5 +41,5 @@ def _path(url: str, opening: Opening, owner: Owner) -> str:
     path = unquote(rest[1:])
     # A mistyped path must not become an empty database, which a cron job then maintains every night.
     if not opening.create and not os.path.exists(path):
-        raise owner.error(f"SQLite: there is no such file; `{owner.made_by}` or the first use makes it")
+        raise owner.no_file()
     return path

@@ -1,3 +1,4 @@
+# Generated from _handoff_log_async.py by tools/sync_twins.py. Do not edit.
 """The handoff log in an SQLite file, for an issuer that runs on one machine."""
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ DELETE FROM handoff_log WHERE handoff_id IN (
 
 
 class SQLiteHandoffLog:
-    """What an issuer issued, in one SQLite file, each row on disk before its token is returned.
+    """What an issuer issued, in one SQLite file, each row on disk before its token is returned, for threads.
 
     The file is made at the first use. Threads and processes of one machine may share it; never a network file system.
 
@@ -66,46 +67,37 @@ class SQLiteHandoffLog:
         timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._timeout = timeout_seconds(timeout)
-        self._file = SQLiteFile(path, _SCHEMA, self._timeout, HANDOFF_LOG)
+        self._file = SQLiteFile(path, _SCHEMA, timeout_seconds(timeout), HANDOFF_LOG)
         self._clock = clock
 
     def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
-        with self._file.transaction() as connection:
-            connection.execute(_RECORD, log_row(record))
+        self._file.write(lambda connection: connection.execute(_RECORD, log_row(record)))
 
     def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
-        deadline = time.monotonic() + self._timeout
-        with self._file.session(deadline) as connection:
-            # A read first: repetitions and replays then need no write lock.
-            record = _find(connection, call.handoff_id)
-            if record is not None and record.state is HandoffState.ISSUED:
-                with transaction(connection, deadline):
-                    connection.execute(_CONSUME, log_change(call, recorded_at))
-                    record = _find(connection, call.handoff_id)
-        return record
+        return _consume(self._file, call, recorded_at)
 
     def revoke(self, handoff_id: str) -> HandoffRecord:
         """See `HandoffLog.revoke`."""
         now = int(read_clock(self._clock))
-        with self._file.transaction() as connection:
+
+        def revoke(connection: sqlite3.Connection) -> HandoffRecord | None:
             connection.execute(_REVOKE, (now, handoff_id))
-            record = _find(connection, handoff_id)
+            return _find(connection, handoff_id)
+
+        record = self._file.write(revoke)
         if record is None:
             raise unknown(handoff_id)
         return record
 
     def find(self, handoff_id: str) -> HandoffRecord | None:
         """See `HandoffLog.find`."""
-        with self._file.reader() as connection:
-            return _find(connection, handoff_id)
+        return self._file.read(lambda connection: _find(connection, handoff_id))
 
     def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
-        with self._file.reader() as connection:
-            return [record_of(row) for row in connection.execute(*_SQL.log_search(query))]
+        return [record_of(row) for row in self._file.select(*_SQL.log_search(query))]
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
@@ -114,7 +106,7 @@ class SQLiteHandoffLog:
 
         Args:
             now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
+            progress: Called after each chunk, by the thread that removes, with the number removed so far.
 
         Raises:
             ConfigurationError: `now` or the clock's reading is no time.
@@ -137,11 +129,10 @@ class SQLiteHandoffLog:
         Raises:
             HandoffLogError: The file cannot be made, or has a schema of another version.
         """
-        with self._file.session():
-            return
+        self._file.make()
 
     def close(self) -> None:
-        """Close the file. The log cannot be used afterwards."""
+        """Close the file once running work is done. The log cannot be used afterwards."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -149,6 +140,18 @@ class SQLiteHandoffLog:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _consume(file: SQLiteFile, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
+    deadline = file.deadline()
+    with file.session(deadline) as connection:
+        # A read first: repetitions and replays then need no write lock.
+        record = _find(connection, call.handoff_id)
+        if record is not None and record.state is HandoffState.ISSUED:
+            with transaction(connection, deadline):
+                connection.execute(_CONSUME, log_change(call, recorded_at))
+                record = _find(connection, call.handoff_id)
+    return record
 
 
 def _find(connection: sqlite3.Connection, handoff_id: str) -> HandoffRecord | None:

@@ -1,9 +1,10 @@
+# Generated from _outbox_async.py by tools/sync_twins.py. Do not edit.
 """The outbox of the SQLite store: leased, settled, postponed, given up. The winning consume writes its entries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import sqlite3
+from typing import Final
 
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
 from ghasi_handoff.stores._shared_sql import SharedSQL, lease_bounds, leased, outbox_entries, outbox_key
@@ -27,36 +28,34 @@ class SQLiteOutbox:
 
     def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
         """See `Outbox.lease`."""
-        with self._file.session() as connection:
-            rows = connection.execute(_LEASE, (now + seconds, *lease_bounds(now, whether_due), limit)).fetchall()
-        return leased(rows)
+        arguments = (now + seconds, *lease_bounds(now, whether_due), limit)
+
+        def lease(connection: sqlite3.Connection) -> list[OutboxEntry]:
+            return leased(connection.execute(_LEASE, arguments))
+
+        return self._file.use(lease)
 
     def settle(self, handoff_id: str, scope: str, redemption_id: str) -> bool:
         """See `Outbox.settle`."""
-        return self._change(_SQL.settle, (handoff_id, scope, redemption_id)) > 0
+        return self._file.change(_SQL.settle, (handoff_id, scope, redemption_id)) > 0
 
     def postpone(self, entry: OutboxEntry, *, due_at: int, outcome: str) -> None:
         """See `Outbox.postpone`."""
-        self._change(_SQL.postpone, (due_at, outcome, *outbox_key(entry)))
+        self._file.change(_SQL.postpone, (due_at, outcome, *outbox_key(entry)))
 
     def bury(self, entry: OutboxEntry, *, dead_at: int, outcome: str) -> None:
         """See `Outbox.bury`."""
-        self._change(_SQL.bury, (dead_at, outcome, *outbox_key(entry)))
+        self._file.change(_SQL.bury, (dead_at, outcome, *outbox_key(entry)))
 
     def revive(self) -> int:
         """See `Outbox.revive`."""
-        return self._change(_SQL.revive)
+        return self._file.change(_SQL.revive)
 
     def entries(self, *, limit: int) -> list[OutboxEntry]:
         """See `Outbox.entries`."""
-        with self._file.reader() as connection:
-            return outbox_entries(connection.execute(_SQL.outbox_entries, (limit,)))
+        return outbox_entries(self._file.select(_SQL.outbox_entries, (limit,)))
 
     def stats(self) -> OutboxStats:
         """See `Outbox.stats`."""
-        with self._file.reader() as connection:
-            return OutboxStats(*connection.execute(_SQL.outbox_stats).fetchone())
-
-    def _change(self, statement: str, arguments: Sequence[Any] = ()) -> int:
-        with self._file.session() as connection:
-            return connection.execute(statement, arguments).rowcount
+        (row,) = self._file.select(_SQL.outbox_stats)
+        return OutboxStats(*row)

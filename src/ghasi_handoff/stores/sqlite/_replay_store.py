@@ -1,3 +1,4 @@
+# Generated from _replay_store_async.py by tools/sync_twins.py. Do not edit.
 """A replay store in an SQLite file: the embedded default. Durable; safe for many threads and processes of one machine.
 
 Never on a network file system: its locks do not hold there.
@@ -8,8 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Self
 
@@ -17,57 +17,38 @@ from ghasi_handoff._limits import (
     DEFAULT_LEEWAY,
     DEFAULT_STORE_TIMEOUT_SECONDS,
     REFUSALS_KEPT_SECONDS,
-    REFUSALS_NOTED_PER_HANDOFF,
     SQLITE_PURGE_CHUNK,
 )
-from ghasi_handoff._signing_string import handoff_id_seconds
+from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import (
-    Consumption,
-    ReplayTrace,
-    StoreGuarantees,
-    StoreReport,
-    StoreStats,
-    check_entry,
-    purge_cutoff,
-    purge_time,
-)
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
 from ghasi_handoff.stores._deadline import timeout_seconds
-from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
 from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
-from ghasi_handoff.stores.sqlite._connection import schema_scripts, transaction
-from ghasi_handoff.stores.sqlite._examination import PURGED_BEFORE, report, stats
+from ghasi_handoff.stores.sqlite._batches import Batches
+from ghasi_handoff.stores.sqlite._connection import schema_scripts
+from ghasi_handoff.stores.sqlite._examination import report, stats
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
 from ghasi_handoff.stores.sqlite._outbox import SQLiteOutbox
 
 _SCHEMA: Final = schema_scripts("schema.sql")
 _SQL: Final = SharedSQL("?")
-# CROSS JOIN fixes the order, so that each wanted key is looked up in the primary key.
-_FIND: Final = """
-SELECT handoff_id, scope, redemption_id, consumed_at FROM (VALUES {}) AS wanted
-CROSS JOIN handoff_replay_log ON handoff_id = wanted.column1 AND scope = wanted.column2
-"""
-_INSERT: Final = "INSERT INTO handoff_replay_log VALUES {} ON CONFLICT DO NOTHING RETURNING handoff_id, scope"
-_INSERT_OUTBOX: Final = (
-    "INSERT INTO handoff_outbox (handoff_id, scope, redemption_id, consumed_at) VALUES {} ON CONFLICT DO NOTHING"
-)
 _PURGE: Final = """
 DELETE FROM handoff_replay_log WHERE handoff_id <= (
     SELECT max(handoff_id) FROM (
         SELECT handoff_id FROM handoff_replay_log WHERE handoff_id < ? ORDER BY handoff_id LIMIT ?))
 """
-_COUNT_REFUSED: Final = "SELECT count(*) FROM handoff_replay_refused WHERE handoff_id = ? AND scope = ?"
-_INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?, ?, ?, ?)"
 
 
 class SQLiteReplayStore:
-    """Entries in one SQLite file, each committed to disk before its consume is answered.
+    """Entries in one SQLite file, each committed to disk before its consume is answered, for threads.
 
     Write-ahead mode with ``synchronous=FULL``. The file is made at the first use, by whichever process is first. One
-    connection per store, shared by its threads; before a fork it is closed, and the child opens its own.
+    connection per store, used by one thread at a time and never by an event loop; before a fork it is closed, and the
+    child opens its own. A caller that gives up leaves the question open, never half answered: the same call repeated
+    gets the truth.
 
     Args:
         path: The file. Not ``:memory:``: use `MemoryReplayStore` for that.
@@ -90,12 +71,13 @@ class SQLiteReplayStore:
         timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._timeout = timeout_seconds(timeout)
-        self._file = SQLiteFile(path, _SCHEMA, self._timeout, REPLAY_STORE)
+        seconds = timeout_seconds(timeout)
+        self._file = SQLiteFile(path, _SCHEMA, seconds, REPLAY_STORE)
         self._outbox = SQLiteOutbox(self._file) if outbox else None
         self._clock = clock
+        batches = Batches(self._file, outbox)
         self._commits = ThreadedGroupCommit(
-            self._run, self._note, self._file.interrupt, timeout=self._timeout, product="SQLite"
+            batches.run, batches.note, self._file.interrupt, timeout=seconds, product="SQLite"
         )
 
     @property
@@ -119,7 +101,7 @@ class SQLiteReplayStore:
 
         Args:
             now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
+            progress: Called after each chunk, by the thread that removes, with the number removed so far.
 
         Raises:
             ConfigurationError: `now` or the clock's reading is no time.
@@ -137,8 +119,7 @@ class SQLiteReplayStore:
             return connection.execute(_PURGE, (str(first_id(cutoff)), SQLITE_PURGE_CHUNK)).rowcount
 
         removed = self._file.purge(remove_chunk, progress)
-        with self._file.session() as connection:
-            connection.execute(_SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
+        self._file.change(_SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
     def create_schema(self) -> None:
@@ -147,8 +128,7 @@ class SQLiteReplayStore:
         Raises:
             ReplayStoreError: The file cannot be made, or has a schema of another version.
         """
-        with self._file.session():
-            return
+        self._file.make()
 
     def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
         """Look at the file for everything that could break the store's promises. Changes nothing.
@@ -161,9 +141,7 @@ class SQLiteReplayStore:
         Raises:
             ReplayStoreError: The file cannot be read.
         """
-        synchronous = self._file.synchronous()
-        with self._file.reader() as connection:
-            return report(connection, self._file.schema_version, synchronous, read_clock(self._clock), leeway)
+        return report(self._file, read_clock(self._clock), leeway)
 
     def stats(self) -> StoreStats:
         """How much the store holds. Counting reads the whole file.
@@ -171,8 +149,7 @@ class SQLiteReplayStore:
         Raises:
             ReplayStoreError: The file cannot be read, or is not a replay store.
         """
-        with self._file.reader() as connection:
-            return stats(connection)
+        return self._file.read(stats)
 
     def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
         """Everything that the file holds of one handoff, for support. Changes nothing.
@@ -184,15 +161,15 @@ class SQLiteReplayStore:
         Raises:
             ReplayStoreError: The file cannot be read, or is not a replay store.
         """
-        with self._file.reader() as connection:
-            return trace_of(
-                connection.execute(_SQL.records_of_one, (handoff_id,)),
-                connection.execute(_SQL.refusals_of_one, (handoff_id,)),
-                connection.execute(_SQL.outbox_of_one, (handoff_id,)),
-            )
+        statements = (_SQL.records_of_one, _SQL.refusals_of_one, _SQL.outbox_of_one)
+
+        def read(connection: sqlite3.Connection) -> ReplayTrace:
+            return trace_of(*(connection.execute(statement, (handoff_id,)) for statement in statements))
+
+        return self._file.read(read)
 
     def close(self) -> None:
-        """Close the file. The store cannot be used afterwards."""
+        """Close the file once running work is done. The store cannot be used afterwards."""
         self._commits.close()
         self._file.close()
 
@@ -201,69 +178,3 @@ class SQLiteReplayStore:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
-        try:
-            with self._file.session(deadline) as connection:
-                # A read first: a replay is then decided without the write lock, so a flood of them holds up nobody.
-                found = _find(connection, entries)
-                new = [entry for entry in entries if entry.key not in found]
-                if new:
-                    with transaction(connection, deadline):
-                        won = self._insert(connection, new)
-                        found |= _holders(connection, [entry for entry in new if entry.key not in won])
-        except ReplayStoreError as exc:
-            return exc
-        return [
-            found.get(entry.key) or Consumption(entry.redemption_id, first=True, consumed_at=entry.consumed_at)
-            for entry in entries
-        ]
-
-    def _insert(self, connection: sqlite3.Connection, new: Sequence[Entry]) -> set[tuple[str, str]]:
-        won = set(connection.execute(_INSERT.format(_values(4, new)), [value for entry in new for value in entry]))
-        # After the insert: a purge that ran before it has raised the mark, one that runs later finds the rows.
-        (purged_before,) = connection.execute(PURGED_BEFORE).fetchone()
-        if any(handoff_id_seconds(handoff_id) < purged_before for handoff_id, _ in won):
-            raise ReplayStoreError("a handoff is older than what was purged")  # nothing of this transaction stays
-        rows = [entry for entry in new if entry.key in won]
-        if rows and self._outbox is not None:
-            connection.execute(_INSERT_OUTBOX.format(_values(4, rows)), [value for entry in rows for value in entry])
-        return won
-
-    def _note(self, entries: Sequence[Entry], deadline: float) -> None:
-        """For support, after the decision: who else tried. A busy or full file loses the note, not the decision."""
-        try:
-            with self._file.session(deadline) as connection:
-                connection.execute("PRAGMA busy_timeout = 0")
-                with suppress(sqlite3.OperationalError):
-                    for entry in entries:
-                        # Counted before, so that a flood of replays stops taking the write lock after the first few.
-                        # Two processes at once may both count seven: a ninth note does no harm.
-                        (noted,) = connection.execute(_COUNT_REFUSED, entry.key).fetchone()
-                        if noted < REFUSALS_NOTED_PER_HANDOFF:
-                            connection.execute(_INSERT_REFUSED, entry)
-        except ReplayStoreError:
-            return
-
-
-def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
-    # One statement for all: each one lets other threads run, and waits for its turn again.
-    if not entries:
-        return {}
-    rows = connection.execute(_FIND.format(_values(2, entries)), [part for entry in entries for part in entry.key])
-    return {
-        (handoff_id, scope): Consumption(holder, first=False, consumed_at=at) for handoff_id, scope, holder, at in rows
-    }
-
-
-def _holders(connection: sqlite3.Connection, lost: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
-    """Who holds what these entries could not be inserted for."""
-    found = _find(connection, lost)
-    if any(entry.key not in found for entry in lost):
-        # Not inserted, and not there: nothing is known, and nothing of this transaction stays.
-        raise ReplayStoreError("SQLite: an entry vanished while it was read")
-    return found
-
-
-def _values(columns: int, entries: Sequence[Entry]) -> str:
-    return ", ".join(["(" + ", ".join("?" * columns) + ")"] * len(entries))

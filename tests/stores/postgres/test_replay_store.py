@@ -1,78 +1,27 @@
-"""The PostgreSQL stores against a real server: schema, decisions, the pool's connections, hazards, faults."""
+"""The PostgreSQL stores against a real server: schema, decisions, purges, event loops."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from typing import Any, LiteralString, TypeVar
+from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from ghasi_handoff import ConfigurationError, ReplayStoreError
+from ghasi_handoff import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _statements
-from tests.servers import PostgresServer, wait_until
+from tests.servers import wait_until
 
-from .entries import NOW, SCOPE, SLACK, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
-
-T = TypeVar("T")
-# For calls whose time is not what is tested: far more than they take on the busiest machine.
-PATIENCE = 20
-HORIZON = 3840
-
-
-@pytest.fixture
-def pool(postgres_url: str) -> Iterator[ConnectionPool[Any]]:
-    """A pool as an application has it, on a database of this test's own."""
-    with ConnectionPool(postgres_url, min_size=1, max_size=8, timeout=PATIENCE, open=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def store(pool: ConnectionPool[Any]) -> Iterator[PostgresReplayStore]:
-    """A store with its schema made."""
-    with PostgresReplayStore(pool, timeout=PATIENCE) as made:
-        made.create_schema()
-        yield made
-
-
-def ask(url: str, query: str, *arguments: object) -> list[tuple[Any, ...]]:
-    """What the database says, over a connection of its own."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(query, arguments)
-        return cursor.fetchall() if cursor.description else []
-
-
-def waits_for_a_lock(url: str) -> bool:
-    """Whether a session of this database waits for another's transaction."""
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return ask(url, waits) != [(0,)]
-
-
-def run_async(url: str, main: Callable[[AsyncPostgresReplayStore], Awaitable[T]], **options: Any) -> T:
-    """Run `main` with an asynchronous store whose schema is made."""
-
-    async def whole() -> T:
-        async with (
-            AsyncConnectionPool(url, min_size=1, max_size=8, timeout=PATIENCE, open=False) as pool,
-            AsyncPostgresReplayStore(pool, **{"timeout": PATIENCE, **options}) as store,
-        ):
-            await store.create_schema()
-            return await main(store)
-
-    return asyncio.run(whole())
-
+from ..entries import HORIZON, NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
+from .databases import PATIENCE, ask, run_async, waits_for_a_lock
 
 # ---- schema
 
@@ -347,226 +296,6 @@ def test_consume_waits_for_a_purge_in_progress_and_then_sees_its_mark(
         with pytest.raises(ReplayStoreError):
             stranger.result()
     assert ask(postgres_url, "SELECT count(*) FROM handoff_replay_log") == [(1,)]
-
-
-# ---- the application's pool
-
-
-def test_a_connection_goes_back_as_it_was(postgres_url: str) -> None:
-    """The pool stays the application's: row factory, autocommit and an open pool are as before, and rows are read rightly."""
-    options = {"row_factory": dict_row}
-    with ConnectionPool(postgres_url, kwargs=options, min_size=1, max_size=1, open=True) as pool:
-        with PostgresReplayStore(pool) as store:
-            store.create_schema()
-            assert store.consume(handoff_id(NOW), **entry(1)).first
-            assert not store.consume(handoff_id(NOW), **entry(2)).first
-            assert store.stats().entries == 1
-            assert store.check().server.startswith("PostgreSQL")
-            store.purge(NOW)
-        with pool.connection() as connection:
-            assert connection.autocommit is False
-            row: object = connection.execute("SELECT 1 AS one").fetchone()
-            assert row == {"one": 1}
-
-
-def test_pool_of_the_wrong_kind_is_refused(postgres_url: str) -> None:
-    """A synchronous store over an asynchronous pool, or the reverse, is refused when it is made."""
-    with pytest.raises(ConfigurationError, match="ConnectionPool"):
-        PostgresReplayStore(AsyncConnectionPool(postgres_url, open=False))  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="AsyncConnectionPool"):
-        AsyncPostgresReplayStore(ConnectionPool(postgres_url, open=False))  # type: ignore[arg-type]
-
-
-def test_pool_that_is_not_open_is_an_error(postgres_url: str) -> None:
-    """A store may be made at import, before its pool is open; used too early it refuses."""
-    store = PostgresReplayStore(ConnectionPool(postgres_url, open=False))
-    assert_refused(store, handoff_id(NOW), entry(1))
-    store.close()
-
-
-def test_a_full_pool_ends_in_an_error_in_time(postgres_url: str) -> None:
-    """When others hold every connection the consume fails at its timeout; once one is free it works."""
-    with (
-        ConnectionPool(postgres_url, min_size=1, max_size=1, open=True) as pool,
-        PostgresReplayStore(pool, timeout=0.5) as store,
-    ):
-        store.create_schema()
-        with pool.connection():
-            began = time.monotonic()
-            assert_refused(store, handoff_id(NOW), entry(1))
-            assert time.monotonic() - began < 0.5 + SLACK
-        assert store.consume(handoff_id(NOW), **entry(2)).first
-
-
-def test_dead_connections_of_the_pool_are_passed_over(store: PostgresReplayStore, postgres_url: str) -> None:
-    """After every connection was cut, as by a restart, the very next consume is answered."""
-    pool = store._pool._pool
-    held = [pool.getconn() for _ in range(4)]
-    for connection in held:
-        pool.putconn(connection)
-    ask(
-        postgres_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()",
-    )
-    assert store.consume(handoff_id(NOW), **entry(1)).first
-
-
-def test_a_waiting_insert_ends_in_time_and_the_truth_is_found_later(
-    store: PostgresReplayStore, pool: ConnectionPool[Any], postgres_url: str
-) -> None:
-    """Another transaction holds the row and stalls: the consume fails at its timeout, and a retry gets the true holder."""
-    with PostgresReplayStore(pool, timeout=0.5) as impatient, psycopg.connect(postgres_url) as stalled:
-        stalled.execute(
-            "INSERT INTO handoff_replay_log VALUES (%s, %s, %s, %s)", (handoff_id(NOW), SCOPE, redemption_id(9), NOW)
-        )
-        began = time.monotonic()
-        assert_refused(impatient, handoff_id(NOW), entry(1))
-        assert time.monotonic() - began < 0.5 + SLACK
-        assert store.consume(handoff_id(NOW, 1), **entry(1)).first
-        stalled.commit()
-        wait_until(
-            lambda: holder_of(impatient, handoff_id(NOW)) == redemption_id(9), "for the store that had timed out"
-        )
-    assert store.consume(handoff_id(NOW), **entry(1)).holder == redemption_id(9)
-
-
-def holder_of(store: PostgresReplayStore, asked: str) -> str | None:
-    """Who holds the handoff; None if the store did not answer in its time, which on a busy machine is no fault."""
-    try:
-        return store.consume(asked, **entry(1)).holder
-    except ReplayStoreError:
-        return None
-
-
-def test_no_password_shows_in_an_error() -> None:
-    """A server that can't be reached is named without the password of its URL."""
-    url = "postgresql://guest:sesame-open@127.0.0.1:1/postgres"
-    with (
-        ConnectionPool(url, min_size=1, open=True, reconnect_timeout=0.1) as pool,
-        PostgresReplayStore(pool, timeout=0.5) as store,
-    ):
-        refused = assert_refused(store, handoff_id(NOW), entry(1))
-    text, cause = f"{refused} {refused!r}", refused.__cause__
-    while cause is not None:
-        text, cause = f"{text} {cause} {cause!r}", cause.__cause__
-    assert "sesame" not in text
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_pool_of_a_parent_is_refused_in_its_child(store: PostgresReplayStore) -> None:
-    """A child that inherited an open pool refuses, instead of writing into its parent's connection."""
-    store.consume(handoff_id(NOW), **entry(1))
-    reading, writing = os.pipe()
-    if (child := os.fork()) == 0:
-        try:
-            store.consume(handoff_id(NOW, 1), **entry(2))
-        except ReplayStoreError as exc:
-            os.write(writing, str(exc).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writing)
-    assert b"before a fork" in os.read(reading, 1000)
-    assert store.consume(handoff_id(NOW, 1), **entry(3)).first
-
-
-# ---- isolation and durability
-
-
-@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_other_isolation_is_refused_and_reported(pool: ConnectionPool[Any], postgres_url: str, level: str) -> None:
-    """Under an isolation whose statements share a snapshot nothing is accepted, and check says why."""
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        PostgresReplayStore(pool).create_schema()
-        connection.execute(
-            f"ALTER DATABASE {connection.info.dbname} SET default_transaction_isolation = '{level}'".encode()
-        )
-    with ConnectionPool(postgres_url, min_size=1, max_size=2, open=True) as fresh, PostgresReplayStore(fresh) as store:
-        assert "READ COMMITTED" in str(assert_refused(store, handoff_id(NOW), entry(1)))
-        assert [hazard.code for hazard in store.check().hazards] == ["isolation"]
-
-
-@pytest.mark.parametrize(
-    "consume",
-    [
-        "SELECT * FROM handoff_replay_consume_v1(%s, 's', 'r', 1, 1, false)",
-        "SELECT * FROM handoff_replay_consume_many_v1(ARRAY[%s]::uuid[], '{s}', '{r}', '{1}', 1, false)",
-    ],
-    ids=["alone", "in a batch"],
-)
-def test_asynchronous_commit_is_switched_on_for_a_consume_and_reported(
-    pool: ConnectionPool[Any], postgres_url: str, consume: LiteralString
-) -> None:
-    """Where sessions commit asynchronously a consume still waits for the disk, and check reports the setting."""
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        PostgresReplayStore(pool).create_schema()
-        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off".encode())
-        connection.execute("SET synchronous_commit = off")
-        connection.execute("BEGIN")
-        connection.execute(consume, (handoff_id(int(time.time()), 7),))
-        assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
-        connection.execute("COMMIT")
-        assert connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
-    with ConnectionPool(postgres_url, min_size=1, max_size=2, open=True) as fresh, PostgresReplayStore(fresh) as store:
-        assert store.consume(handoff_id(int(time.time())), **entry(1)).first
-        assert [hazard.code for hazard in store.check().hazards] == ["synchronous_commit_off"]
-
-
-def test_server_that_does_not_wait_for_the_disk_is_reported() -> None:
-    """Fsync and full_page_writes off are settings of a server; check reports both."""
-    with (
-        PostgresServer({"fsync": "off", "full_page_writes": "off"}, in_memory=True) as server,
-        ConnectionPool(server.url, min_size=1, max_size=2, open=True) as pool,
-        PostgresReplayStore(pool) as store,
-    ):
-        store.create_schema()
-        assert [hazard.code for hazard in store.check().hazards] == ["fsync_off", "full_page_writes_off"]
-
-
-def test_replica_refuses_and_is_reported() -> None:
-    """A hot standby accepts no consume, and check names it."""
-    with PostgresServer(in_memory=True) as primary:
-        with ConnectionPool(primary.url, min_size=1, max_size=2, open=True) as pool, PostgresReplayStore(pool) as store:
-            store.create_schema()
-        primary.stop()
-        (primary.folder / "data" / "standby.signal").touch()
-        primary.start()
-        with ConnectionPool(primary.url, min_size=1, max_size=2, open=True) as pool, PostgresReplayStore(pool) as store:
-            assert "ReadOnlySqlTransaction" in str(assert_refused(store, handoff_id(NOW), entry(1)))
-            assert [hazard.code for hazard in store.check().hazards] == ["replica"]
-
-
-def test_check_reports_clock_purge_and_unlogged_table(pool: ConnectionPool[Any], postgres_url: str) -> None:
-    """A clock that differs by more than the leeway, a purge that has not run, a table that a crash empties."""
-    now = time.time()
-    store = PostgresReplayStore(pool, clock=lambda: now + 100)
-    store.create_schema()
-    store.consume(handoff_id(int(now) - HORIZON - 25 * 3600), **entry(1, at=NOW))
-    ask(postgres_url, "ALTER TABLE handoff_replay_log SET UNLOGGED")
-    assert {hazard.code for hazard in store.check().hazards} == {"clock_differs", "purge_overdue", "unlogged_table"}
-    assert "clock_differs" not in {hazard.code for hazard in store.check(leeway=timedelta(seconds=200)).hazards}
-    behind = PostgresReplayStore(pool, clock=lambda: now - 100)
-    behind.consume(handoff_id(int(now)), **entry(1, at=NOW))
-    assert {"clock_differs", "clock_behind"} <= {hazard.code for hazard in behind.check().hazards}
-    store.close()
-    behind.close()
-
-
-def test_check_of_an_empty_database_says_that_the_schema_is_missing(pool: ConnectionPool[Any]) -> None:
-    """Without a schema check still answers, with that as its finding."""
-    with PostgresReplayStore(pool) as store:
-        assert [hazard.code for hazard in store.check().hazards] == ["schema_version"]
-
-
-def test_stats_count_what_is_there(store: PostgresReplayStore) -> None:
-    """Entries, oldest and newest id, refusals and size are those of the tables."""
-    for handoff in handoff_ids(5):
-        store.consume(handoff, **entry(1))
-    store.consume(handoff_id(NOW + 60), **entry(1))
-    store.consume(handoff_id(NOW), **entry(2))
-    stats = store.stats()
-    assert (stats.entries, stats.oldest_at, stats.newest_at) == (6, NOW, NOW + 60)
-    assert (stats.refused, stats.outbox, stats.purged_before) == (1, 0, 0)
-    assert stats.size_bytes is not None and stats.size_bytes > 0
 
 
 # ---- asyncio

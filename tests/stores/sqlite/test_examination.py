@@ -15,8 +15,8 @@ from ghasi_handoff._limits import HORIZON_SECONDS, PURGE_OVERDUE_SECONDS
 from ghasi_handoff._store_reports import StoreReport, clock_hazards, purge_hazards
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 
-from .entries import NOW, entry, handoff_id, handoff_ids
-from .sqlite_files import run
+from ..entries import NOW, entry, handoff_id, handoff_ids
+from ..sqlite_files import run
 
 LEEWAY = timedelta(seconds=10)
 

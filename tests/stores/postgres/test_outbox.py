@@ -16,7 +16,7 @@ from ghasi_handoff.replay import OutboxEntry
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
 from ghasi_handoff.stores.postgres._outbox import LEASE, PostgresOutbox
 
-from .entries import NOW, entry, handoff_ids
+from ..entries import NOW, entry, handoff_ids
 
 DUE = NOW + 3600
 LEASE_SECONDS = 60

@@ -1,4 +1,4 @@
-"""A replay store in memory: for tests, and for a service that is one process and may forget at its end."""
+"""The replay store in memory, for asyncio. Its lock is held for microseconds, never across an await."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
 
-__all__ = ["AsyncMemoryReplayStore", "MemoryReplayStore"]
 
+class AsyncMemoryReplayStore:
+    """Entries in a dict behind a lock, for asyncio. When full it purges, then refuses.
 
-class MemoryReplayStore:
-    """Entries in a dict behind a lock. When full it purges, then refuses; it never evicts: that would be a replay.
+    It never evicts: that would be a replay.
 
     Args:
         capacity: How many entries it holds at most. At 300 s of lifetime and 10 redemptions a second about 40 000 are
@@ -40,7 +40,7 @@ class MemoryReplayStore:
         self._newest = ""
         self._purged_before = 0
 
-    def consume(
+    async def consume(
         self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
     ) -> Consumption:
         """See `ghasi_handoff.ReplayStore.consume`.
@@ -63,7 +63,7 @@ class MemoryReplayStore:
             self._newest = max(self._newest, handoff_id)  # ids are time-ordered as text
             return Consumption(redemption_id, first=True, consumed_at=consumed_at)
 
-    def purge(self, now: int | datetime | None = None) -> int:
+    async def purge(self, now: int | datetime | None = None) -> int:
         """Remove entries that no token can need any more. Returns how many.
 
         Args:
@@ -86,48 +86,6 @@ class MemoryReplayStore:
             del self._entries[key]
         return len(old)
 
-    def close(self) -> None:
-        """Nothing to release; here so that every store can be used alike."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
-class AsyncMemoryReplayStore:
-    """`MemoryReplayStore` for asyncio. Its lock is held for microseconds, never across an await.
-
-    Args:
-        capacity: How many entries it holds at most.
-        clock: Returns Unix seconds; read only to purge.
-    """
-
-    guarantees = MemoryReplayStore.guarantees
-
-    def __init__(self, *, capacity: int = DEFAULT_MEMORY_CAPACITY, clock: Callable[[], float] = time.time) -> None:
-        self._store = MemoryReplayStore(capacity=capacity, clock=clock)
-
-    async def consume(
-        self, handoff_id: str, *, scope: str, redemption_id: str, consumed_at: int, retain_until: int
-    ) -> Consumption:
-        """See `ghasi_handoff.ReplayStore.consume`."""
-        return self._store.consume(
-            handoff_id,
-            scope=scope,
-            redemption_id=redemption_id,
-            consumed_at=consumed_at,
-            retain_until=retain_until,
-        )
-
-    async def purge(self, now: int | datetime | None = None) -> int:
-        """As `MemoryReplayStore.purge`."""
-        return self._store.purge(now)
-
     async def aclose(self) -> None:
         """Nothing to release; here so that every store can be used alike."""
 
@@ -138,4 +96,4 @@ class AsyncMemoryReplayStore:
         await self.aclose()
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self._entries)

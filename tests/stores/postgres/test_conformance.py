@@ -18,7 +18,7 @@ from ghasi_handoff import Consumption
 from ghasi_handoff.stores.postgres import AsyncPostgresReplayStore, PostgresReplayStore
 from ghasi_handoff.testing import AsyncReplayStoreConformance, ReplayStoreConformance
 
-from .kit_tiers import CRASH, PROCESSES, PURGE_RACE, RETENTION, only, without
+from ..kit_tiers import CRASH, PROCESSES, PURGE_RACE, RETENTION, only, without
 
 # Where other processes of a test find the database of this run.
 DATABASE = "GHASI_TEST_CONFORMANCE_URL"

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from ghasi_handoff import ConfigurationError, KeyRing, Minter, ReplayStoreError, UnknownHandoffError
+from ghasi_handoff import HandoffLogError, UnknownHandoffError
 from ghasi_handoff.handshake import (
-    AsyncHandoffIssuer,
     AsyncPostgresHandoffLog,
     AsyncSQLiteHandoffLog,
     ConsumeCall,
-    HandoffIssuer,
     HandoffQuery,
     HandoffRecord,
     HandoffState,
@@ -27,11 +26,52 @@ from ghasi_handoff.handshake import (
 )
 from ghasi_handoff.stores.postgres import _handoff_log_statements, _maintenance
 from ghasi_handoff.stores.sqlite import _handoff_log as sqlite_log
-
-from .services import AUDIENCE, ISSUER, STAY, TENANT, UNHURRIED, Clock, handoff_id, issue
+from tests.handoff_logs import UNHURRIED, emptied_pool, made_log
+from tests.handshake.services import AUDIENCE, ISSUER, TENANT, Clock, handoff_id
 
 HOUR = 3600
 WHO, OTHER = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The log's clock."""
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def product(request: pytest.FixtureRequest) -> str:
+    """Which database."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def shared_pool(new_postgres_url: Callable[[], AbstractContextManager[str]]) -> Iterator[ConnectionPool[Any]]:
+    """The pool of a database with the log's schema. A new database for each test would cost half a second."""
+    with new_postgres_url() as url, ConnectionPool(url, min_size=1, max_size=8, open=True) as pool:
+        PostgresHandoffLog(pool).create_schema()
+        yield pool
+
+
+@pytest.fixture
+def pool(product: str, request: pytest.FixtureRequest) -> ConnectionPool[Any] | None:
+    """The application's pool, on PostgreSQL. Nothing is in its log yet."""
+    empty = "DELETE FROM handoff_log; UPDATE handoff_log_schema SET schema_version = 1"
+    return emptied_pool(product, request, empty)
+
+
+@pytest.fixture
+def url(pool: ConnectionPool[Any] | None, tmp_path: Path) -> str:
+    """Where the database is: a folder, or a server's URL."""
+    return str(tmp_path if pool is None else pool.conninfo)
+
+
+@pytest.fixture
+def log(tmp_path: Path, pool: ConnectionPool[Any] | None, clock: Clock) -> Iterator[Any]:
+    """An empty handoff log."""
+    with made_log(tmp_path, pool, clock) as made:
+        yield made
 
 
 def a_record(issued_at: int, tenant: str = TENANT) -> HandoffRecord:
@@ -227,22 +267,11 @@ def test_a_log_of_another_release_is_refused(product: str, url: str, pool: Any, 
             connection.execute("UPDATE handoff_log_schema SET schema_version = 2")
             connection.execute("DROP INDEX handoff_log_tenant")  # as a later release might
         other = PostgresHandoffLog(pool)
-    with pytest.raises(ReplayStoreError, match="version 2; this release needs 1"):
+    with pytest.raises(HandoffLogError, match="version 2; this release needs 1"):
         other.create_schema()
     if product == "postgresql":
         with pool.connection() as connection:
             assert connection.execute("SELECT to_regclass('handoff_log_tenant')").fetchone() == (None,)
-
-
-@pytest.mark.parametrize("product", ["postgresql"])
-def test_a_log_that_was_not_made_yet_says_what_makes_it(url: str, product: str, clock: Clock) -> None:
-    """On PostgreSQL nothing is made by the first use: the error names the log's own command, not the store's."""
-    elsewhere = {"options": "-c search_path=elsewhere"}  # a schema without tables
-    with ConnectionPool(url, min_size=1, kwargs=elsewhere, open=True) as pool:
-        log = PostgresHandoffLog(pool, clock=clock)
-        for ask in (log.purge, lambda: log.find(handoff_id(1)), lambda: log.record(a_record(1))):
-            with pytest.raises(ReplayStoreError, match="ghasi-handoff handoff init"):
-                ask()
 
 
 def test_the_schema_can_be_made_again(log: Any, clock: Clock) -> None:
@@ -251,44 +280,6 @@ def test_the_schema_can_be_made_again(log: Any, clock: Clock) -> None:
     log.record(record)
     log.create_schema()
     assert log.find(record.handoff_id) == record
-
-
-def test_what_the_issuer_gives_out_is_in_the_log(log: Any, keys: KeyRing, clock: Clock) -> None:
-    """The row of an issued handoff says what the token says."""
-    minted = issue(keys, log, clock)
-    record = log.find(minted.handoff_id)
-    assert (record.issuer, record.audience, record.tenant, record.kid) == (ISSUER, AUDIENCE, TENANT, minted.kid)
-    assert (record.issued_at, record.expires_at) == (minted.issued_at.timestamp(), minted.expires_at.timestamp())
-
-
-def test_no_token_without_its_row(keys: KeyRing, clock: Clock, tmp_path: Any) -> None:
-    """When the log cannot be written, no token is given out."""
-    log = SQLiteHandoffLog(tmp_path / "missing" / "log.db", clock=clock)
-    with pytest.raises(ReplayStoreError):
-        issue(keys, log, clock)
-
-
-def test_awaited_the_issuer_does_the_same(keys: KeyRing, clock: Clock, tmp_path: Any) -> None:
-    """The row first, then the token; no row, no token; and a log of the wrong kind is refused at the start."""
-
-    async def story() -> None:
-        minter = Minter(keys, issuer=ISSUER, audience=AUDIENCE, clock=clock)
-        async with AsyncSQLiteHandoffLog(tmp_path / "log.db", clock=clock, timeout=UNHURRIED) as log:
-            minted = await AsyncHandoffIssuer(minter, log).issue(STAY, tenant=TENANT)
-            assert (await log.find(minted.handoff_id)).state is HandoffState.ISSUED  # type: ignore[union-attr]
-        async with AsyncSQLiteHandoffLog(tmp_path / "missing" / "log.db") as log:
-            with pytest.raises(ReplayStoreError):
-                await AsyncHandoffIssuer(minter, log).issue(STAY, tenant=TENANT)
-        for make in (
-            lambda: AsyncHandoffIssuer(minter, SQLiteHandoffLog(tmp_path / "x.db")),  # type: ignore[arg-type]
-            lambda: HandoffIssuer(minter, log),  # type: ignore[arg-type]
-            lambda: HandoffIssuer(keys, SQLiteHandoffLog(tmp_path / "x.db")),  # type: ignore[arg-type]
-            lambda: HandoffIssuer(minter, None),  # type: ignore[arg-type]
-        ):
-            with pytest.raises(ConfigurationError):
-                make()
-
-    asyncio.run(story())
 
 
 @pytest.mark.parametrize("product", ["postgresql"])

@@ -21,19 +21,9 @@ from ghasi_handoff import Consumption, ReplayStoreError
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 from tests.servers import wait_until
 
-from .entries import (
-    HORIZON,
-    NOW,
-    SLACK,
-    assert_held,
-    assert_refused,
-    entry,
-    handoff_id,
-    handoff_ids,
-    redemption_id,
-)
-from .processes import StartProcess
-from .sqlite_files import fill, is_sound, outbox, purged_before, rows, run, stored_ids, write_lock
+from ..entries import HORIZON, NOW, SLACK, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
+from ..processes import StartProcess
+from ..sqlite_files import fill, is_sound, outbox, purged_before, rows, run, stored_ids, write_lock
 
 PAGE = 4096
 

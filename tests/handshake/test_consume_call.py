@@ -10,17 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from ghasi_handoff.handshake import (
-    ConsumeCall,
-    ConsumeRequest,
-    HandoffRecord,
-    HandoffState,
-    SQLiteHandoffLog,
-    answer_consume,
-    consume_signing_string,
-)
-from ghasi_handoff.handshake._consume_call import RefusedCall, named_kid, verify_call
 from tests.docs.test_grammar import expression, rules_of
 from tests.published_vectors import (
     FOLDER,
@@ -33,6 +22,10 @@ from tests.published_vectors import (
     load,
     ring_of,
 )
+
+from ghasi_handoff import handshake
+from ghasi_handoff.handshake import ConsumeCall, SQLiteHandoffLog, consume_signing_string
+from ghasi_handoff.handshake._consume_call import RefusedCall, named_kid, verify_call
 
 VECTORS = sorted((FOLDER / "consume").glob("*.json"))
 RULES = {
@@ -66,8 +59,8 @@ def test_the_library_agrees_with_the_vector(path: Path, log: SQLiteHandoffLog) -
         connection.execute("DELETE FROM handoff_log")
     handoff = call.handoff_id if isinstance(call, ConsumeCall) else "01a207bd-aaba-7c3a-9f12-5b6e0d4a8c71"
     put(log, handoff, vector["row"])
-    request = ConsumeRequest(path_id=vector["path_id"], authorization=vector["authorization"], body=body)
-    answer = answer_consume(request, log=log, keys=keys, clock=lambda: now)
+    request = handshake.ConsumeRequest(path_id=vector["path_id"], authorization=vector["authorization"], body=body)
+    answer = handshake.answer_consume(request, log=log, keys=keys, clock=lambda: now)
     assert {"status": answer.status, "code": answer.code} == vector["expect"]
     assert taken(log.find(handoff)) == vector["row_after"]
 
@@ -84,7 +77,7 @@ def put(log: SQLiteHandoffLog, handoff: str, row: dict[str, Any] | None) -> None
     """Bring the log's row into the vector's state, by the log's own ways."""
     if row is None:
         return
-    record = HandoffRecord(
+    record = handshake.HandoffRecord(
         handoff_id=handoff, issuer=row["issuer"], audience=row["audience"], tenant="tn_aurora", kid="k", issued_at=0,
         expires_at=row["expires_at"],
     )  # fmt: skip
@@ -96,12 +89,12 @@ def put(log: SQLiteHandoffLog, handoff: str, row: dict[str, Any] | None) -> None
         log.consume(ConsumeCall(row["issuer"], row["audience"], handoff, row["redemption_id"], at, at), at)
 
 
-def taken(record: HandoffRecord | None) -> dict[str, Any] | None:
+def taken(record: handshake.HandoffRecord | None) -> dict[str, Any] | None:
     """A row of the log as a vector has it."""
     if record is None:
         return None
     names = ("issuer", "audience", "expires_at", "state", "redemption_id", "consumed_at")
-    return {name: getattr(record, name) for name in names} | {"state": HandoffState(record.state).value}
+    return {name: getattr(record, name) for name in names} | {"state": handshake.HandoffState(record.state).value}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -1,0 +1,1 @@
+"""Tests of the PostgreSQL store. A package, as the folder above is."""

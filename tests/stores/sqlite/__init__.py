@@ -1,0 +1,1 @@
+"""Tests of the SQLite store. A package, as the folder above is."""
