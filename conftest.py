@@ -53,7 +53,13 @@ OPTIONAL_TOOLS: Final = {
     "sha256sum": r"sha256sum \(GNU",
 }
 # Under tests/, beside the files of tests/ itself: where coverage of the core is measured. It doubles what a test costs.
-MEASURED: Final = ("handshake", "rotation", "stores/test_memory.py", "stores/test_contract.py")
+MEASURED: Final = (
+    "handshake",
+    "rotation",
+    "stores/test_memory.py",
+    "stores/test_contract.py",
+    "stores/test_handoff_log.py",
+)
 
 _fences: Final = RawFencedCodeBlockLexer(info_pattern=re.compile(r"(?P<language>[^\n]*)\n"))
 _doctests: Final = DocTestStringParser(DocTestEvaluator(ELLIPSIS))

@@ -225,3 +225,11 @@ def test_a_tenant_is_its_own_characters() -> None:
     assert minted.tenant == "tn_aurora"
     assert pair.verifier().verify(minted.token, tenant="tn_aurora").tenant == "tn_aurora"
     assert pair.verifier().verify(minted.token, tenant=Tenant.AURORA).tenant == "tn_aurora"
+
+
+def test_a_minter_gives_its_present_ring() -> None:
+    """Code beside a minter sees the ring that it signs with, also after a reload."""
+    pair = MinterAndVerifier()
+    made = pair.minter()
+    pair.ring = KeyRing([key("b")])
+    assert made.key_source() is pair.ring

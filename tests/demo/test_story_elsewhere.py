@@ -93,4 +93,4 @@ def test_on_redis(redis_url: str) -> None:
     assert told["What became of it"]["verdict"] == "redeemed"
     result = run("--store-url", redis_url, "--mode", "deferred")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Redis has no outbox" in result.stderr
+    assert "a redis store has no outbox" in result.stderr

@@ -65,6 +65,7 @@ def test_the_leaves_are_those_of_the_design() -> None:
                 "key_ring",
                 "invalid_input",
                 "store_unavailable",
+                "log_unavailable",
                 "confirmation_unavailable",
                 "malformed",
             ),

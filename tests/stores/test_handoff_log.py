@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,6 @@ def pool(product: str, request: pytest.FixtureRequest) -> ConnectionPool[Any] | 
     """The application's pool, on PostgreSQL. Nothing is in its log yet."""
     empty = "DELETE FROM handoff_log; UPDATE handoff_log_schema SET schema_version = 1"
     return emptied_pool(product, request, empty)
-
-
-@pytest.fixture
-def url(pool: ConnectionPool[Any] | None, tmp_path: Path) -> str:
-    """Where the database is: a folder, or a server's URL."""
-    return str(tmp_path if pool is None else pool.conninfo)
 
 
 @pytest.fixture
@@ -155,7 +149,7 @@ def test_one_of_many_redemptions_wins(log: Any, clock: Clock) -> None:
     assert {answer.redemption_id for answer in answers} == {log.find(record.handoff_id).redemption_id}
 
 
-def test_a_call_that_waited_for_another_sees_what_it_did(product: str, url: str, pool: Any, log: Any, clock: Clock) -> None:  # fmt: skip
+def test_a_call_that_waited_for_another_sees_what_it_did(tmp_path: Path, pool: Any, log: Any, clock: Clock) -> None:
     """It found the row issued, and waits for the other's commit: then the row is the other's."""
     record = a_record(int(clock.now))
     log.record(record)
@@ -164,7 +158,9 @@ def test_a_call_that_waited_for_another_sees_what_it_did(product: str, url: str,
     )
     answers: list[HandoffRecord] = []
     with ExitStack() as stack:
-        other = stack.enter_context(closing(sqlite3.connect(f"{url}/log.db")) if pool is None else pool.connection())
+        other = stack.enter_context(
+            closing(sqlite3.connect(tmp_path / "log.db")) if pool is None else pool.connection()
+        )
         other.execute("BEGIN IMMEDIATE" if pool is None else "SELECT 1")
         other.execute(theirs)
         thread = threading.Thread(target=lambda: answers.append(log.consume(a_call(record, OTHER), int(clock.now))))
@@ -255,13 +251,13 @@ def test_an_empty_log_is_purged(log: Any, clock: Clock) -> None:
     assert log.purge(int(clock.now)) == 0
 
 
-def test_a_log_of_another_release_is_refused(product: str, url: str, pool: Any, log: Any) -> None:
+def test_a_log_of_another_release_is_refused(product: str, tmp_path: Path, pool: Any, log: Any) -> None:
     """A newer schema is named, and left as it is."""
     if product == "sqlite":
         with log._file.session() as connection:
             connection.execute("PRAGMA user_version = 2")
         log.close()
-        other: Any = SQLiteHandoffLog(f"{url}/log.db")
+        other: Any = SQLiteHandoffLog(tmp_path / "log.db")
     else:
         with pool.connection() as connection:
             connection.execute("UPDATE handoff_log_schema SET schema_version = 2")
@@ -282,12 +278,11 @@ def test_the_schema_can_be_made_again(log: Any, clock: Clock) -> None:
     assert log.find(record.handoff_id) == record
 
 
-@pytest.mark.parametrize("product", ["postgresql"])
-def test_postgresql_commits_to_disk_whatever_the_session_says(url: str, product: str, clock: Clock) -> None:
+def test_postgresql_commits_to_disk_whatever_the_session_says(shared_pool: ConnectionPool[Any], clock: Clock) -> None:
     """With synchronous_commit off, a recorded, consumed or revoked row is still on disk before the answer."""
     options = {"options": "-c synchronous_commit=off"}
     record = a_record(int(clock.now))
-    with ConnectionPool(url, min_size=1, kwargs=options, open=True) as pool:
+    with ConnectionPool(shared_pool.conninfo, min_size=1, kwargs=options, open=True) as pool:
         statements = {
             _handoff_log_statements.RECORD: (record.handoff_id, ISSUER, AUDIENCE, TENANT, "k", 1, 2),
             _handoff_log_statements.CONSUME: (WHO, 1, 1, record.handoff_id, ISSUER, AUDIENCE, 1, 60),
@@ -301,7 +296,7 @@ def test_postgresql_commits_to_disk_whatever_the_session_says(url: str, product:
                     connection.rollback()  # so that the row can still be revoked
 
 
-def test_the_asyncio_logs_do_the_same(product: str, url: str, clock: Clock) -> None:
+def test_the_asyncio_logs_do_the_same(pool: ConnectionPool[Any] | None, tmp_path: Path, clock: Clock) -> None:
     """Record, consume, revoke, find, search and purge, awaited."""
 
     async def story(log: Any) -> None:
@@ -315,15 +310,13 @@ def test_the_asyncio_logs_do_the_same(product: str, url: str, clock: Clock) -> N
         assert len(await log.search(HandoffQuery(tenant=TENANT))) == 2
         assert await log.purge(int(clock.now)) == 0
 
-    async def on_sqlite() -> None:
-        async with AsyncSQLiteHandoffLog(f"{url}/log.db", clock=clock) as log:
-            await story(log)
+    async def on_either() -> None:
+        async with AsyncExitStack() as stack:
+            if pool is None:
+                log: Any = AsyncSQLiteHandoffLog(tmp_path / "log.db", clock=clock)
+            else:
+                async_pool = await stack.enter_async_context(AsyncConnectionPool(pool.conninfo, min_size=1, open=False))
+                log = AsyncPostgresHandoffLog(async_pool, clock=clock, timeout=UNHURRIED)
+            await story(await stack.enter_async_context(log))
 
-    async def on_postgresql() -> None:
-        async with (
-            AsyncConnectionPool(url, min_size=1, open=False) as pool,
-            AsyncPostgresHandoffLog(pool, clock=clock, timeout=UNHURRIED) as log,
-        ):
-            await story(log)
-
-    asyncio.run(on_sqlite() if product == "sqlite" else on_postgresql())
+    asyncio.run(on_either())

@@ -337,10 +337,10 @@ DOUBLING = (
 )
 
 
-@pytest.mark.parametrize("steps", [5_000, pytest.param(_literals._MAX_STEPS, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("steps", [5_000, pytest.param(_literals.MAX_STEPS, marks=pytest.mark.thorough)])
 def test_spreads_that_double_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Spreads that double 25 times stop the reader after a number of steps, not the machine."""
-    monkeypatch.setattr(_literals, "_MAX_STEPS", steps)
+    monkeypatch.setattr(_literals, "MAX_STEPS", steps)
     with pytest.raises(UnreadableError, match="too large to be followed"):
         read_registry(write(tmp_path, DOUBLING))
 

@@ -65,7 +65,7 @@ class Services:
         products = {"handoff": product_of(log_url, "log"), "store": product_of(store_url, "store")}
         if self.mode == "deferred" and not products["store"].has_outbox:
             raise ConfigurationError(
-                f"{products['store'].name} has no outbox, so it cannot be deferred: use --mode strict"
+                f"a {products['store'].name} store has no outbox, so it cannot be deferred: use --mode strict"
             )
         if arrangement.consumer_port == arrangement.booking_port != 0:
             raise ConfigurationError("the two services need a port each")

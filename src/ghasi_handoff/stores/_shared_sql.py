@@ -31,8 +31,8 @@ class SharedSQL:
 
     def __init__(self, mark: LiteralString) -> None:
         self._mark: LiteralString = mark
-        self.oldest: LiteralString = _end_of("handoff_replay_log", "ASC")
-        self.newest: LiteralString = _end_of("handoff_replay_log", "DESC")
+        self.oldest: LiteralString = end_of("handoff_replay_log", "ASC")
+        self.newest: LiteralString = end_of("handoff_replay_log", "DESC")
         self.raise_mark: LiteralString = (
             f"UPDATE handoff_replay_mark SET purged_before = {mark} WHERE purged_before < {mark}"
         )
@@ -59,7 +59,7 @@ class SharedSQL:
             " FROM handoff_outbox"
         )
         self.outbox_columns: LiteralString = _OUTBOX
-        self.log_newest: LiteralString = _end_of("handoff_log", "DESC")
+        self.log_newest: LiteralString = end_of("handoff_log", "DESC")
         self.log_find: LiteralString = f"SELECT {_LOG} FROM handoff_log WHERE handoff_id = {mark}"
 
     def log_search(self, query: HandoffQuery) -> tuple[LiteralString, list[Any]]:
@@ -68,7 +68,7 @@ class SharedSQL:
             ("tenant =", query.tenant),
             ("issued_at >=", query.since),
             ("issued_at <", query.until),
-            ("state =", None if query.state is None else query.state.value),
+            ("state =", None if query.state is None else str(query.state)),
         ]
         wanted = [(condition, value) for condition, value in wanted if value is not None]
         where = " AND ".join(f"{condition} {self._mark}" for condition, _ in wanted) or "true"
@@ -76,7 +76,8 @@ class SharedSQL:
         return f"{statement} LIMIT {self._mark}", [*(value for _, value in wanted), query.limit]
 
 
-def _end_of(table: LiteralString, direction: LiteralString) -> LiteralString:
+def end_of(table: LiteralString, direction: LiteralString) -> LiteralString:
+    """Selects the oldest (``ASC``) or newest (``DESC``) handoff id of a table."""
     # Qualified: ORDER BY handoff_id would mean the text that is put out, and PostgreSQL would sort the whole table.
     return f"SELECT CAST(handoff_id AS text) FROM {table} ORDER BY {table}.handoff_id {direction} LIMIT 1"
 

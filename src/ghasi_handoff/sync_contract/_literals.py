@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 # Far more than any registry; a spread of a spread doubles with each line.
-_MAX_STEPS: Final = 500_000
+MAX_STEPS: Final = 500_000
 _MAX_DEPTH: Final = 60
 # `x as T`, `x satisfies T`, `(x)` and `x!` are x. Of `<T>x` it is the last part.
 _WRAPPERS: Final = {
@@ -190,7 +190,7 @@ class LiteralReader:
         seen: set[str] = set()
         while True:
             self._steps += 1
-            if self._steps > _MAX_STEPS:
+            if self._steps > MAX_STEPS:
                 self.source.refuse(node, "the registry is too large to be followed")
             if node.type in _WRAPPERS:
                 node = inner(node)[_WRAPPERS[node.type]]

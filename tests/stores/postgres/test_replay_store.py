@@ -18,6 +18,7 @@ from ghasi_handoff import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _statements
+from ghasi_handoff.stores.postgres._maintenance import chunk_end
 from tests.servers import wait_until
 
 from ..entries import HORIZON, NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id
@@ -256,7 +257,7 @@ def test_no_statement_of_a_purge_reads_the_whole_table(store: PostgresReplayStor
     for statement, arguments in (
         (_statements.SQL.newest, ()),
         (_statements.SQL.oldest, ()),
-        (_statements.CHUNK_END, (low, high, 10)),
+        (chunk_end("handoff_replay_log"), (low, high, 10)),
         (_statements.PURGE, (low, high)),
     ):
         plan = "\n".join(line for (line,) in ask(postgres_url, f"EXPLAIN {statement}", *arguments))

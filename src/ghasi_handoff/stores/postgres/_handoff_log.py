@@ -108,8 +108,7 @@ class PostgresHandoffLog:
         def remove(connection: Connection[Any], cutoff: int, start: UUID, end: UUID) -> int:
             return change(connection, sql.PURGE, (start, end, cutoff))
 
-        cutoff_of = partial(log_cutoff, seconds)
-        return purge(self._pool, SQL.log_newest, sql.CHUNK_END, cutoff_of, remove, progress)
+        return purge(self._pool, "handoff_log", partial(log_cutoff, seconds), remove, progress)
 
     def create_schema(self) -> None:
         """Make the tables, if they are not there. Safe to repeat, and from many processes at once.

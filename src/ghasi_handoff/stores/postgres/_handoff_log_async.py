@@ -107,8 +107,7 @@ class AsyncPostgresHandoffLog:
         async def remove(connection: AsyncConnection[Any], cutoff: int, start: UUID, end: UUID) -> int:
             return await change(connection, sql.PURGE, (start, end, cutoff))
 
-        cutoff_of = partial(log_cutoff, seconds)
-        return await purge(self._pool, SQL.log_newest, sql.CHUNK_END, cutoff_of, remove, progress)
+        return await purge(self._pool, "handoff_log", partial(log_cutoff, seconds), remove, progress)
 
     async def create_schema(self) -> None:
         """Make the tables, if they are not there. Safe to repeat, and from many processes at once.

@@ -25,7 +25,4 @@ WHERE handoff_id = %s AND issuer = %s AND audience = %s AND state = 'issued' AND
 REVOKE: Final = f"""{_DURABLE}
 UPDATE handoff_log SET state = 'revoked', revoked_at = %s FROM durable WHERE handoff_id = %s AND state = 'issued'
 """  # noqa: S608
-CHUNK_END: Final = """
-SELECT handoff_id FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s ORDER BY handoff_id OFFSET %s LIMIT 1
-"""
 PURGE: Final = "DELETE FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s AND expires_at <= %s"

@@ -11,24 +11,9 @@ from ghasi_handoff._store_reports import Hazard, StoreReport, clock_hazards, pur
 
 
 def report(
-    settings_row: Sequence[Any],
-    *,
-    schema: str,
-    oldest: int | None,
-    newest: int | None,
-    ours: float,
-    leeway: timedelta,
+    settings_row: Sequence[Any], *, schema: str, oldest: int | None, newest: int | None, ours: float, leeway: timedelta
 ) -> StoreReport:
-    """The report of `check`.
-
-    Args:
-        settings_row: What `SETTINGS` asks for.
-        schema: The version of the schema, or ``none``.
-        oldest: The time of the oldest handoff id held, Unix seconds.
-        newest: The time of the newest, likewise.
-        ours: This machine's clock, Unix seconds.
-        leeway: How far the server's clock may be from it.
-    """
+    """The report of `check`, from what `SETTINGS` asks for, the schema's version, and the times of ids and clock."""
     version, fsync, full_pages, commit, isolation, replica, theirs, persistence, function = settings_row
     found = [
         Hazard(code, text, remedy)

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from ghasi_handoff._limits import POSTGRES_PURGE_CHUNK
-from ghasi_handoff.stores._shared_sql import first_id, seconds_of
+from ghasi_handoff.stores._shared_sql import end_of, first_id, seconds_of
 from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, fetch
 
 # One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
@@ -19,14 +19,7 @@ LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
 async def create_schema(
     pool: AsyncPostgresPool, script: LiteralString, read_version: LiteralString, needed: int
 ) -> None:
-    """Run a script that makes tables, and see that they are those of this release.
-
-    Args:
-        pool: Its owner's error is raised if they are not.
-        script: Makes what is not there. Safe to repeat.
-        read_version: Selects the version of the schema.
-        needed: The version of this release.
-    """
+    """Run a script that makes tables, and see that they are those of this release: else the owner's error."""
     async with pool.session() as connection, connection.transaction():
         await connection.execute(LOCK_SCHEMA)
         await connection.execute(script)
@@ -37,10 +30,15 @@ async def create_schema(
             raise pool.owner.wrong_version("PostgreSQL", version, needed)
 
 
+def chunk_end(table: LiteralString) -> LiteralString:
+    """Selects the first id after a chunk: from an id, below an id, after a number of rows."""
+    wanted = f"SELECT handoff_id FROM {table} WHERE handoff_id >= %s AND handoff_id < %s"  # noqa: S608 - a constant
+    return f"{wanted} ORDER BY handoff_id OFFSET %s LIMIT 1"
+
+
 async def purge(
     pool: AsyncPostgresPool,
-    newest: LiteralString,
-    chunk_end: LiteralString,
+    table: LiteralString,
     cutoff_of: Callable[[int], int],
     remove: Callable[[AsyncConnection[Any], int, UUID, UUID], Awaitable[int]],
     progress: Callable[[int], None] | None,
@@ -52,8 +50,7 @@ async def purge(
 
     Args:
         pool: Where.
-        newest: Selects the newest handoff id.
-        chunk_end: Selects the first id after a chunk, from an id, below an id, and a number of rows.
+        table: Its primary key begins with the handoff id.
         cutoff_of: From the time of the newest id, the time before which ids may go. Unix seconds.
         remove: Removes, for a cutoff, from an id and below an id. Returns how many.
         progress: Called after each chunk with the number removed so far.
@@ -62,13 +59,13 @@ async def purge(
     start: UUID | None = UUID(int=0)
     while start is not None:
         async with pool.session() as connection, connection.transaction():
-            rows = await fetch(connection, newest)
+            rows = await fetch(connection, end_of(table, "DESC"))
             newest_at = seconds_of(rows[0] if rows else None)
             if newest_at is None:
                 return removed
             cutoff = cutoff_of(newest_at)
             end = first_id(cutoff)
-            rows = await fetch(connection, chunk_end, (start, end, POSTGRES_PURGE_CHUNK))
+            rows = await fetch(connection, chunk_end(table), (start, end, POSTGRES_PURGE_CHUNK))
             after: UUID | None = rows[0][0] if rows else None
             removed += await remove(connection, cutoff, start, after or end)
             start = after

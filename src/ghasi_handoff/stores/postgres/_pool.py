@@ -35,9 +35,6 @@ class PostgresPool:
         pool: Stays the application's: it is neither opened nor closed here.
         timeout: Seconds that `run` may take in all.
         owner: Who uses it. Each failure is raised as the owner's error.
-
-    Raises:
-        ConfigurationError: `pool` has the wrong type.
     """
 
     def __init__(self, pool: ConnectionPool[Any], timeout: float, owner: Owner) -> None:

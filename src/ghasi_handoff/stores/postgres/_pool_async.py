@@ -34,9 +34,6 @@ class AsyncPostgresPool:
         pool: Stays the application's: it is neither opened nor closed here.
         timeout: Seconds that `run` may take in all.
         owner: Who uses it. Each failure is raised as the owner's error.
-
-    Raises:
-        ConfigurationError: `pool` has the wrong type.
     """
 
     def __init__(self, pool: AsyncConnectionPool[Any], timeout: float, owner: Owner) -> None:

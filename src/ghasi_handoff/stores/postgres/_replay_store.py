@@ -123,7 +123,7 @@ class PostgresReplayStore:
             return change(connection, sql.PURGE, (start, end))
 
         cutoff_of = partial(purge_cutoff, seconds)
-        removed = purge(self._pool, SQL.newest, sql.CHUNK_END, cutoff_of, remove, progress)
+        removed = purge(self._pool, "handoff_replay_log", cutoff_of, remove, progress)
         with self._pool.session() as connection:
             change(connection, SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed

@@ -122,7 +122,7 @@ class AsyncPostgresReplayStore:
             return await change(connection, sql.PURGE, (start, end))
 
         cutoff_of = partial(purge_cutoff, seconds)
-        removed = await purge(self._pool, SQL.newest, sql.CHUNK_END, cutoff_of, remove, progress)
+        removed = await purge(self._pool, "handoff_replay_log", cutoff_of, remove, progress)
         async with self._pool.session() as connection:
             await change(connection, SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed

@@ -36,10 +36,6 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) AS r (id,
 WHERE (SELECT count(*) FROM handoff_replay_refused x WHERE x.handoff_id = r.id AND x.scope = r.of_scope) < %s
 ON CONFLICT DO NOTHING
 """
-CHUNK_END: Final = """
-SELECT handoff_id FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s
-ORDER BY handoff_id OFFSET %s LIMIT 1
-"""
 PURGE: Final = "DELETE FROM handoff_replay_log WHERE handoff_id >= %s AND handoff_id < %s"
 # The place of the table's persistence in its row; None: there is no table.
 PERSISTENCE: Final = 7

@@ -1,4 +1,7 @@
-"""path -> one open connection: write-ahead mode, synchronous, with the schema of this release; and its transactions."""
+"""path -> one open connection: write-ahead mode, synchronous, with the schema of this release; and its transactions.
+
+Deadlines are those of `time.monotonic`.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,7 @@ def schema_scripts(name: str) -> list[str]:
 
 
 def connect(path: str, schema: Sequence[str], deadline: float, owner: Owner) -> sqlite3.Connection:
-    """A connection that threads may take in turn.
-
-    Args:
-        path: The file. It is made if it is not there.
-        schema: See `schema_scripts`.
-        deadline: By `time.monotonic`.
-        owner: A file that cannot be used as it is raises its error.
-    """
+    """A connection that threads may take in turn, to a file that is made if it is not there."""
     while True:
         connection = sqlite3.connect(
             path, timeout=milliseconds_left(deadline) / 1000, isolation_level=None, check_same_thread=False
@@ -72,12 +68,7 @@ def _prepare(connection: sqlite3.Connection, schema: Sequence[str], owner: Owner
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, deadline: float) -> Generator[None]:
-    """A write transaction, committed at the end. After an error it stays open, and the session undoes it.
-
-    Args:
-        connection: Of a session.
-        deadline: By `time.monotonic`, for the write lock.
-    """
+    """A write transaction, committed at the end. After an error it stays open, and the session undoes it."""
     # Asked for every millisecond: SQLite itself sleeps ever longer, and misses its turn.
     connection.execute("PRAGMA busy_timeout = 1")
     while True:

@@ -16,13 +16,7 @@ _SQL: Final = SharedSQL("?")
 
 
 def report(file: SQLiteFile, now: float, leeway: timedelta) -> StoreReport:
-    """The report of `check`.
-
-    Args:
-        file: Read over a connection of its own, as it is. The open connection is only asked how it is synchronised.
-        now: This machine's clock, Unix seconds.
-        leeway: How far the newest id may be ahead of it.
-    """
+    """The report of `check`, over a connection of its own. The open one is only asked how it is synchronised."""
     synchronous, needed = file.synchronous(), file.schema_version
 
     def look(connection: sqlite3.Connection) -> tuple[str, int, int | None, int | None]:

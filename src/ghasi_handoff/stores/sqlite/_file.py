@@ -50,10 +50,6 @@ class SQLiteFile:
         schema: See `schema_scripts`.
         timeout: Seconds that a session may wait for others, unless it names a deadline.
         owner: Whose file it is. Each failure is raised as the owner's error.
-
-    Raises:
-        ConfigurationError: `path` names no file.
-        ReplayStoreError: The SQLite library of this Python is older than 3.37.
     """
 
     def __init__(self, path: str | os.PathLike[str], schema: Sequence[str], timeout: float, owner: Owner) -> None:
@@ -146,12 +142,7 @@ class SQLiteFile:
         return self.read(lambda connection: connection.execute(query, arguments).fetchall())
 
     def purge(self, remove_chunk: Callable[[sqlite3.Connection], int], progress: Callable[[int], None] | None) -> int:
-        """How many rows were removed, a chunk a transaction, until `remove_chunk` finds none.
-
-        Args:
-            remove_chunk: Removes up to a chunk, in a transaction that is open. Returns how many.
-            progress: Called after each chunk with the number removed so far.
-        """
+        """How many rows were removed. `remove_chunk` is called, each time in a transaction, until it removes none."""
         removed = 0
         while True:
             with self.session() as connection:  # other threads get their turn between two chunks

@@ -27,11 +27,11 @@ from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
 from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
-from ghasi_handoff.stores.sqlite._batches import Batches
 from ghasi_handoff.stores.sqlite._connection import schema_scripts
 from ghasi_handoff.stores.sqlite._examination import report, stats
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
 from ghasi_handoff.stores.sqlite._outbox import SQLiteOutbox
+from ghasi_handoff.stores.sqlite._transactions import Transactions
 
 _SCHEMA: Final = schema_scripts("schema.sql")
 _SQL: Final = SharedSQL("?")
@@ -75,9 +75,9 @@ class SQLiteReplayStore:
         self._file = SQLiteFile(path, _SCHEMA, seconds, REPLAY_STORE)
         self._outbox = SQLiteOutbox(self._file) if outbox else None
         self._clock = clock
-        batches = Batches(self._file, outbox)
+        transactions = Transactions(self._file, outbox)
         self._commits = ThreadedGroupCommit(
-            batches.run, batches.note, self._file.interrupt, timeout=seconds, product="SQLite"
+            transactions.run, transactions.note, self._file.interrupt, timeout=seconds, product="SQLite"
         )
 
     @property

@@ -29,13 +29,8 @@ _COUNT_REFUSED: Final = "SELECT count(*) FROM handoff_replay_refused WHERE hando
 _INSERT_REFUSED: Final = "INSERT OR IGNORE INTO handoff_replay_refused VALUES (?, ?, ?, ?)"
 
 
-class Batches:
-    """What the group commit runs.
-
-    Args:
-        file: The replay file.
-        outbox: Whether each winner also gets an outbox entry.
-    """
+class Transactions:
+    """What the group commit runs: a transaction for a batch, and notes about replays."""
 
     def __init__(self, file: SQLiteFile, outbox: bool) -> None:
         self._file = file
