@@ -458,7 +458,7 @@ def commands(run: Run, folder: Path) -> None:
         run.runner.clock.now += 10
         minted = run.command("mint", *run.runner.parties, *STAY_OPTIONS, *more, code=0)
         token = json.loads(minted)["token"] if more else minted.strip()
-        for name, options in (("verify", []), ("redeem", ["--store", run.runner.store])):
+        for name, options in (("verify", []), ("redeem", ["--store-url", f"sqlite:///{run.runner.store}"])):
             run.command(name, *run.runner.parties, *options, *more, "-", stdin=token.encode())
             run.command(name, *run.runner.parties, *options, *more, "-", stdin=token[:-4].encode())
     for opener in (["--make-kek"], [], ["--make-kek"]):

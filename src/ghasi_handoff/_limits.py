@@ -107,6 +107,14 @@ LEAST_PROPAGATION: Final = timedelta(seconds=2 * MAX_LEEWAY_SECONDS)
 POOL_CONNECTIONS: Final = 4  # at most; the stores use one at a time for each purpose
 POOL_CLOSE_SECONDS: Final = 1.0  # a pool that still tries to connect is left alone after this
 
+# Command line
+DEFAULT_COMMAND_TIMEOUT_SECONDS: Final = 10.0  # for a store's or log's answer
+MAX_COMMAND_TIMEOUT_SECONDS: Final = 60
+DEFAULT_LISTED_ROWS: Final = 100
+MAX_LISTED_ROWS: Final = 10_000
+MAX_PAYLOAD_FILE_BYTES: Final = 65_536  # a payload has at most 2048; the rest is for indentation and escapes
+PEER_TIMEOUT_SECONDS: Final = 5
+
 # Landing
 BROWSER_COOKIE_SECONDS: Final = 3840  # as long as any token may need it: the largest lifetime, leeways and grace
 MAX_FORM_BYTES: Final = 16384  # a token has at most 4096 characters, and a browser may escape each as three

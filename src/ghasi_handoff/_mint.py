@@ -71,7 +71,7 @@ class MintedHandoff(Handoff[_PayloadT_co]):
             raise InvalidHandoffInputError("the URL has no valid host and port") from None
         if not host or port == 0:
             raise InvalidHandoffInputError("the URL must be absolute, with a host and a valid port or none")
-        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
             raise InvalidHandoffInputError("the URL must be https; http is for loopback addresses only")
         if "@" in parts.netloc:
             raise InvalidHandoffInputError("the URL must not hold a user name or password")
@@ -169,7 +169,8 @@ def _new_handoff_id(reading: float, random_bytes: Callable[[int], bytes]) -> str
     return f"{stamp[:8]}-{stamp[8:]}-7{entropy[:3]}-{variant}{entropy[4:7]}-{entropy[7:19]}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine, so that plain http to it does not leave it."""
     if host == "localhost":
         return True
     try:

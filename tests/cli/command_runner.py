@@ -30,6 +30,9 @@ VARIABLES = (
     "GHASI_HANDOFF_KEK_FILE",
     "GHASI_HANDOFF_ISSUER",
     "GHASI_HANDOFF_AUDIENCE",
+    "GHASI_HANDOFF_STORE_URL",
+    "GHASI_HANDOFF_LOG_URL",
+    "GHASI_HANDOFF_CONSUMER_URL",
     "NO_COLOR",
     "PYTHONIOENCODING",
     "PYTHONUNBUFFERED",
@@ -45,6 +48,16 @@ PAYLOAD = {
     "quoted_total_minor": 45900,
     "rate_plan_id": "bar",
     "room_type_id": "dbl",
+}
+# What a token of `CommandRunner.mint` says of itself, beside its id.
+TOKEN_FACTS = {
+    "kid": "2026-11",
+    "issuer": ISSUER,
+    "audience": AUDIENCE,
+    "tenant": TENANT,
+    "issued_at": "2026-11-23T09:30:00Z",
+    "expires_at": "2026-11-23T09:35:00Z",
+    "payload": PAYLOAD,
 }
 STAY_OPTIONS = (
     *("--property-id", "htl_0042", "--check-in", "2026-12-24", "--check-out", "2026-12-27", "--adults", "2"),
@@ -180,7 +193,7 @@ class CommandRunner:
 
     def redeem(self, *more: str) -> Sequence[str]:
         """The arguments of redeem."""
-        return ("redeem", *self.parties, "--store", self.store, *more)
+        return ("redeem", *self.parties, "--store-url", f"sqlite:///{self.store}", *more)
 
     def file(self, name: str, content: bytes) -> str:
         """A file in the folder."""
@@ -219,6 +232,7 @@ __all__ = [
     "PAYLOAD",
     "STAY_OPTIONS",
     "TENANT",
+    "TOKEN_FACTS",
     "CommandRunner",
     "Done",
     "environment",

@@ -37,7 +37,7 @@ NEEDS = {
         *("--keys", VARIABLES[0], *SEALED, "--out", "--kid", "--propagation", "default: 15m", "--emergency", "--peer"),
         *("--dry-run", "--json", "refused with exit code 1"),
     ],
-    "keys revoke": ["--keys", *SEALED, "--out", "--all", "--replace", "--kid", "--dry-run", "--json", "Never refused"],
+    "keys revoke": ["--keys", *SEALED, "--out", "--all", "--replace", "--kid", "--dry-run", "--json", "never refused"],
     "keys prune": ["--keys", *SEALED, "--out", "--dry-run", "--json", "Safe to repeat"],
     "keys fingerprint": ["--keys", *SEALED, "--json", "No secret is shown"],
     "keys doctor": ["--keys", *SEALED, "--peer", "--json", "Exit code 1"],
@@ -56,7 +56,7 @@ NEEDS = {
         *VARIABLES,
     ],
     "redeem": [
-        *("It needs --keys, --issuer, --audience, --tenant, --store and the token", "TOKEN|-", "--json"),
+        *("It needs --keys, --issuer, --audience, --tenant, --store-url and the token", "TOKEN|-", "--json"),
         *("--leeway", "--max-lifetime", "--browser-secret-file", "shell's history"),
         *PARTIES,
         *VARIABLES,
@@ -82,7 +82,7 @@ def test_help_lists_the_commands_in_order(runner: CommandRunner, option: str) ->
     assert result.exit_code == 0
     listed = [line.split()[0] for line in result.stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
     assert listed == COMMANDS
-    for words in ("0  done", "1  refused", "2  wrong usage", "141  nobody read"):
+    for words in ("0  done", "1  refused", "2  wrong usage", "130  interrupted", "141  nobody read"):
         assert words in result.stdout
 
 

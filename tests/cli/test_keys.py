@@ -1,4 +1,4 @@
-"""`keys init`: a new key file, never over an old one."""
+"""`keys init`, `rotate`, `revoke` and `prune`: what they do, what they say of the future, and what they refuse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import pytest
 from ghasi_handoff import KeyRingError, KeyState, keyfile
 from tests.minter_and_verifier import NOW, at
 
-from .command_runner import CommandRunner, environment, forked_executable, run_forked
+from .command_runner import (
+    CommandRunner,
+    environment,
+    forked_executable,
+    run_forked,
+)
+from .keys_commands import facts, kids, run
 
 
 @pytest.fixture
@@ -39,7 +45,9 @@ def test_it_prints_the_kid_and_the_path(runner: CommandRunner, new: str) -> None
 def test_json_names_the_kid_and_the_path(runner: CommandRunner, new: str) -> None:
     """So do machines."""
     result = runner.run("keys", "init", "--json", "--keys", new, "--kid", "first")
-    assert result.stdout.startswith('{"ok": true, "kid": "first", "path": ')
+    assert result.stdout.startswith(
+        '{"ok": true, "code": "ok", "message": "made the key file", "kid": "first", "path": '
+    )
     assert "sign_from" in result.stdout
 
 
@@ -126,3 +134,191 @@ def test_a_path_that_is_not_text_is_shown_with_escapes(tmp_path: Path) -> None:
     again = run_forked("keys", "init", "--keys", path)
     assert again.returncode == 2
     assert rb"k\udcff\x1b[31m.json: it exists already" in again.stderr
+
+
+# Rotate
+
+
+def test_rotate_adds_a_key_and_says_what_happens_when(runner: CommandRunner) -> None:
+    """The new key is in the file, pending; what it will do, and what becomes of the old one, is said with dates."""
+    shown = run(runner, "rotate", "--kid", "2026-12")
+    ring = keyfile.load(runner.key_file)
+    assert [ring.state(one, at(NOW)) for one in ("2026-11", "2026-12")] == [KeyState.ACTIVE, KeyState.PENDING]
+    assert shown == (
+        "new key  2026-12\n"
+        f"file     {runner.key_file}\n"
+        "\n"
+        "Bring the file to every process of both services before 2026-11-23T09:45:00Z.\n"
+        "\n"
+        "2026-11-23T09:45:00Z   in 15 min  2026-11 signs no more, still verifies\n"
+        "2026-11-23T09:45:00Z   in 15 min  2026-12 signs from now on\n"
+        "2026-11-23T10:47:00Z   in 77 min  2026-11 is retired: `keys prune` may remove it some time after\n"
+    )
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(runner: CommandRunner) -> None:
+    """--dry-run prints what would happen when, and the file stays as it is, to the byte."""
+    before = Path(runner.key_file).read_bytes()
+    dry = run(runner, "rotate", "--kid", "2026-12", "--dry-run")
+    assert Path(runner.key_file).read_bytes() == before
+    assert "dry run  nothing was written\n" in dry
+    assert dry.split("\n\n", 1)[1] == run(runner, "rotate", "--kid", "2026-12").split("\n\n", 1)[1]
+    machine = facts(runner, "prune", "--dry-run")
+    assert (machine["dry_run"], machine["path"]) == (True, None)
+
+
+def test_the_propagation_may_be_longer(runner: CommandRunner) -> None:
+    """--propagation says how long a roll-out takes; the new key signs after that."""
+    assert facts(runner, "rotate", "--propagation", "2h")["sign_from"] == "2026-11-23T11:30:00Z"
+
+
+@pytest.mark.parametrize("wrong", ["soon", "15", "1.5h", "-1m", "15 m", "1w"])
+def test_a_propagation_has_a_unit(runner: CommandRunner, wrong: str) -> None:
+    """What is no duration is wrong usage, and nothing is written."""
+    result = runner.run("keys", "rotate", "--keys", runner.key_file, f"--propagation={wrong}")
+    assert (result.exit_code, kids(runner)) == (2, ["2026-11"])
+    assert "90s, 15m, 2h or 1d" in result.stderr
+
+
+def test_a_rotation_waits_for_the_one_before(runner: CommandRunner) -> None:
+    """While a key is pending, a copy of its file may still be on its way: refused, with the time to wait for."""
+    run(runner, "rotate", "--kid", "2026-12")
+    before = Path(runner.key_file).read_bytes()
+    shown = run(runner, "rotate", exit_code=1)
+    assert shown.startswith("refused: pending_key: key 2026-12 does not sign before 2026-11-23T09:45:00Z: ")
+    assert "wait until then, or take that rotation back with: keys revoke 2026-12\n" in shown
+    refused = facts(runner, "rotate", exit_code=1)
+    assert (refused["ok"], refused["code"]) == (False, "pending_key")
+    assert refused["wait_until"] == "2026-11-23T09:45:00Z"
+    assert Path(runner.key_file).read_bytes() == before
+    runner.clock.now = NOW + 900
+    run(runner, "rotate", "--kid", "2027-01")
+    assert kids(runner) == ["2026-11", "2026-12", "2027-01"]
+
+
+def test_a_rotation_by_a_clock_that_is_behind_is_refused(runner: CommandRunner) -> None:
+    """A key from the future means that this clock is behind: the new key would sign before the others have it."""
+    runner.clock.now = NOW - 3600
+    shown = run(runner, "rotate", exit_code=1)
+    assert shown.startswith("refused: clock_behind: key 2026-11 was made or revoked at 2026-11-23T09:13:20Z, and this")
+    assert "set the clock" in shown
+
+
+@pytest.mark.parametrize("short", ["0s", "119s", "1m"])
+def test_add_and_use_at_once_is_refused(runner: CommandRunner, short: str) -> None:
+    """A key that signs sooner than clocks agree is refused, and it is said what is enough."""
+    shown = run(runner, "rotate", "--propagation", short, exit_code=1)
+    assert "refused: short_propagation: " in shown
+    assert "less than 120 s" in shown
+    assert facts(runner, "rotate", "--propagation", short, exit_code=1)["wait_until"] is None
+    assert kids(runner) == ["2026-11"]
+
+
+def test_every_reason_is_said_at_once(runner: CommandRunner) -> None:
+    """Who must wait for two things learns of both, and when the last is over; time does not help a short propagation."""
+    run(runner, "rotate", "--kid", "2026-12")
+    runner.clock.now = NOW - 3600
+    refused = facts(runner, "rotate", exit_code=1)
+    assert [one["code"] for one in refused["reasons"]] == ["clock_behind", "pending_key"]
+    assert refused["wait_until"] == "2026-11-23T09:45:00Z"
+    assert facts(runner, "rotate", "--propagation", "0s", exit_code=1)["wait_until"] is None
+
+
+def test_an_emergency_asks_for_nothing(runner: CommandRunner) -> None:
+    """--emergency signs with the new key at once, whatever speaks against it, and says who gets the file first."""
+    shown = run(runner, "rotate", "--kid", "now", "--emergency")
+    assert keyfile.load(runner.key_file).state("now", at(NOW)) is KeyState.ACTIVE
+    assert "Bring the file to the verifiers first, then to the minters, now: now signs already." in shown
+
+
+def test_a_rotation_while_nothing_signs_says_so(runner: CommandRunner) -> None:
+    """After a revocation without replacement, a rotation in peace would leave nothing signing for a quarter of an hour."""
+    run(runner, "revoke", "2026-11")
+    assert "use --emergency" in run(runner, "rotate", exit_code=1)
+    runner.clock.now = NOW + 900
+    said = "Until then no key signs, and nothing is minted; to sign at once: keys "
+    assert said + "rotate --emergency\n" in run(runner, "rotate", "--kid", "2026-12", "--dry-run")
+    assert said + "revoke 2026-12 --replace\n" in run(runner, "rotate", "--kid", "2026-12")
+
+
+def test_an_emergency_beside_a_pending_key_says_what_signs_at_once(runner: CommandRunner) -> None:
+    """A new key never signs before one that is pending: that is said, with the command that does sign at once, and it does."""
+    run(runner, "rotate", "--kid", "pending")
+    shown = run(runner, "rotate", "--kid", "new", "--emergency", "--dry-run")
+    assert "It signs after the key that is pending; to sign at once: keys revoke pending --replace\n" in shown
+    assert "then: keys revoke pending --replace\n" in run(runner, "revoke", "2026-11")
+    assert (
+        "to sign at once: keys revoke pending --replace" in facts(runner, "doctor", exit_code=1)["findings"][0]["text"]
+    )
+    run(runner, "revoke", "pending", "--replace", "--kid", "now")
+    runner.clock.now = NOW + 1
+    assert facts(runner, "list")["signer"] == "now"
+
+
+# Revoke
+
+
+def test_revoke_takes_a_key_out_of_use(runner: CommandRunner) -> None:
+    """The key is revoked in the file; that nothing signs now is said, and what to do about it."""
+    shown = run(runner, "revoke", "2026-11")
+    assert keyfile.load(runner.key_file).state("2026-11", at(NOW)) is KeyState.REVOKED
+    assert shown == (
+        f"revoked  2026-11\nfile     {runner.key_file}\n\n"
+        "No key signs: minting stops. Bring the file to the verifiers, then: keys rotate --emergency\n"
+    )
+    assert facts(runner, "list")["signer"] is None
+
+
+def test_revoke_and_replace_is_one_step(runner: CommandRunner) -> None:
+    """--replace also revokes what is pending, and a new key signs at once: the whole emergency in one command."""
+    run(runner, "rotate", "--kid", "2026-12")
+    shown = run(runner, "revoke", "2026-11", "--replace", "--kid", "fresh")
+    ring = keyfile.load(runner.key_file)
+    states = {one.kid: ring.state(one.kid, at(NOW)).value for one in ring.keys}
+    assert states == {"2026-11": "revoked", "2026-12": "revoked", "fresh": "active"}
+    assert "revoked  2026-11, 2026-12\nnew key  fresh\n" in shown
+    assert "fresh signs. Bring the file to the verifiers first, then to the minters.\n" in shown
+
+
+def test_revoke_all_is_for_a_leaked_file(runner: CommandRunner) -> None:
+    """--all revokes every key; with --replace only the new one is left in use."""
+    runner.clock.now = NOW - 900
+    run(runner, "rotate", "--kid", "2026-12", "--emergency")
+    runner.clock.now = NOW
+    found = facts(runner, "revoke", "--all", "--replace", "--kid", "fresh")
+    assert (found["revoked"], found["new_kid"], found["signer"]) == (["2026-11", "2026-12"], "fresh", "fresh")
+
+
+def test_revoking_twice_changes_nothing(runner: CommandRunner) -> None:
+    """A key that is revoked stays as it is, and the file too: safe to repeat at 3 a.m."""
+    run(runner, "revoke", "2026-11")
+    before = Path(runner.key_file).read_bytes()
+    runner.clock.now = NOW + 60
+    assert "revoked  nothing: it was already\nfile     unchanged\n" in run(runner, "revoke", "2026-11")
+    assert Path(runner.key_file).read_bytes() == before
+
+
+def test_an_unknown_kid_is_said(runner: CommandRunner) -> None:
+    """A kid that is not in the ring is an error with code 2, and nothing is written."""
+    before = Path(runner.key_file).read_bytes()
+    result = runner.run("keys", "revoke", "2026-10", "--keys", runner.key_file)
+    assert (result.exit_code, result.stderr) == (2, "error: key_ring: the ring has no key 2026-10\n")
+    assert Path(runner.key_file).read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["2026-11", "--all"], ["2026-11", "--kid", "x"]], ids=str)
+def test_revoke_must_be_told_what(runner: CommandRunner, arguments: list[str]) -> None:
+    """Neither keys nor --all, or both, or a name for a new key that is not asked for: wrong usage."""
+    assert runner.run("keys", "revoke", *arguments, "--keys", runner.key_file).exit_code == 2
+
+
+# Prune
+
+
+def test_prune_removes_what_is_over(runner: CommandRunner) -> None:
+    """Before its end nothing is removed; after it the old key is, and it is named."""
+    run(runner, "rotate", "--kid", "2026-12")
+    assert run(runner, "prune") == "removed  nothing\nfile     unchanged\n"
+    runner.clock.now = NOW + 900 + 3720
+    assert run(runner, "prune") == f"removed  2026-11\nfile     {runner.key_file}\n"
+    assert kids(runner) == ["2026-12"]

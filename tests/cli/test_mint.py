@@ -12,7 +12,17 @@ import pytest
 from ghasi_handoff import BookingHandoff, KeyRing, Verifier
 from tests.minter_and_verifier import key
 
-from .command_runner import AUDIENCE, ISSUER, NOW, PAYLOAD, STAY_OPTIONS, TENANT, CommandRunner, only_object
+from .command_runner import (
+    AUDIENCE,
+    ISSUER,
+    NOW,
+    PAYLOAD,
+    STAY_OPTIONS,
+    TENANT,
+    TOKEN_FACTS,
+    CommandRunner,
+    only_object,
+)
 
 BASE = "https://aurora.example/handoff?x=1"
 
@@ -45,14 +55,10 @@ def test_json_has_all_public_fields(runner: CommandRunner) -> None:
     assert len(handoff_id) == 36
     assert facts == {
         "ok": True,
+        "code": "ok",
+        "message": "minted a token for tn_aurora, valid for 300 s",
         "url": None,
-        "kid": "2026-11",
-        "issuer": ISSUER,
-        "audience": AUDIENCE,
-        "tenant": TENANT,
-        "issued_at": "2026-11-23T09:30:00Z",
-        "expires_at": "2026-11-23T09:35:00Z",
-        "payload": PAYLOAD,
+        **TOKEN_FACTS,
     }
 
 

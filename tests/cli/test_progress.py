@@ -48,7 +48,7 @@ def something_to_do(command: str, folder: Path) -> list[str]:
     with closing(sqlite3.connect(replay)) as connection, connection:
         rows = [(old, "scope", "0" * 64, 1) for old in handoff_ids(700, seconds=now - AGE_SECONDS)]
         connection.executemany("INSERT INTO handoff_replay_log VALUES (?, ?, ?, ?)", rows)
-    return ["store", "maintain", f"sqlite:///{replay}"]
+    return ["store", "maintain", "--store-url", f"sqlite:///{replay}"]
 
 
 @each_command

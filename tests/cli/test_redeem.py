@@ -49,7 +49,7 @@ def test_the_same_browser_may_repeat_it(runner: CommandRunner, browser: str) -> 
     first = runner.facts(*arguments)
     runner.clock.now += 7
     again = runner.facts(*arguments)
-    assert again == {**first, "first": False}
+    assert again == {**first, "message": "redeemed again, by the same browser", "first": False}
     assert runner.run(*arguments).stdout.startswith("redeemed: again, by the same browser\n")
 
 
@@ -139,7 +139,7 @@ def test_a_store_that_gives_no_answer(runner: CommandRunner, tmp_path: Path) -> 
     """No sure answer is a refusal with its own code, never a success."""
     runner.file("rubbish.db", b"this is not a database" * 100)
     for path in (tmp_path / "missing" / "replay.db", tmp_path / "rubbish.db", tmp_path):
-        arguments = ("redeem", *runner.parties, "--store", str(path), runner.mint())
+        arguments = ("redeem", *runner.parties, "--store-url", f"sqlite:///{path}", runner.mint())
         result = runner.run(*arguments)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("refused: store_unavailable: ")
@@ -148,7 +148,7 @@ def test_a_store_that_gives_no_answer(runner: CommandRunner, tmp_path: Path) -> 
 @pytest.mark.parametrize("path", ["", ":memory:", "file:x"])
 def test_a_store_that_is_no_file(runner: CommandRunner, path: str) -> None:
     """A store that would forget at the end of the process is refused."""
-    result = runner.run("redeem", *runner.parties, "--store", path, runner.mint())
+    result = runner.run("redeem", *runner.parties, "--store-url", f"sqlite:///{path}", runner.mint())
     assert result.exit_code == 2
     assert result.stderr.startswith("error: configuration: ")
 
@@ -157,7 +157,7 @@ def test_a_store_is_needed(runner: CommandRunner) -> None:
     """There is no default: another file is another memory."""
     result = runner.run("redeem", *runner.parties, runner.mint())
     assert result.exit_code == 2
-    assert "Missing option '--store'" in result.stderr
+    assert "name the store: --store-url" in result.stderr
 
 
 def test_help_says_that_it_is_for_good(runner: CommandRunner) -> None:

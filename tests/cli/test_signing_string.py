@@ -27,6 +27,8 @@ def test_json_gives_the_length(runner: CommandRunner) -> None:
     facts = runner.facts("signing-string", token)
     assert facts == {
         "ok": True,
+        "code": "ok",
+        "message": f"the MAC covers {len(data)} bytes; nothing was verified",
         "verified": False,
         "kid": "2026-11",
         "handoff_id": data.split(b"\n")[6].decode(),

@@ -113,12 +113,12 @@ def test_up_until_ctrl_c(tmp_path: Path) -> None:
             assert sent.headers["location"].startswith(f"http://127.0.0.1:{booking}/aurora/handoff?handoff=ghasi1.")
             assert client.get(sent.headers["location"]).status_code == 200
         os.killpg(demo.process.pid, signal.SIGINT)
-        assert demo.ends() == 0
+        assert demo.ends() == 130
         assert re.search(r"bff-consumer +http POST /book 303\n", demo.printed)
         assert re.search(r"bff-tenant-booking +http GET /aurora/handoff\?\[hidden\] 200\n", demo.printed)
         assert "ghasi1" not in demo.printed
         assert "Traceback" not in demo.printed
-        assert demo.printed.endswith("\nstopping both services\n")
+        assert demo.printed.endswith("\nstopping both services\ninterrupted\n")
         assert list((tmp_path / "temporary").iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -15,5 +16,9 @@ else:
 
     def main() -> None:
         """Say what is missing, and end as for any wrong installation or usage: with exit code 2."""
-        sys.stderr.write("ghasi-handoff: the command line needs the package click: install ghasi-handoff[cli]\n")
+        message = "the command line needs the package click: install ghasi-handoff[cli]"
+        if "--json" in sys.argv:
+            sys.stdout.write(json.dumps({"ok": False, "code": "configuration", "message": message}) + "\n")
+        else:
+            sys.stderr.write(f"ghasi-handoff: {message}\n")
         sys.exit(2)

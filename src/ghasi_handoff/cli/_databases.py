@@ -1,15 +1,15 @@
-"""URL, or its environment variable -> an open replay store or handoff log, for a command."""
+"""--store-url, --log-url and --timeout -> an open replay store or handoff log, for a command."""
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import click
-
+from ghasi_handoff.cli import _options
+from ghasi_handoff.cli._options import packed
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._open import make_log, make_store
 from ghasi_handoff.stores._opening import Opening
@@ -20,64 +20,58 @@ if TYPE_CHECKING:
     from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
     from ghasi_handoff.stores._open import Kind
 
-STORE_VARIABLE: Final = "GHASI_HANDOFF_STORE_URL"
-LOG_VARIABLE: Final = "GHASI_HANDOFF_LOG_URL"
-
-timeout: Final = click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=click.FloatRange(0.1, 60),
-    default=10.0,
-    show_default=True,
-    help="How long the store may take to answer.",
-)
-# Without a handler on the root, Python prints what drivers log; a command reports a failure itself, once.
+# Without a handler on the root, Python prints what is logged; a command reports a failure itself, once.
 _unheard: Final = logging.NullHandler()
 
 
-@contextmanager
-def opened_store(
-    url: str | None, clock: Clock, timeout: float, *, outbox: bool = False, new: bool = False
-) -> Generator[MaintainedStore]:
-    """The replay store. Only a `new` one may be created by being opened.
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Which replay store, and how long it may take to answer, in seconds."""
 
-    Raises:
-        ReplayStoreError: There is no such file.
-        ConfigurationError: There is no URL, or it is not valid, or its driver is not installed.
-    """
-    logging.getLogger().addHandler(_unheard)
-    opening = Opening(create=new, outbox=outbox, timeout=timeout, clock=clock)
-    store, running = make_store(given_url(url, STORE_VARIABLE, "store"), opening)
-    with running:
-        yield store
+    store_url: str | None
+    timeout: float
 
+    @contextmanager
+    def opened(self, clock: Clock, *, outbox: bool = False, new: bool = False) -> Generator[MaintainedStore]:
+        """The replay store. Only a `new` one may be created by being opened."""
+        logging.getLogger().addHandler(_unheard)
+        opening = Opening(create=new, outbox=outbox, timeout=self.timeout, clock=clock)
+        store, running = make_store(required(self.store_url, "store"), opening)
+        with running:
+            yield store
 
-@contextmanager
-def opened_outbox(url: str | None, clock: Clock, timeout: float) -> Generator[tuple[MaintainedStore, Outbox]]:
-    """The replay store and its outbox. As `opened_store`; a store without an outbox is a `ConfigurationError`."""
-    with opened_store(url, clock, timeout, outbox=True) as store:
-        if store.outbox is None:
-            raise ConfigurationError("a store of this product has no outbox")
-        yield store, store.outbox
-
-
-@contextmanager
-def opened_log(url: str | None, clock: Clock, timeout: float, *, new: bool = False) -> Generator[MaintainedLog]:
-    """The handoff log. As `opened_store`."""
-    logging.getLogger().addHandler(_unheard)
-    opening = Opening(create=new, timeout=timeout, clock=clock)
-    log, running = make_log(given_url(url, LOG_VARIABLE, "log"), opening)
-    with running:
-        yield log
+    @contextmanager
+    def opened_outbox(self, clock: Clock) -> Generator[tuple[MaintainedStore, Outbox]]:
+        """The replay store and its outbox."""
+        with self.opened(clock, outbox=True) as store:
+            if store.outbox is None:
+                raise ConfigurationError("a store of this product has no outbox")
+            yield store, store.outbox
 
 
-def given_url(url: str | None, variable: str, kind: Kind) -> str:
-    """The URL that was given, or that of the environment.
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Which handoff log, and how long it may take to answer, in seconds."""
 
-    Raises:
-        ConfigurationError: There is none.
-    """
-    given = url or os.environ.get(variable, "")
-    if not given:
-        raise ConfigurationError(f"name the {kind} by its URL, or put that in {variable}")
-    return given
+    log_url: str | None
+    timeout: float
+
+    @contextmanager
+    def opened(self, clock: Clock, *, new: bool = False) -> Generator[MaintainedLog]:
+        """The handoff log. Only a `new` one may be created by being opened."""
+        logging.getLogger().addHandler(_unheard)
+        opening = Opening(create=new, timeout=self.timeout, clock=clock)
+        log, running = make_log(required(self.log_url, "log"), opening)
+        with running:
+            yield log
+
+
+store_options: Final = packed("given", StoreOptions, _options.store_url, _options.timeout)
+log_options: Final = packed("given", LogOptions, _options.log_url, _options.timeout)
+
+
+def required(url: str | None, kind: Kind) -> str:
+    """The URL that an option or the environment gave."""
+    if url is None:
+        raise ConfigurationError(f"name the {kind}: --{kind}-url, or GHASI_HANDOFF_{kind.upper()}_URL")
+    return url

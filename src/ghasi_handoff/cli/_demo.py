@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from ghasi_handoff._version import __version__
-from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_json
+from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_object
 from ghasi_handoff.demo.service_process import ServiceError
 from ghasi_handoff.demo.services import Arrangement, Services, watch
 from ghasi_handoff.errors import ConfigurationError, HandoffError
@@ -92,6 +92,7 @@ def _serve(services: Services, arrangement: Arrangement) -> None:
         watch(services)
     except KeyboardInterrupt:
         write("\nstopping both services")
+        raise
     except ServiceError as exc:
         click.echo(f"{click.style('failed', fg='red', bold=True)}: {_plain(exc)}", err=True)
         raise click.exceptions.Exit(REFUSED) from None
@@ -150,7 +151,7 @@ def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
             if not as_json:
                 write("\n".join(_indented(line) for line in happened.lines))
     if as_json:
-        write_json({"ok": True, "steps": told})
+        write_object(None, f"all {len(STEPS)} steps behaved as told", {"steps": told})
     else:
         end = f"All {len(STEPS)} steps behaved as told, and {where}. Next, for a browser of your own:"
         write("\n" + textwrap.fill(f"{end} ghasi-handoff demo --serve", _WIDTH, break_on_hyphens=False))
@@ -162,7 +163,7 @@ def _end_surprised(
     code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
     message = f'step {number} ("{step.title}") did not behave as told: {code}{_plain(exc)}'
     if as_json:
-        write_json({"ok": False, "code": "demo_failed", "message": message, "step": number, "steps": told})
+        write_object("demo_failed", message, {"step": number, "steps": told})
     else:
         click.echo(f"{click.style('failed', fg='red', bold=True)}: {message}", err=True)
     raise click.exceptions.Exit(REFUSED)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from typing_extensions import override
@@ -16,12 +17,15 @@ from typing_extensions import override
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._demo import demo
 from ghasi_handoff.cli._handoff import handoff
+from ghasi_handoff.cli._inspect import inspect_, signing_string
 from ghasi_handoff.cli._keys import keys
+from ghasi_handoff.cli._mint import mint
+from ghasi_handoff.cli._options import OrderedGroup
 from ghasi_handoff.cli._outbox import outbox
-from ghasi_handoff.cli._output import printable
+from ghasi_handoff.cli._output import BROKEN_PIPE, INTERRUPTED, UNUSABLE, forget_unwritten, printable, write_object
 from ghasi_handoff.cli._store import store
 from ghasi_handoff.cli._sync_contract import sync_contract
-from ghasi_handoff.cli._tokens import inspect_, mint, redeem, signing_string, verify
+from ghasi_handoff.cli._verify import redeem, verify
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,53 +34,66 @@ _EPILOG: Final = """\
 \b
 Exit codes:
     0  done
-    1  refused; the code and the reason are on standard error
+    1  refused, or something is wrong; the code and the reason are printed
     2  wrong usage, or a key file or configuration that cannot be used
+  130  interrupted (Ctrl-C)
   141  nobody read the output to its end (a broken pipe)
 
-With --json, what happened is one JSON object on standard output, a refusal too; wrong usage is always plain text
-on standard error. Secrets are read from files or the environment, never from an argument.
+With --json, a command prints one JSON object on standard output and nothing on standard error, also if it is refused
+or used wrongly. Secrets are read from files or the environment, never from an argument.
 """
 
 # Longer than any word that click or this package writes, shorter than any secret in hex or base64.
 _LONG_WORD: Final = re.compile(r"\S{40,}")
+_AS_JSON: Final = "ghasi_handoff.as_json"
 
 
-class _Group(click.Group):
-    """The top of the tree: commands in the order they were added, and no pasted secret in a usage error."""
-
-    @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+class _MainGroup(OrderedGroup):
+    """The top of the tree. Wrong usage, Ctrl-C and a broken pipe end here, whichever command they came from."""
 
     @override
     def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
-        with _long_words_hidden():
-            return super().make_context(info_name, args, parent, **extra)
+        # Where the arguments cannot be parsed, nothing but they themselves says that JSON is wanted.
+        as_json = "--json" in itertools.takewhile(lambda argument: argument != "--", args)
+        with _ending(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_AS_JSON] = as_json
+        return context
 
     @override
-    def invoke(self, ctx: click.Context) -> Any:
-        with _long_words_hidden():
+    def invoke(self, ctx: click.Context) -> object:
+        with _ending(as_json=ctx.meta[_AS_JSON]):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _long_words_hidden() -> Generator[None]:
-    """A usage error quotes the argument that is wrong: a token or secret in the wrong place must not be repeated."""
+def _ending(*, as_json: bool) -> Generator[None]:
+    """What ends a command before its answer -> what is said of it, and the exit code."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:  # a usage error by its class, but its message is the help
         raise
     except click.UsageError as exc:
+        # It quotes the argument that is wrong: a token or secret in the wrong place must not be repeated.
         message = printable(_LONG_WORD.sub(lambda word: f"{word[0][:6]}...", exc.format_message()))
-        raise click.UsageError(message, exc.ctx) from None
+        if not as_json:
+            raise click.UsageError(message, exc.ctx) from None
+        with _ending(as_json=False):
+            write_object("usage", message, {})
+        raise click.exceptions.Exit(UNUSABLE) from None
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except BrokenPipeError as exc:  # whoever read this has gone, as `head` does: nobody is there to be told
+        forget_unwritten()
+        raise click.exceptions.Exit(BROKEN_PIPE) from exc
 
 
 @click.group(
     "ghasi-handoff",
-    cls=_Group,
+    cls=_MainGroup,
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

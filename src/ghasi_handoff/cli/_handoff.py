@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import re
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import click
 
 from ghasi_handoff._scope import Scope
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
-from ghasi_handoff._times import from_seconds, read_clock, to_seconds
+from ghasi_handoff._times import read_clock, to_seconds
 from ghasi_handoff._token import parse_token
-from ghasi_handoff.cli._databases import LOG_VARIABLE, STORE_VARIABLE, given_url, opened_log, opened_store
-from ghasi_handoff.cli._databases import timeout as timeout_option
+from ghasi_handoff.cli import _options
+from ghasi_handoff.cli._databases import LogOptions, StoreOptions, log_options, required
 from ghasi_handoff.cli._input import read_line
-from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable
+from ghasi_handoff.cli._options import OrderedGroup, span
+from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, printable
 from ghasi_handoff.cli._progress import progress_shown
-from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError
+from ghasi_handoff.cli._store import removed_answer, sql_answer
+from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
 from ghasi_handoff.stores._open import migration, product_of
 
 if TYPE_CHECKING:
@@ -28,93 +27,78 @@ if TYPE_CHECKING:
     from ghasi_handoff.handshake import HandoffRecord
     from ghasi_handoff.replay import ReplayTrace
 
-_is_span: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])").fullmatch
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-log_url: Final = click.option(
-    "--log-url",
-    metavar="URL",
-    help=f"The handoff log: sqlite:///… or postgresql://…. Without it, {LOG_VARIABLE}.",
-)
-store_url: Final = click.option(
-    "--store-url",
-    metavar="URL",
-    help=f"The replay store: sqlite:///…, postgresql://… or redis://…. Without it, {STORE_VARIABLE}.",
-)
-
-
-@click.group(short_help="Trace, find, revoke and maintain handoffs.")
+@click.group(cls=OrderedGroup, short_help="Trace, find, revoke and maintain handoffs.")
 def handoff() -> None:
     """Trace, find, revoke and maintain handoffs, from bff-consumer's handoff log and the booking side's replay store.
 
-    URLs are those of `ghasi-handoff store`. A password belongs into the environment, not on a command line.
+    URLs are those of `ghasi-handoff store`. Put a URL with a password into the environment, not on a command line.
     """
 
 
 @handoff.command()
-@log_url
-@click.option("--sql", is_flag=True, help="PostgreSQL: print the migration as plain SQL, and connect to nothing.")
-@timeout_option
+@log_options
+@_options.sql
 @answers
-def init(clock: Clock, *, log_url: str | None, sql: bool, timeout: float) -> Answer:
-    """Make the log's file or tables, where they are not there yet. Safe to repeat."""
+def init(clock: Clock, *, given: LogOptions, sql: bool) -> Answer:
+    """Make the log's file or tables if they are missing. Safe to repeat."""
     if sql:
-        schema = migration("log")
-        return Answer(facts={"sql": schema}, text=schema.rstrip("\n"))
-    with opened_log(log_url, clock, timeout, new=True) as log:
+        return sql_answer(migration("log"))
+    with given.opened(clock, new=True) as log:
         log.create_schema()
-    product = product_of(given_url(log_url, LOG_VARIABLE, "log"), "log")
-    return Answer(facts={"ok": True, "product": product.name}, text="ready")
+    product = product_of(required(given.log_url, "log"), "log")
+    return Answer(message="ready", facts={"product": product.name})
 
 
 @handoff.command()
-@click.argument("which", metavar="ID|-")
-@log_url
-@store_url
-@timeout_option
+@_options.handoff
+@_options.log_url
+@_options.store_url
+@_options.timeout
 @answers
 def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | None, timeout: float) -> Answer:
     """Tell what became of a handoff: a timeline and a verdict. Changes nothing.
 
     ID is a handoff id, a token, or a URL with one; with `-` it is read from standard input. A token is not verified:
-    only its id is taken. Exit code 1 if neither log has the handoff.
+    only its id is used. Exit code 1 if neither the log nor the store has the handoff.
 
-    It joins the handoff log (--log-url), the replay store and its outbox (--store-url). With only one of them it says
-    what that one knows.
+    It joins the handoff log (--log-url) with the replay store and its outbox (--store-url). One of them is enough: then
+    it says what that one knows.
     """
     from ghasi_handoff.handshake._trace import trace_handoff
 
     handoff_id, scope = _identified(read_line(which))
     record: HandoffRecord | None = None
     replay: ReplayTrace | None = None
-    log_asked = bool(log_url or _set(LOG_VARIABLE))
-    store_asked = bool(store_url or _set(STORE_VARIABLE))
-    if not log_asked and not store_asked:
-        raise click.UsageError(f"Name at least one of --log-url ({LOG_VARIABLE}) and --store-url ({STORE_VARIABLE}).")
-    if log_asked:
-        with opened_log(log_url, clock, timeout) as log:
+    if log_url is None and store_url is None:
+        raise click.UsageError("name at least one of --log-url and --store-url")
+    if log_url is not None:
+        with LogOptions(log_url, timeout).opened(clock) as log:
             record = log.find(handoff_id)
-    if store_asked:
+    if store_url is not None:
         if record is not None:
             scope = Scope(record.issuer, record.audience)
-        with opened_store(store_url, clock, timeout) as store:
+        with StoreOptions(store_url, timeout).opened(clock) as store:
             replay = store.trace(handoff_id, None if scope is None else str(scope))
-        if replay is None and not log_asked:  # nobody could answer, and "never issued here" would be wrong
+        if replay is None and log_url is None:  # nobody could answer, and "never issued here" would be wrong
             raise InvalidHandoffInputError(
                 "this store finds a handoff by its issuer and audience, too: give the token or its URL, or --log-url"
             )
-    found = trace_handoff(record, replay, int(read_clock(clock)), log_asked=log_asked)
-    lines = [f"{iso(from_seconds(moment.at))}  {moment.where:12}  {moment.what}" for moment in found.timeline]
-    text = "\n".join([f"handoff {handoff_id}", *lines, "", printable(found.verdict)])
-    facts: dict[str, Any] = {
-        "handoff_id": handoff_id,
-        "verdict": found.code,
-        "text": found.verdict,
-        "timeline": [{**asdict(moment), "at": iso(from_seconds(moment.at))} for moment in found.timeline],
-        "log": None if record is None else asdict(record),
-        "store": None if replay is None else asdict(replay),
-    }
-    return Answer(facts=facts, text=text, status=REFUSED if found.code == "unknown" else 0)
+    found = trace_handoff(record, replay, int(read_clock(clock)), log_asked=log_url is not None)
+    lines = [f"{iso(moment.at)}  {moment.where:12}  {moment.what}" for moment in found.timeline]
+    return Answer(
+        message=found.verdict,
+        facts={
+            "handoff_id": handoff_id,
+            "verdict": found.code,
+            "text": found.verdict,
+            "timeline": [facts_of(moment) for moment in found.timeline],
+            "log": None if record is None else facts_of(record),
+            "store": None if replay is None else facts_of(replay),
+        },
+        text="\n".join([f"handoff {handoff_id}", *lines, "", printable(found.verdict)]),
+        problem=UnknownHandoffError.code if found.code == "unknown" else None,
+    )
 
 
 @handoff.command()
@@ -122,9 +106,8 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
 @click.option("--since", metavar="TIME", help="Issued since: 90s, 30m, 2h, 1d, or 2026-11-23T09:30Z.")
 @click.option("--until", metavar="TIME", help="Issued before.")
 @click.option("--state", type=click.Choice(["issued", "consumed", "revoked"]), help="Only in this state.")
-@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most.")
-@log_url
-@timeout_option
+@_options.limit
+@log_options
 @answers
 def find(
     clock: Clock,
@@ -134,8 +117,7 @@ def find(
     until: str | None,
     state: str | None,
     limit: int,
-    log_url: str | None,
-    timeout: float,
+    given: LogOptions,
 ) -> Answer:
     """List handoffs from the log, the newest first. Changes nothing."""
     from ghasi_handoff.handshake import HandoffQuery, HandoffState
@@ -150,52 +132,53 @@ def find(
         state=None if state is None else HandoffState(state),
         limit=limit,
     )
-    with opened_log(log_url, clock, timeout) as log:
+    with given.opened(clock) as log:
         records = log.search(query)
-    rows = [
-        f"{record.handoff_id}  {iso(from_seconds(record.issued_at))}  {record.tenant:20}  {_state(record)}"
-        for record in records
-    ]
-    if len(records) == limit:
+    rows = [f"{record.handoff_id}  {iso(record.issued_at)}  {record.tenant:20}  {_state(record)}" for record in records]
+    limited = len(records) == limit
+    if limited:
         rows.append(f"... only the newest {limit}; see --limit")
     return Answer(
-        facts={"handoffs": [asdict(record) for record in records], "limited": len(records) == limit},
+        message=f"{len(records)} handoffs" + (", only the newest" if limited else ""),
+        facts={"handoffs": [facts_of(record) for record in records], "limited": limited},
         text="\n".join(rows) if rows else "none",
     )
 
 
 @handoff.command()
-@click.argument("which", metavar="ID|-")
-@log_url
-@timeout_option
+@_options.handoff
+@log_options
 @answers
-def revoke(clock: Clock, *, which: str, log_url: str | None, timeout: float) -> Answer:
-    """Cancel a handoff that was not redeemed yet. Exit code 1 if it was: a booking is ended elsewhere.
+def revoke(clock: Clock, *, which: str, given: LogOptions) -> Answer:
+    """Cancel a handoff that was not redeemed yet. Exit code 1 if it was: cancel the booking instead.
 
     In strict mode the guest is refused from now on. In deferred mode a guest who redeemed it already has gone on.
     """
     handoff_id, _ = _identified(read_line(which))
-    with opened_log(log_url, clock, timeout) as log:
+    with given.opened(clock) as log:
         record = log.revoke(handoff_id)
     revoked = record.state.value == "revoked"
-    facts = {"ok": revoked, "handoff_id": handoff_id, "state": record.state.value}
-    text = f"revoked: handoff {handoff_id}" if revoked else f"not revoked: handoff {handoff_id} is {_state(record)}"
-    return Answer(facts=facts, text=text, status=0 if revoked else REFUSED)
+    return Answer(
+        message=f"revoked: handoff {handoff_id}"
+        if revoked
+        else f"not revoked: handoff {handoff_id} is {_state(record)}",
+        facts={"handoff_id": handoff_id, "state": record.state.value},
+        problem=None if revoked else "not_revoked",
+    )
 
 
 @handoff.command()
-@click.option("--quiet", is_flag=True, help="Print nothing when all went well, as a cron job should.")
-@log_url
-@timeout_option
+@log_options
+@_options.quiet
 @answers
-def maintain(clock: Clock, *, quiet: bool, log_url: str | None, timeout: float) -> Answer:
+def maintain(clock: Clock, *, given: LogOptions, quiet: bool) -> Answer:
     """Remove rows of the log whose token ended more than 48 hours ago. For a cron job: daily is enough.
 
-    Safe to repeat, to interrupt, and to run twice at once. The service goes on meanwhile.
+    Safe to repeat, to interrupt, and to run twice at once, while the service runs.
     """
-    with opened_log(log_url, clock, timeout) as log, progress_shown("removed {} ...", quiet=quiet) as progress:
+    with given.opened(clock) as log, progress_shown("removed {} ...", quiet=quiet) as progress:
         removed = log.purge(progress=progress)
-    return Answer(facts={"removed": removed}, text=b"" if quiet else f"removed {removed:,} rows")
+    return removed_answer(removed, "rows", quiet=quiet)
 
 
 def _identified(text: str) -> tuple[str, Scope | None]:
@@ -221,11 +204,12 @@ def _parameters(text: str) -> list[str]:
 
 
 def _moment(text: str | None, now: int, option: str) -> int | None:
+    """Unix seconds of a duration before `now`, or of an ISO date."""
     if text is None:
         return None
-    span = _is_span(text)
-    if span is not None:
-        return max(0, now - int(span[1]) * _SECONDS[span[2]])
+    ago = span(text)
+    if ago is not None:
+        return max(0, now - int(ago.total_seconds()))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -236,8 +220,4 @@ def _moment(text: str | None, now: int, option: str) -> int | None:
 
 def _state(record: HandoffRecord) -> str:
     at = record.consumed_at if record.consumed_at is not None else record.revoked_at
-    return record.state.value if at is None else f"{record.state.value} {iso(from_seconds(at))}"
-
-
-def _set(variable: str) -> bool:
-    return bool(os.environ.get(variable))
+    return record.state.value if at is None else f"{record.state.value} {iso(at)}"

@@ -6,28 +6,19 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
 from ghasi_handoff import keyfile
 from ghasi_handoff._base64url import b64u_decode
-from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_TOKEN_CHARACTERS
+from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_PAYLOAD_FILE_BYTES, MAX_TOKEN_CHARACTERS
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, MalformedTokenError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.payload import BookingHandoff
 
-# A payload has at most 2048 bytes in the token; this leaves room for indentation and escapes.
-MAX_PAYLOAD_FILE_BYTES: Final = 65_536
-
 
 def read_ring(path: str | None) -> KeyRing:
-    """The key ring in the file `path`, or, without one, in the variable ``GHASI_HANDOFF_KEYS``; sealed or not.
-
-    Raises:
-        KeyRingError: It cannot be used. The message does not quote it.
-        click.UsageError: Neither is given.
-    """
+    """The key ring in the file `path`, or, without one, in the variable ``GHASI_HANDOFF_KEYS``; sealed or not."""
     variables = dict(os.environ)
     if path is not None:
         # What is said on the command line is not overruled, and not contradicted, by the environment.
@@ -40,12 +31,7 @@ def read_ring(path: str | None) -> KeyRing:
 
 
 def read_token(argument: str) -> str:
-    """The token in `argument`, or on standard input if that is ``-``; there, one end of line may follow it.
-
-    Raises:
-        MalformedTokenError: Standard input holds too much, or something else than ASCII.
-        ConfigurationError: Standard input cannot be read.
-    """
+    """The token in `argument`, or on standard input if that is ``-``; there, one end of line may follow it."""
     if argument != "-":
         return argument
     data = _standard_input(MAX_TOKEN_CHARACTERS + 2).removesuffix(b"\n")
@@ -59,12 +45,7 @@ def read_token(argument: str) -> str:
 
 
 def read_line(argument: str) -> str:
-    """`argument`, or the one line on standard input if that is ``-``.
-
-    Raises:
-        InvalidHandoffInputError: Standard input holds more than a URL with a token, or something else than ASCII.
-        ConfigurationError: Standard input cannot be read.
-    """
+    """`argument`, or the one line on standard input if that is ``-``: an id, a token, or a URL with one."""
     if argument != "-":
         return argument
     data = _standard_input(2 * MAX_TOKEN_CHARACTERS).strip()
@@ -74,12 +55,7 @@ def read_line(argument: str) -> str:
 
 
 def read_payload(path: str) -> BookingHandoff:
-    """The payload in the JSON file `path`, or on standard input if that is ``-``.
-
-    Raises:
-        InvalidHandoffInputError: Too large, not UTF-8, not JSON, or not a valid payload. The message quotes no value.
-        ConfigurationError: It cannot be read.
-    """
+    """The payload in the JSON file `path`, or on standard input if that is ``-``. No message quotes a value of it."""
     limit = MAX_PAYLOAD_FILE_BYTES
     data = _standard_input(limit + 1) if path == "-" else _file(path, limit + 1, name="payload file")
     if len(data) > limit:
@@ -96,11 +72,7 @@ def read_payload(path: str) -> BookingHandoff:
 
 
 def read_browser_secret(path: str) -> bytes:
-    """The browser secret in the file `path`: 32 raw bytes, or as the cookie has it.
-
-    Raises:
-        ConfigurationError: It cannot be read, or is neither. The message does not quote it.
-    """
+    """The browser secret in the file `path`: 32 raw bytes, or as the cookie has it. No message quotes it."""
     cookie_characters = 43
     data = _file(path, cookie_characters + 2, name="browser secret file")
     if len(data) == BROWSER_SECRET_BYTES:

@@ -7,51 +7,22 @@ import fcntl
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
 from ghasi_handoff import keyfile
+from ghasi_handoff.cli import _options
+from ghasi_handoff.cli._options import packed
 from ghasi_handoff.cli._output import printable
 from ghasi_handoff.errors import KeyRingError
-from ghasi_handoff.keyfile import DEFAULT_PURPOSE, LocalKeyEncryptionKey
+from ghasi_handoff.keyfile import LocalKeyEncryptionKey
 from ghasi_handoff.keys import KeyRing
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-KEK_FILE: Final = "GHASI_HANDOFF_KEK_FILE"
-PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
 
 _READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-_keys: Final = click.option(
-    "--keys",
-    "keys_file",
-    metavar="FILE",
-    required=True,
-    envvar="GHASI_HANDOFF_KEYS_FILE",
-    show_envvar=True,
-    help="The key file.",
-)
-_kek: Final = click.option(
-    "--kek-file",
-    metavar="FILE",
-    envvar=KEK_FILE,
-    show_envvar=True,
-    help="Of a sealed file: its key-encryption key. GHASI_HANDOFF_KEK may hold that, too.",
-)
-_purpose: Final = click.option(
-    "--purpose",
-    metavar="NAME",
-    envvar=PURPOSE,
-    show_envvar=True,
-    default=DEFAULT_PURPOSE,
-    show_default=True,
-    help="Of a sealed file: what it was sealed for.",
-)
 out: Final = click.option(
     "--out",
     metavar="FILE",
@@ -63,32 +34,18 @@ dry_run: Final = click.option("--dry-run", is_flag=True, help="Only say what wou
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A key file, and how it is sealed, if it is.
-
-    Attributes:
-        path: Where it is.
-        kek: The key that seals it, or None.
-        purpose: What it is sealed for.
-    """
+    """A key file, and the key and purpose for which it is sealed, if it is. Its methods raise `KeyRingError`."""
 
     path: str
     kek: LocalKeyEncryptionKey | None
     purpose: str
 
     def load(self) -> KeyRing:
-        """The ring.
-
-        Raises:
-            KeyRingError: It cannot be used.
-        """
+        """The ring."""
         return keyfile.load(self.path, kek=self.kek, purpose=self.purpose)
 
     def save(self, ring: KeyRing) -> None:
-        """Replace the file.
-
-        Raises:
-            KeyRingError: It cannot be written.
-        """
+        """Replace the file."""
         try:
             keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
         except KeyRingError as exc:
@@ -97,31 +54,12 @@ class KeyFile:
             raise
 
     def save_new(self, ring: KeyRing) -> None:
-        """Save to a file that does not exist yet.
-
-        Raises:
-            KeyRingError: It exists, or cannot be made.
-        """
+        """Save to a file that does not exist yet."""
         with taking(self.path, "key file", "name another file"):
             keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
 
-    @contextmanager
-    def changing(self, out: str | None, *, dry_run: bool) -> Generator[Change]:
-        """The ring, to be changed, with nobody else changing it meanwhile.
 
-        Raises:
-            KeyRingError: It cannot be read or written, or another command is changing it.
-        """
-        if dry_run or out is not None:
-            new_file = None if out is None else KeyFile(out, self.kek, self.purpose)
-            yield Change(self.load(), new_file, is_new=True, dry_run=dry_run)
-            return
-        real = KeyFile(behind_link(self.path), self.kek, self.purpose)
-        with locked(real.path):
-            yield Change(real.load(), real, is_new=False, dry_run=False)
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """A ring that is being changed.
 
@@ -129,17 +67,15 @@ class Change:
         ring: As it is in the file.
         target: Where the new one goes; None for a dry run.
         is_new: Whether that must be a file which does not exist yet.
-        dry_run: Whether nothing is written.
     """
 
     ring: KeyRing
     target: KeyFile | None
     is_new: bool
-    dry_run: bool
 
     def write(self, new: KeyRing) -> str | None:
         """Write the new ring, and return where it is now; None for a dry run, or where nothing has changed."""
-        if self.dry_run or self.target is None or (new == self.ring and not self.is_new):
+        if self.target is None or (new == self.ring and not self.is_new):
             return None
         if self.is_new:
             self.target.save_new(new)
@@ -147,38 +83,63 @@ class Change:
             self.target.save(new)
         return self.target.path
 
-
-def key_file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that reads a key file."""
-    return _keys(_kek(_purpose(command)))
-
-
-def sealing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Those of a command that makes one."""
-    return _kek(_purpose(command))
+    def written(self, path: str | None) -> tuple[str, str]:
+        """A row that says what was written where, for the `path` that `write` returned."""
+        if self.target is None:
+            return ("dry run", "nothing was written")
+        return ("file", printable(path) if path is not None else "unchanged")
 
 
-def key_file(path: str, kek_file: str | None, purpose: str) -> KeyFile:
-    """The key file that the options name.
+@dataclass(frozen=True, slots=True)
+class KeyFileOptions:
+    """What the options say: a path, where the key-encryption key is, and what the file is sealed for."""
 
-    Raises:
-        KeyRingError: The key-encryption key cannot be read.
-    """
-    variables = dict(os.environ)
-    try:
-        if kek_file is not None:
-            variables[KEK_FILE] = kek_file
-        return KeyFile(path, LocalKeyEncryptionKey.from_env(variables), purpose)
-    finally:
-        del variables  # a traceback that shows local variables must not show the environment
+    keys_file: str
+    kek_file: str | None
+    purpose: str
+
+    def file(self) -> KeyFile:
+        """The key file, with the key-encryption key read."""
+        variables = dict(os.environ)
+        try:
+            if self.kek_file is not None:
+                variables["GHASI_HANDOFF_KEK_FILE"] = self.kek_file
+            return KeyFile(self.keys_file, LocalKeyEncryptionKey.from_env(variables), self.purpose)
+        finally:
+            del variables  # a traceback that shows local variables must not show the environment
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOptions(KeyFileOptions):
+    """The same for a command that changes the ring, with --out and --dry-run."""
+
+    out: str | None
+    dry_run: bool
+
+    @contextmanager
+    def changing(self) -> Generator[Change]:
+        """The ring, to be changed, with no other command changing it meanwhile."""
+        file = self.file()
+        if self.dry_run or self.out is not None:
+            target = None if self.dry_run or self.out is None else replace(file, path=self.out)
+            yield Change(file.load(), target, is_new=True)
+            return
+        real = replace(file, path=behind_link(file.path))
+        with locked(real.path):
+            yield Change(real.load(), real, is_new=False)
+
+
+_named: Final = (_options.required_keys_file, _options.kek_file, _options.purpose)
+key_file: Final = packed("given", KeyFileOptions, *_named)
+key_file_to_change: Final = packed("given", ChangeOptions, *_named, out, dry_run)
+new_key_file: Final = packed("given", KeyFileOptions, _options.new_keys_file, *_named[1:])
 
 
 @contextmanager
 def taking(path: str, what: str, instead: str) -> Generator[None]:
     """The name of a file that does not exist yet, to be written within; free again if that fails.
 
-    Raises:
-        KeyRingError: It exists, and what to do instead; or it cannot be made.
+    If it exists, the error says what to do `instead`.
     """
     try:
         # The name is taken first, and only if it is free: of two at once, one is refused. EXCL follows no link.
@@ -202,20 +163,9 @@ def behind_link(path: str) -> str:
     return os.path.realpath(path) if os.path.islink(path) else path
 
 
-def written(change: Change, path: str | None) -> tuple[str, str]:
-    """A row that says what was written where."""
-    if change.dry_run:
-        return ("dry run", "nothing was written")
-    return ("file", printable(path) if path is not None else "unchanged")
-
-
 @contextmanager
 def locked(path: str) -> Generator[None]:
-    """While this is held, no other command changes a key file of the same folder.
-
-    Raises:
-        KeyRingError: Another command is doing so.
-    """
+    """While this is held, no other command changes a key file of the same folder."""
     # On the folder: the file itself is replaced by a save, and a lock on it would go with it.
     folder = os.path.dirname(os.path.abspath(path))
     try:

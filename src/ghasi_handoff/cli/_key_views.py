@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ghasi_handoff.cli._output import iso
+from ghasi_handoff.cli._output import facts_of, iso
 from ghasi_handoff.keys import KeyState
 from ghasi_handoff.rotation import state_changes, waits
 
@@ -44,9 +44,7 @@ def key_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
 
 def change_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
     """What is still to come, for ``--json``."""
-    return [
-        {"at": iso(change.at), "kid": change.kid, "state": change.state.value} for change in state_changes(ring, now)
-    ]
+    return [facts_of(change) for change in state_changes(ring, now)]
 
 
 def signer(ring: KeyRing, now: datetime) -> str | None:

@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from ghasi_handoff._limits import DEFAULT_PROPAGATION
-from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._key_files import dry_run, key_file, key_file_options, out, sealing_options, written
-from ghasi_handoff.cli._key_views import (
-    change_facts,
-    key_facts,
-    key_table,
-    sign_at_once,
-    signer,
-    timeline,
-    what_happens,
-)
-from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, now_of, peers_option
+from ghasi_handoff.cli import _key_views as views
+from ghasi_handoff.cli._key_files import KeyFileOptions, key_file, key_file_to_change, new_key_file
+from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, peers_option
 from ghasi_handoff.cli._keys_seal import seal
-from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
+from ghasi_handoff.cli._options import OrderedGroup, span
+from ghasi_handoff.cli._output import Answer, answers, iso, now_of, printable, table
 from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import waits
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ghasi_handoff.cli._key_files import ChangeOptions
     from ghasi_handoff.cli._output import Clock
-
-_is_span: Final = re.compile(r"(0|[1-9][0-9]{0,6})([smhd])", re.ASCII).fullmatch
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:
-    if value is None:
-        return None
-    span = _is_span(value)
-    if span is None:
+    found = None if value is None else span(value)
+    if value is not None and found is None:
         raise click.BadParameter("it must be such as 90s, 15m, 2h or 1d")
-    return timedelta(seconds=int(span[1]) * _UNITS[span[2]])
+    return found
 
 
 _kid: Final = click.option(
@@ -51,7 +38,7 @@ _kid: Final = click.option(
 )
 
 
-@click.group(short_help="Make, rotate, revoke and compare keys.")
+@click.group(cls=OrderedGroup, short_help="Make, rotate, revoke and compare keys.")
 def keys() -> None:
     """Make, rotate, revoke and compare keys: the rings of secrets that sign and verify.
 
@@ -60,84 +47,84 @@ def keys() -> None:
 
 
 @keys.command()
-@_options.new_keys_file
+@new_key_file
 @_kid
-@sealing_options
 @answers
-def init(clock: Clock, *, keys_file: str, kid: str | None, kek_file: str | None, purpose: str) -> Answer:
+def init(clock: Clock, *, given: KeyFileOptions, kid: str | None) -> Answer:
     """Make a new key file with one random key that signs from now on.
 
     It needs --keys: the path of a file that does not exist yet. An existing file is never overwritten.
 
-    The secret goes into the file, which only its owner can read, and is never shown. Bring the file to both services by
-    a safe way: whoever has it can mint. With --kek-file it is sealed.
+    The secret is written to the file, which only its owner can read, and is never shown. Send the file to both services
+    over a secure channel: whoever has it can mint. With --kek-file it is sealed.
     """
     ring = KeyRing.generate(kid, now_of(clock))
-    key_file(keys_file, kek_file, purpose).save_new(ring)
+    given.file().save_new(ring)
     (key,) = ring.keys
+    path, sign_from = given.keys_file, iso(key.sign_from)
     return Answer(
-        facts={"kid": key.kid, "path": keys_file, "sign_from": iso(key.sign_from)},
-        text=table([("kid", key.kid), ("file", printable(keys_file)), ("signs from", iso(key.sign_from))]),
+        message="made the key file",
+        facts={"kid": key.kid, "path": path, "sign_from": sign_from},
+        text=table([("kid", key.kid), ("file", printable(path)), ("signs from", sign_from)]),
     )
 
 
 @keys.command("list")
-@key_file_options
+@key_file
 @answers
-def list_(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str) -> Answer:
+def list_(clock: Clock, *, given: KeyFileOptions) -> Answer:
     """Show each key's state and dates, and which states come next. No secret is shown."""
-    ring, now = key_file(keys_file, kek_file, purpose).load(), now_of(clock)
-    facts = {"at": iso(now), "signer": signer(ring, now), "keys": key_facts(ring, now)}
+    ring, now = given.file().load(), now_of(clock)
+    signs = views.signer(ring, now)
     return Answer(
-        facts={**facts, "changes": change_facts(ring, now)},
-        text=f"{key_table(ring, now)}\n\n{timeline(ring, now)}",
+        message="no key signs" if signs is None else f"{signs} signs",
+        facts={
+            "at": iso(now),
+            "signer": signs,
+            "keys": views.key_facts(ring, now),
+            "changes": views.change_facts(ring, now),
+        },
+        text=f"{views.key_table(ring, now)}\n\n{views.timeline(ring, now)}",
     )
 
 
 @keys.command()
-@key_file_options
-@out
+@key_file_to_change
 @_kid
 @click.option(
     "--propagation",
     callback=_span,
     metavar="TIME",
-    help="How long it takes at most until every process of both services has the file: 15m, 2h, 1d.  [default: 15m]",
+    help="The longest time until every process of both services has the file: 15m, 2h, 1d.  [default: 15m]",
 )
 @click.option(
     "--emergency",
     is_flag=True,
-    help="Sign with the new key at once, or after one that is pending, and ask for nothing: tokens are refused wherever"
-    " the file comes late.",
+    help="Check nothing, and sign with the new key at once, or right after one that is pending. Tokens are refused"
+    " wherever the file arrives late.",
 )
 @peers_option
-@dry_run
 @answers
 def rotate(
     clock: Clock,
     *,
-    keys_file: str,
-    kek_file: str | None,
-    purpose: str,
-    out: str | None,
+    given: ChangeOptions,
     kid: str | None,
     propagation: timedelta | None,
     emergency: bool,
     peers: tuple[str, ...],
-    dry_run: bool,
 ) -> Answer:
-    """Add a key that signs once every process has it; say what happens when.
+    """Add a key that signs once every process has it, and say what happens when.
 
-    Bring the file to every process of both services within --propagation. Nothing else is to be done: the old key goes
-    on until then, and verifies until its last token has ended.
+    Bring the file to every process of both services within --propagation. Nothing else is to be done: the old key signs
+    until then, and verifies until its last token has expired.
 
-    A step that could leave somebody with a token that nobody verifies is refused with exit code 1: it says what to
-    wait for. With --peer, the other side's fingerprint must be that of this file.
+    A rotation that could make a valid token fail is refused with exit code 1, with what to wait for. With --peer, the
+    other side's fingerprint must be that of this file.
     """
     now = now_of(clock)
-    file = key_file(keys_file, kek_file, purpose)
     delay = propagation if propagation is not None else timedelta(0) if emergency else DEFAULT_PROPAGATION
-    with file.changing(out, dry_run=dry_run) as change:
+    with given.changing() as change:
         found = [] if emergency else waits(change.ring, now, propagation=delay)
         reasons = [(wait.code, wait.text, wait.until) for wait in found]
         for peer in peers:
@@ -153,67 +140,55 @@ def rotate(
         if added.sign_from <= now
         else f"Bring the file to every process of both services before {iso(added.sign_from)}."
     )
-    at_once = sign_at_once(change.ring if dry_run else new, now)
-    if added.sign_from > now and signer(new, now) is None:
+    at_once = views.sign_at_once(change.ring if given.dry_run else new, now)
+    if added.sign_from > now and views.signer(new, now) is None:
         bring += f"\nUntil then no key signs, and nothing is minted; to sign at once: {at_once}"
     elif added.sign_from > now + delay and any(
         change.ring.state(key.kid, now) is KeyState.PENDING for key in change.ring.keys
     ):
         bring += f"\nIt signs after the key that is pending; to sign at once: {at_once}"
-    rows = table([("new key", added.kid), written(change, path)])
+    rows = table([("new key", added.kid), change.written(path)])
     return Answer(
+        message=f"key {added.kid} signs from {iso(added.sign_from)}",
         facts={
             "kid": added.kid,
             "sign_from": iso(added.sign_from),
             "path": path,
-            "dry_run": dry_run,
-            "keys": key_facts(new, now),
-            "changes": change_facts(new, now),
+            "dry_run": given.dry_run,
+            "keys": views.key_facts(new, now),
+            "changes": views.change_facts(new, now),
         },
-        text=f"{rows}\n\n{bring}\n\n{what_happens(new, now)}".rstrip(),
+        text=f"{rows}\n\n{bring}\n\n{views.what_happens(new, now)}".rstrip(),
     )
 
 
 @keys.command()
 @click.argument("kids", metavar="[KID]...", nargs=-1)
-@key_file_options
-@out
-@click.option("--all", "every", is_flag=True, help="Every key: the file itself has leaked.")
-@click.option("--replace", is_flag=True, help="Add a new key that signs at once, and revoke what is pending, too.")
+@key_file_to_change
+@click.option("--all", "every", is_flag=True, help="Every key, as when the file itself has leaked.")
+@click.option("--replace", is_flag=True, help="Add a new key that signs at once, and revoke pending keys too.")
 @_kid
-@dry_run
 @answers
 def revoke(
-    clock: Clock,
-    *,
-    keys_file: str,
-    kek_file: str | None,
-    purpose: str,
-    out: str | None,
-    kids: tuple[str, ...],
-    every: bool,
-    replace: bool,
-    kid: str | None,
-    dry_run: bool,
+    clock: Clock, *, given: ChangeOptions, kids: tuple[str, ...], every: bool, replace: bool, kid: str | None
 ) -> Answer:
-    """Take keys out of use at once: their tokens are refused wherever the file has arrived. Never refused.
+    """Revoke keys at once: their tokens are refused wherever the file has arrived. This is never refused.
 
-    Bring the file to the verifiers first. Without --replace, if the key that signs is among them, nothing signs until a
-    rotation; an older key never steps in.
+    Bring the file to the verifiers first. If the key that signs is revoked without --replace, nothing signs until a
+    rotation; an older key never signs again.
     """
     if bool(kids) == every:
         raise click.UsageError("Name the keys to revoke, or give --all.")
     if kid is not None and not replace:
         raise click.UsageError("--kid names the new key of --replace.")
     now = now_of(clock)
-    file = key_file(keys_file, kek_file, purpose)
-    with file.changing(out, dry_run=dry_run) as change:
+    with given.changing() as change:
         new = change.ring
         taken = [key.kid for key in new.keys] if every else list(kids)
         for one in taken:
             new = new.revoke(one, now)
         if replace:
-            # A key that is pending would sign later than the new one and could be the thief's next; it goes, too.
+            # A key that is pending would sign later than the new one and may have leaked with the others.
             for key in new.keys:
                 if new.state(key.kid, now) is KeyState.PENDING:
                     new = new.revoke(key.kid, now)
@@ -223,64 +198,61 @@ def revoke(
     fresh = [key.kid for key in new.keys if key.kid not in before]
     revoked = [key.kid for key in new.keys if key.revoked_at is not None and key.kid in before]
     gone = [one for one in revoked if before[one].revoked_at is None]
-    signs = signer(new, now) or (fresh[0] if fresh else None)
+    signs = views.signer(new, now) or (fresh[0] if fresh else None)
     say = (
         f"{signs} signs. Bring the file to the verifiers first, then to the minters."
         if signs is not None
-        else f"No key signs: minting stops. Bring the file to the verifiers, then: {sign_at_once(new, now)}"
+        else f"No key signs: minting stops. Bring the file to the verifiers, then: {views.sign_at_once(new, now)}"
     )
-    rows = [("revoked", ", ".join(gone) if gone else "nothing: it was already"), written(change, path)]
+    rows = [("revoked", ", ".join(gone) if gone else "nothing: it was already"), change.written(path)]
     if fresh:
         rows.insert(1, ("new key", fresh[0]))
     return Answer(
+        message=f"revoked {', '.join(gone)}" if gone else "nothing was revoked: it was already",
         facts={
             "revoked": gone,
             "new_kid": fresh[0] if fresh else None,
             "signer": signs,
             "path": path,
-            "dry_run": dry_run,
-            "keys": key_facts(new, now),
+            "dry_run": given.dry_run,
+            "keys": views.key_facts(new, now),
         },
         text=f"{table(rows)}\n\n{say}",
     )
 
 
 @keys.command()
-@key_file_options
-@out
-@dry_run
+@key_file_to_change
 @answers
-def prune(
-    clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str, out: str | None, dry_run: bool
-) -> Answer:
-    """Remove the keys that no living token can name. The newest always stays. Safe to repeat."""
+def prune(clock: Clock, *, given: ChangeOptions) -> Answer:
+    """Remove the keys that no valid token can name. The newest key always stays. Safe to repeat."""
     now = now_of(clock)
-    file = key_file(keys_file, kek_file, purpose)
-    with file.changing(out, dry_run=dry_run) as change:
+    with given.changing() as change:
         new = change.ring.prune(now)
         path = change.write(new)
     left = {key.kid for key in new.keys}
     removed = [key.kid for key in change.ring.keys if key.kid not in left]
-    rows = [("removed", ", ".join(removed) if removed else "nothing"), written(change, path)]
-    facts = {"removed": removed, "path": path, "dry_run": dry_run, "keys": key_facts(new, now)}
-    return Answer(facts=facts, text=table(rows))
+    gone = ", ".join(removed) if removed else "nothing"
+    return Answer(
+        message=f"removed {gone}",
+        facts={"removed": removed, "path": path, "dry_run": given.dry_run, "keys": views.key_facts(new, now)},
+        text=table([("removed", gone), change.written(path)]),
+    )
 
 
 def _not_now(reasons: list[tuple[str, str, datetime | None]]) -> Answer:
+    """The refusal of a rotation, with all its reasons, and from when on it is safe, as far as waiting helps."""
     dates = [until for _, _, until in reasons]
     until = max((date for date in dates if date is not None), default=None) if None not in dates else None
     word = click.style("refused", fg="red", bold=True)
-    facts = {
-        "ok": False,
-        "code": reasons[0][0],
-        "message": reasons[0][1],
-        "reasons": [{"code": code, "message": message} for code, message, _ in reasons],
-        "wait_until": None if until is None else iso(until),
-    }
     return Answer(
-        facts=facts,
+        message=reasons[0][1],
+        facts={
+            "reasons": [{"code": code, "message": message} for code, message, _ in reasons],
+            "wait_until": None if until is None else iso(until),
+        },
         text="\n".join(f"{word}: {code}: {printable(message)}" for code, message, _ in reasons),
-        status=REFUSED,
+        problem=reasons[0][0],
     )
 
 

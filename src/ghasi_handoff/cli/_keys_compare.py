@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ghasi_handoff._times import from_seconds, read_clock
-from ghasi_handoff.cli._key_files import key_file, key_file_options
+from ghasi_handoff.cli._key_files import KeyFileOptions, key_file
 from ghasi_handoff.cli._key_views import sign_at_once, signer
-from ghasi_handoff.cli._output import REFUSED, Answer, answers, iso, printable, table
+from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, now_of, printable, table
 from ghasi_handoff.cli._peers import read_peer
 from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import Finding, compare, fingerprint, waits
@@ -26,36 +25,36 @@ peers_option: Final = click.option(
     "peers",
     metavar="FILE|URL",
     multiple=True,
-    help="The other side's fingerprint: a file, or where it serves it (https). May be given several times.",
+    help="The other side's fingerprint: a file, or an https URL that serves it. May be repeated.",
 )
 
 
 @click.command("fingerprint")
-@key_file_options
+@key_file
 @answers
-def fingerprint_command(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str) -> Answer:
+def fingerprint_command(clock: Clock, *, given: KeyFileOptions) -> Answer:
     """Show what two services may compare: kids, states, dates, and a keyed hash of each secret.
 
-    Equal lines mean equal keys. No secret is shown, and none can be found from it. With --json it is what
-    `keys doctor --peer` reads on the other side.
+    Equal lines mean equal keys. No secret is shown, and none can be computed from the output. `keys doctor --peer`
+    reads the output of --json on the other side.
     """
-    made = fingerprint(key_file(keys_file, kek_file, purpose).load(), now_of(clock))
+    made = fingerprint(given.file().load(), now_of(clock))
     width = max(len(key.kid) for key in made.keys)
     lines = [f"ring  {made.ring}", "", *(f"{key.kid:{width}}  {key.state.value:11}  {key.hash}" for key in made.keys)]
-    return Answer(facts=made.as_dict(), text="\n".join(lines))
+    return Answer(message=f"the ring's fingerprint is {made.ring}", facts=made.as_dict(), text="\n".join(lines))
 
 
 @click.command()
-@key_file_options
+@key_file
 @peers_option
 @answers
-def doctor(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str, peers: tuple[str, ...]) -> Answer:
-    """Say whether all is well with the keys, whether the other side has them, and when the next step is safe.
+def doctor(clock: Clock, *, given: KeyFileOptions, peers: tuple[str, ...]) -> Answer:
+    """Check the keys, compare them with the other side's, and say when the next step is safe.
 
-    Exit code 1 if anything is wrong: tokens are refused, or a revoked key's accepted, now or soon. Run it after each
-    step, and from monitoring.
+    Exit code 1 if anything is wrong: valid tokens are refused, or tokens of a revoked key are accepted, now or soon.
+    Run it after each step, and from monitoring.
     """
-    ring, now = key_file(keys_file, kek_file, purpose).load(), now_of(clock)
+    ring, now = given.file().load(), now_of(clock)
     sides: list[tuple[str, list[Finding]]] = [("this file", _of_ring(ring, now))]
     last_used: dict[str, str] = {}
     for peer in peers:
@@ -75,26 +74,18 @@ def doctor(clock: Clock, *, keys_file: str, kek_file: str | None, purpose: str, 
     if last_used:
         lines += ["", table([(f"last use of {kid}", last_used[kid]) for kid in sorted(last_used)])]
     facts = {
-        "ok": level != "alarm",
         "level": level,
         "at": iso(now),
         "next_step": following,
         "last_used_at": last_used,
-        "findings": [
-            {
-                "where": where,
-                "level": one.level,
-                "code": one.code,
-                "kid": one.kid,
-                "text": one.text,
-                "until": None if one.until is None else iso(one.until),
-            }
-            for where, found in sides
-            for one in found
-        ],
+        "findings": [{"where": where, **facts_of(one)} for where, found in sides for one in found],
     }
-    text = "\n".join([*lines, "", f"next: {following}"])
-    return Answer(facts=facts, text=text, status=REFUSED if level == "alarm" else 0)
+    return Answer(
+        message=next(one.text for one in findings if one.level == level),
+        facts=facts,
+        text="\n".join([*lines, "", f"next: {following}"]),
+        problem="alarm" if level == "alarm" else None,
+    )
 
 
 def compared(ring: KeyRing, now: datetime, peer: str) -> tuple[Finding, ...]:
@@ -103,13 +94,8 @@ def compared(ring: KeyRing, now: datetime, peer: str) -> tuple[Finding, ...]:
     return compare(fingerprint(ring, now), theirs, made_now=made_now)
 
 
-def now_of(clock: Clock) -> datetime:
-    """The clock's reading, in whole seconds."""
-    return from_seconds(int(read_clock(clock)))
-
-
 def _of_ring(ring: KeyRing, now: datetime) -> list[Finding]:
-    """What is to be said of a ring by itself."""
+    """The findings about a ring by itself."""
     found = []
     if signer(ring, now) is None:
         text = f"no key signs, so nothing is minted; to sign at once: {sign_at_once(ring, now)}"

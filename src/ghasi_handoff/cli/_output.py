@@ -1,30 +1,37 @@
-"""answer or error -> standard output, standard error, exit code. Nothing else in this package prints."""
+"""answer or error -> standard output, standard error, exit code. Nothing else in this package prints.
+
+With ``--json`` each command prints one object on one line: ``ok``, ``code`` (``ok``, or what is wrong), ``message``,
+then the facts. docs/reference/cli-schemas.json has the schema of each command's object.
+"""
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import click
 
+from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff.errors import ConfigurationError, HandoffError, KeyRingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+
+    from _typeshed import DataclassInstance
 
 Clock: TypeAlias = Callable[[], float]
 
 REFUSED: Final = 1
 UNUSABLE: Final = 2
-# As the shell reports a process that SIGPIPE has ended: neither done nor refused.
+# As the shell reports a process that SIGINT or SIGPIPE has ended: neither done nor refused.
+INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
 # A whole word: a token's beginning, or what could be 30 bytes or more. A path with a dot is no such word.
@@ -36,23 +43,27 @@ class Answer:
     """What a command found out.
 
     Attributes:
-        facts: For ``--json``: one object, with the same names each time.
-        text: For people. Bytes are written exactly as they are.
-        status: The exit code.
+        message: One short sentence.
+        facts: For ``--json``, beside ``ok``, ``code`` and `message`: the same names each time.
+        text: For people, if that is more than `message`. Bytes are written exactly as they are.
+        problem: The stable code of what is wrong; None if nothing is.
+        status: The exit code if there is a problem.
     """
 
+    message: str
     facts: Mapping[str, object]
-    text: str | bytes
-    status: int = 0
+    text: str | bytes | None = None
+    problem: str | None = None
+    status: int = REFUSED
 
 
 def answers(command: Callable[..., Answer]) -> Callable[..., None]:
-    """A command that returns its answer, as one that prints it, has ``--json``, and reports a refusal by its code.
+    """A command that returns its answer -> one that prints it, has ``--json``, and reports a refusal by its code.
 
     The command gets the clock, and its options by name.
     """
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, a refusal too.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the result or the refusal as one JSON object.")
     @functools.wraps(command)
     def run(*, as_json: bool, **options: object) -> None:
         clock: Clock = click.get_current_context().obj
@@ -61,10 +72,10 @@ def answers(command: Callable[..., Answer]) -> Callable[..., None]:
         except HandoffError as exc:
             refuse(exc, as_json=as_json)
         if as_json:
-            write_json({"ok": True, **answer.facts})
+            write_object(answer.problem, answer.message, answer.facts)
         else:
-            write(answer.text)
-        if answer.status != 0:
+            write(answer.message if answer.text is None else answer.text)
+        if answer.problem is not None:
             raise click.exceptions.Exit(answer.status)
 
     return run
@@ -75,7 +86,7 @@ def refuse(exc: HandoffError, *, as_json: bool) -> NoReturn:
     status = UNUSABLE if isinstance(exc, (ConfigurationError, KeyRingError)) else REFUSED
     message = without_secrets(printable(str(exc)))
     if as_json:
-        write_json({"ok": False, "code": exc.code, "message": message, **exc.log_fields})
+        write_object(exc.code, message, exc.log_fields)
     else:
         word = click.style("error" if status == UNUSABLE else "refused", fg="red", bold=True)
         lines = [f"{word}: {exc.code}: {message}"]
@@ -93,17 +104,25 @@ def write(text: str | bytes) -> None:
         refuse(ConfigurationError(reason), as_json=False)
     try:
         click.echo(text, nl=isinstance(text, str))
+    except BrokenPipeError:
+        raise
     except OSError as exc:
-        _forget_unwritten()
-        if exc.errno == errno.EPIPE:  # whoever read this has gone, as `head` does: nobody is there to be told
-            raise click.exceptions.Exit(BROKEN_PIPE) from exc
+        forget_unwritten()
         click.echo(f"error: standard output cannot be written: {exc.strerror}", err=True)
         raise click.exceptions.Exit(UNUSABLE) from exc
 
 
-def write_json(value: Mapping[str, object]) -> None:
-    """One JSON object on one line, in ASCII: what an unverified token holds can't steer a terminal."""
-    write(json.dumps(value, ensure_ascii=True))
+def write_object(problem: str | None, message: str, facts: Mapping[str, object]) -> None:
+    """The JSON object of a command, on one line, in ASCII: what an unverified token holds can't steer a terminal."""
+    whole = {"ok": problem is None, "code": problem or "ok", "message": message, **facts}
+    write(json.dumps(whole, ensure_ascii=True))
+
+
+def forget_unwritten() -> None:
+    """Give up what standard output did not take: else the interpreter tries again at its end, and says so at length."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def printable(text: str) -> str:
@@ -128,13 +147,33 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name:{width}}  {value}" for name, value in rows)
 
 
-def iso(moment: datetime) -> str:
-    """A UTC datetime as ``2026-11-23T09:30:00Z``."""
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+def iso(moment: datetime | int) -> str:
+    """A UTC datetime, or Unix seconds, as ``2026-11-23T09:30:00Z``."""
+    return f"{from_seconds(moment) if isinstance(moment, int) else moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def now_of(clock: Clock) -> datetime:
+    """The clock's reading, in whole seconds."""
+    return from_seconds(int(read_clock(clock)))
+
+
+def facts_of(record: DataclassInstance) -> dict[str, object]:
+    """A record's fields for ``--json``: datetimes, and the Unix seconds of a field ``at`` or ``…_at``, as ISO 8601."""
+    return {name: _fact(name, value) for name, value in asdict(record).items()}
+
+
+def _fact(name: str, value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_fact(name, one) for one in value]
+    if isinstance(value, dict):
+        return {inner: _fact(inner, one) for inner, one in value.items()}
+    if isinstance(value, datetime) or (isinstance(value, int) and name.split("_")[-1] == "at"):
+        return iso(value)
+    return value
 
 
 def pretty(payload: object) -> str:
-    """A payload for people: JSON on several lines, indented, in ASCII for the reason that `write_json` gives."""
+    """A payload for people: JSON on several lines, indented, in ASCII for the reason that `write_object` gives."""
     return "\n".join(f"  {line}" for line in json.dumps(payload, ensure_ascii=True, indent=2).splitlines())
 
 
@@ -148,10 +187,3 @@ def _shows_as_it_is(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return text.replace("\n", "").isprintable()
-
-
-def _forget_unwritten() -> None:
-    # Else the interpreter, at its end, tries once more to write what is left, and says so at length.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

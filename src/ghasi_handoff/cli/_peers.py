@@ -6,31 +6,23 @@ import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Final
 from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from ghasi_handoff._mint import _is_loopback
+from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS, PEER_TIMEOUT_SECONDS
+from ghasi_handoff._mint import is_loopback
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.rotation import Fingerprint
 
-TIMEOUT_SECONDS: Final = 5
-MAX_BYTES: Final = 200_000
-
 
 def read_peer(where: str) -> tuple[Fingerprint, bool]:
-    """The other side's fingerprint, and whether it was made just now.
-
-    Raises:
-        ConfigurationError: It cannot be read.
-        KeyRingError: It is no fingerprint.
-    """
+    """The other side's fingerprint, and whether it was made just now."""
     if "://" in where:
         return Fingerprint.from_json(_fetched(where)), True
     try:
         with Path(where).open("rb") as file:
-            return Fingerprint.from_json(file.read(MAX_BYTES).decode("utf-8", errors="replace")), False
+            return Fingerprint.from_json(file.read(MAX_FINGERPRINT_CHARACTERS).decode("utf-8", errors="replace")), False
     except OSError as exc:
         raise ConfigurationError(f"peer {where}: {exc.strerror or exc}") from exc
 
@@ -39,7 +31,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """The answer must come from where it was asked: a redirect could lead to any host, and out of TLS."""
 
     @override
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         return None
 
 
@@ -49,7 +41,7 @@ def _fetched(url: str) -> str:
         host = parts.hostname or ""
     except ValueError:
         raise ConfigurationError("the peer's URL has no valid host") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ConfigurationError("the peer's URL must be https; http is for loopback addresses only")
     if "@" in parts.netloc:
         raise ConfigurationError("the peer's URL must not hold a user name or password")
@@ -57,8 +49,8 @@ def _fetched(url: str) -> str:
     direct = [urllib.request.ProxyHandler({})] if parts.scheme == "http" else []
     opener = urllib.request.build_opener(_NoRedirect, *direct)
     try:
-        with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
-            data: bytes = answer.read(MAX_BYTES)
+        with opener.open(url, timeout=PEER_TIMEOUT_SECONDS) as answer:
+            data: bytes = answer.read(MAX_FINGERPRINT_CHARACTERS)
     except urllib.error.HTTPError as exc:
         raise ConfigurationError(f"peer {parts.netloc}: it answers {exc.code}") from None
     except (OSError, ValueError, http.client.HTTPException) as exc:  # the last: not HTTP, or a space in the URL

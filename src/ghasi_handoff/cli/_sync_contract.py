@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ghasi_handoff._version import __version__
+from ghasi_handoff.cli._options import OrderedGroup
 from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, answers, printable
 from ghasi_handoff.errors import ConfigurationError
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.sync_contract import Finding, UnreadableError
 
-# The room is imported in the commands: its parser is an extra, and no other command has a use for it.
+# Imported in the commands: the parser is an extra, and no other command needs it.
 
 
-@click.group("sync-contract", short_help="Check that the staff desktop gets nothing of bff-consumer.")
+@click.group("sync-contract", cls=OrderedGroup, short_help="Check that the staff desktop gets nothing of bff-consumer.")
 def sync_contract() -> None:
     """Check that nothing of bff-consumer-service reaches the staff desktop's database.
 
@@ -53,21 +54,24 @@ def check(_clock: Clock, *, as_sarif: bool, registries: tuple[str, ...]) -> Answ
         else:
             entries.append(len(read))
             findings += check_entries(read)
-    if as_sarif:
-        text = json.dumps(sarif_log(findings, unreadable, version=__version__), indent=2)
-    else:
-        text = "\n".join([*map(_line, findings), *map(_unreadable_line, unreadable)])
-        text = text or f"nothing of bff-consumer-service in {sum(entries)} entries"
-    facts = {
-        "ok": not findings and not unreadable,
-        "entries": sum(entries),
-        "findings": [finding.to_json() for finding in findings],
-        "unreadable": [
-            {"reason": one.reason, "at": {"file": one.file, "line": one.line, "column": one.column}}
-            for one in unreadable
-        ],
-    }
-    return Answer(facts=facts, text=text, status=UNUSABLE if unreadable else REFUSED if findings else 0)
+    lines = [*map(_line, findings), *map(_unreadable_line, unreadable)]
+    clean = f"nothing of bff-consumer-service in {sum(entries)} entries"
+    return Answer(
+        message=f"{len(findings)} findings, {len(unreadable)} registries that cannot be read" if lines else clean,
+        facts={
+            "entries": sum(entries),
+            "findings": [finding.to_json() for finding in findings],
+            "unreadable": [
+                {"reason": one.reason, "at": {"file": one.file, "line": one.line, "column": one.column}}
+                for one in unreadable
+            ],
+        },
+        text=json.dumps(sarif_log(findings, unreadable, version=__version__), indent=2)
+        if as_sarif
+        else "\n".join(lines) or clean,
+        problem="unreadable" if unreadable else "findings" if findings else None,
+        status=UNUSABLE if unreadable else REFUSED,
+    )
 
 
 @sync_contract.command(short_help="Build the platform's matrix of conflict policies.")
@@ -94,9 +98,10 @@ def matrix(_clock: Clock, *, policies: tuple[str, ...], folder: str) -> Answer:
         raise ConfigurationError(str(exc)) from exc
     findings = check_matrix(built)
     return Answer(
-        facts={"ok": not findings, "matrix": built.to_json(), "findings": [finding.to_json() for finding in findings]},
+        message=f"{len(findings)} findings" if findings else "nothing of bff-consumer-service is replicated",
+        facts={"matrix": built.to_json(), "findings": [finding.to_json() for finding in findings]},
         text="\n".join(map(_line, findings)) or built.to_markdown(),
-        status=REFUSED if findings else 0,
+        problem="findings" if findings else None,
     )
 
 
@@ -106,7 +111,11 @@ def show(_clock: Clock) -> Answer:
     """Show the contract of bff-consumer-service, as Markdown or JSON: its aggregates, and why none is replicated."""
     from ghasi_handoff.sync_contract import BFF_CONSUMER
 
-    return Answer(facts={"contract": BFF_CONSUMER.to_json()}, text=BFF_CONSUMER.to_markdown())
+    return Answer(
+        message="the contract of bff-consumer-service: nothing is replicated",
+        facts={"contract": BFF_CONSUMER.to_json()},
+        text=BFF_CONSUMER.to_markdown(),
+    )
 
 
 def _line(finding: Finding) -> str:

@@ -22,7 +22,7 @@ from ghasi_handoff._limits import (
     MAX_CONSUME_ANSWER_BYTES,
     MAX_CONSUME_CALL_TIMEOUT_SECONDS,
 )
-from ghasi_handoff._mint import _is_loopback
+from ghasi_handoff._mint import is_loopback
 from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
@@ -157,7 +157,7 @@ def _checked_url(base_url: object, allow_http: bool) -> str:
     # An empty query, too: a path added after it would become part of the query.
     if not host or port == 0 or "@" in parts.netloc or any(character in base_url for character in " \\?#"):
         raise ConfigurationError(problem)
-    if parts.scheme != "https" and not (parts.scheme == "http" and (allow_http or _is_loopback(host))):
+    if parts.scheme != "https" and not (parts.scheme == "http" and (allow_http or is_loopback(host))):
         raise ConfigurationError(f"{problem}; http is for loopback addresses, or with allow_http=True")
     return base_url.rstrip("/")
 

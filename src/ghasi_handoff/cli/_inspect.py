@@ -1,0 +1,99 @@
+"""``inspect`` and ``signing-string``: token -> what it says, and the bytes that its MAC covers. Nothing is verified."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ghasi_handoff._base64url import b64u_encode
+from ghasi_handoff._canonical_json import is_canonical_payload
+from ghasi_handoff._signing_string import parse_body, signing_string_prefix
+from ghasi_handoff._times import read_clock
+from ghasi_handoff._token import parse_token
+from ghasi_handoff.cli import _options
+from ghasi_handoff.cli._input import read_token
+from ghasi_handoff.cli._output import Answer, answers, pretty
+from ghasi_handoff.cli._token_views import token_facts, token_table
+from ghasi_handoff.errors import MalformedTokenError
+
+if TYPE_CHECKING:
+    from ghasi_handoff._signing_string import Body
+    from ghasi_handoff._token import UnverifiedToken
+    from ghasi_handoff.cli._output import Clock
+
+
+@click.command("inspect", short_help="Show what a token says, without verifying it.")
+@_options.token
+@answers
+def inspect_(clock: Clock, *, token: str) -> Answer:
+    """Show what a token says, without verifying any of it.
+
+    It needs only the token, as an argument or with - on standard input, and no keys. Anybody can write a token that
+    says anything: rely on nothing that is shown here.
+    """
+    unverified, body = _parse(read_token(token))
+    now = int(read_clock(clock))
+    payload = json.loads(body.payload) if is_canonical_payload(body.payload) else None
+    shown = (
+        "\n" + pretty(payload)
+        if payload is not None
+        else f"{len(body.payload)} bytes that are not canonical JSON; `ghasi-handoff signing-string` shows them"
+    )
+    warning = click.style("NOT VERIFIED", fg="red", bold=True)
+    reason = "anybody can write a token that says this. Rely on nothing here before `ghasi-handoff verify`."
+    return Answer(
+        message="not verified: anybody can write a token that says this",
+        facts={
+            "verified": False,
+            **token_facts(unverified.kid, body),
+            "seconds_since_issue": now - body.issued_at,
+            "seconds_left": body.expires_at - now,
+            "payload": payload,
+            "payload_is_canonical": payload is not None,
+        },
+        text=f"{warning}: {reason}\n\n{token_table(unverified.kid, body, now)}\n\npayload: {shown}",
+    )
+
+
+@click.command("signing-string", short_help="Print the bytes that a token's MAC covers.")
+@_options.token
+@answers
+def signing_string(_clock: Clock, *, token: str) -> Answer:
+    """Print the exact bytes that a token's MAC covers, with nothing added, to compare with another implementation.
+
+    It needs only the token, as an argument or with - on standard input, and no keys. Nothing is verified.
+
+    The signing string holds no secret and no MAC, so nobody can make a token from it. It does hold all that the guest
+    chose. This library never puts it in a message or a log, and neither should you. This command is the one exception.
+    """
+    unverified, body = _parse(read_token(token))
+    data = signing_string_prefix(unverified.kid) + unverified.body
+    facts = {
+        "verified": False,
+        "kid": unverified.kid,
+        "handoff_id": body.handoff_id,
+        "length": len(data),
+        "signing_string": _utf8(data),
+        "signing_string_b64u": b64u_encode(data),
+    }
+    return Answer(message=f"the MAC covers {len(data)} bytes; nothing was verified", facts=facts, text=data)
+
+
+def _parse(token: str) -> tuple[UnverifiedToken, Body]:
+    """The parts of a token that anybody may have made. What verify would call malformed is refused."""
+    unverified = parse_token(token)
+    body = parse_body(unverified.body)
+    if body is None:
+        raise MalformedTokenError("the body is outside the grammar", kid=unverified.kid)
+    if body.expires_at <= body.issued_at:
+        raise MalformedTokenError("expires-at is not after issued-at", kid=unverified.kid)
+    return unverified, body
+
+
+def _utf8(data: bytes) -> str | None:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
