@@ -13,7 +13,7 @@ from ghasi_handoff._handoff import Handoff
 from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mac import is_mac
 from ghasi_handoff._payload_bytes import payload_decoder
-from ghasi_handoff._signing_string import Body, as_name, parse_body, service_name
+from ghasi_handoff._signing_string import Body, as_name, parse_body, required_name
 from ghasi_handoff._times import read_clock, whole_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
@@ -31,8 +31,6 @@ from ghasi_handoff.errors import (
 )
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
-
-__all__ = ["VerifiedHandoff", "Verifier"]
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
@@ -88,8 +86,8 @@ class Verifier(Generic[_PayloadT]):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = ring_source(keys)
-        self._issuer = service_name(issuer, role="issuer")
-        self._audience = service_name(audience, role="audience")
+        self._issuer = required_name(issuer, "issuer", ConfigurationError)
+        self._audience = required_name(audience, "audience", ConfigurationError)
         # The type variable's default is BookingHandoff: where no class is given, that is what _PayloadT is.
         chosen = cast("type[_PayloadT]", BookingHandoff) if payload_type is None else payload_type
         if not isinstance(chosen, type) or not issubclass(chosen, HandoffPayload):
@@ -108,11 +106,7 @@ class Verifier(Generic[_PayloadT]):
         return self._keys
 
     def now(self) -> int:
-        """The clock's reading, floored to Unix seconds.
-
-        Raises:
-            ConfigurationError: The clock is broken.
-        """
+        """The clock's reading, floored to Unix seconds."""
         return int(read_clock(self._clock))
 
     def deadline(self, handoff: Handoff[HandoffPayload]) -> int:

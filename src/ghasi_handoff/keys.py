@@ -249,9 +249,9 @@ class KeyRing(NeverPickled):
         return key.replaced(verify_until=taken_over_at + kept_for, revoked_at=key.dates.revoked_at)
 
     def _key(self, kid: str) -> SigningKey:
-        key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        plain_kid = as_kid(kid)
+        key = None if plain_kid is None else self._by_kid.get(plain_kid)
         if key is None:
-            plain_kid = as_kid(kid)
             raise KeyRingError("the ring has no such key" if plain_kid is None else f"the ring has no key {plain_kid}")
         return key
 
@@ -268,11 +268,7 @@ class KeyRing(NeverPickled):
 
 
 def ring_source(keys: KeyRing | Callable[[], KeyRing]) -> Callable[[], KeyRing]:
-    """A ring, or a callable that returns the present one, as such a callable.
-
-    Raises:
-        ConfigurationError: Neither.
-    """
+    """A ring, or a callable that returns the present one, as such a callable."""
     if isinstance(keys, KeyRing):
         return lambda: keys
     if not callable(keys):

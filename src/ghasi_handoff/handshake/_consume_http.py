@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,8 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from ghasi_handoff._limits import (
+    BREAKER_FAILURES,
+    BREAKER_OPEN_SECONDS,
     CONSUME_CALL_RETRY_WAIT_SECONDS,
     CONSUME_CALL_TRIES,
     MAX_CONSUME_ANSWER_BYTES,
@@ -26,11 +30,38 @@ from ghasi_handoff._mint import is_loopback
 from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
-from ghasi_handoff.handshake._breaker import Breaker
 from ghasi_handoff.handshake._consume_answers import understood
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.stores._handoff_log import ConsumeCall
+
+
+@dataclass
+class Breaker:
+    """Stops calls to a service that does not answer, and lets one call through now and then to see whether it does."""
+
+    failures: int = 0
+    open_until: float = 0.0
+
+    def admit(self) -> bool:
+        """Whether a call may be made now."""
+        if self.failures < BREAKER_FAILURES:
+            return True
+        now = time.monotonic()
+        if now < self.open_until:
+            return False
+        self.open_until = now + BREAKER_OPEN_SECONDS  # this call is the one that finds out
+        return True
+
+    def succeeded(self) -> None:
+        """The service answered."""
+        self.failures = 0
+
+    def failed(self) -> None:
+        """The service did not answer."""
+        self.failures += 1
+        if self.failures >= BREAKER_FAILURES:
+            self.open_until = time.monotonic() + BREAKER_OPEN_SECONDS
 
 
 class ConsumeCaller:
