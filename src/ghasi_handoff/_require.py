@@ -14,3 +14,10 @@ def require(part: object, method: str, *, awaited: bool, name: str, kind: str) -
     if not callable(call) or inspect.iscoroutinefunction(call) is not awaited:
         raise ConfigurationError(f"the {name} must be {kind}; {type(part).__name__} is not")
     return part
+
+
+def require_callables(**functions: object) -> None:
+    """Raise `ConfigurationError` for the first that cannot be called."""
+    for name, function in functions.items():
+        if not callable(function):
+            raise ConfigurationError(f"{name} must be a callable, not {type(function).__name__}")

@@ -86,8 +86,11 @@ class ConfirmationUnavailableError(HandoffError):
     """
 
     code = "confirmation_unavailable"
-    reason = "unknown"
     public_text = "Your booking is being confirmed. Please try again in a moment."
+
+    def __init__(self, message: str = "", *, reason: str = "unknown", **facts: str | None) -> None:
+        super().__init__(message, **facts)
+        self.reason = reason
 
 
 class InvalidTokenError(HandoffError):

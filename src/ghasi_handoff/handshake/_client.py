@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any, Self
 
 from ghasi_handoff._limits import CONSUME_CALL_CONNECT_TIMEOUT_SECONDS, CONSUME_CALL_TIMEOUT_SECONDS
-from ghasi_handoff.handshake._consume_http import ConsumeCaller, unavailable
+from ghasi_handoff.errors import ConfirmationUnavailableError
+from ghasi_handoff.handshake._consume_http import ConsumeCaller
 from ghasi_handoff.handshake._loop_thread import LoopThread
 from ghasi_handoff.keys import KeyRing
 
@@ -81,7 +82,8 @@ class ConsumeClient:
         try:
             self._loop_thread.run(call)
         except CancelledError:
-            raise unavailable("the client was closed", reason="client_closed", handoff_id=handoff_id) from None
+            facts = {"reason": "client_closed", "handoff_id": handoff_id}
+            raise ConfirmationUnavailableError("the client was closed", **facts) from None
 
     def close(self) -> None:
         """Close the connections and end the thread. Calls under way end unconfirmed; there are none afterwards."""

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any, Self
 
 from ghasi_handoff._limits import CONSUME_CALL_CONNECT_TIMEOUT_SECONDS, CONSUME_CALL_TIMEOUT_SECONDS
-from ghasi_handoff.handshake._consume_http import ConsumeCaller, unavailable
+from ghasi_handoff.errors import ConfirmationUnavailableError
+from ghasi_handoff.handshake._consume_http import ConsumeCaller
 from ghasi_handoff.handshake._loop_thread import LoopThread
 from ghasi_handoff.keys import KeyRing
 
@@ -88,7 +89,8 @@ class AsyncConsumeClient:
             try:
                 self._loop_thread.run(call)
             except CancelledError:
-                raise unavailable("the client was closed", reason="client_closed", handoff_id=handoff_id) from None
+                facts = {"reason": "client_closed", "handoff_id": handoff_id}
+                raise ConfirmationUnavailableError("the client was closed", **facts) from None
 
     if True:  # ASYNC
 

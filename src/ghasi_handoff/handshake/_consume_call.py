@@ -36,15 +36,9 @@ _parse_body: Final = re.compile(
 
 
 class RefusedCall(NamedTuple):
-    """Why a call is not authentic. For logs only: outsiders are told nothing but 401.
+    """Why a call is not authentic. For logs only: outsiders are told nothing but 401."""
 
-    Attributes:
-        reason: ``malformed_authorization``, ``malformed_body``, ``unknown_key``, ``revoked_key``, ``retired_key``,
-            ``invalid_mac`` or ``stale``.
-        kid: The key that the call names, once its grammar has been checked.
-    """
-
-    reason: str
+    reason: str  # malformed_authorization, malformed_body, stale, or an error's code
     kid: str | None = None
 
 
@@ -115,10 +109,7 @@ def named_kid(authorization: Sequence[str]) -> str | None:
 
 
 def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: int) -> ConsumeCall | RefusedCall:
-    """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4.
-
-    `authorization` has the values of the request's ``Authorization`` fields, in order; `now` is in Unix seconds.
-    """
+    """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4."""
     parts = _parsed(authorization)
     if parts is None:
         return RefusedCall("malformed_authorization")

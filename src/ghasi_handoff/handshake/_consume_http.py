@@ -29,7 +29,7 @@ from ghasi_handoff._limits import (
 from ghasi_handoff._mint import is_loopback
 from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
-from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
+from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError
 from ghasi_handoff.handshake._consume_answers import understood
 from ghasi_handoff.handshake._consume_call import sign_call
 from ghasi_handoff.keys import KeyRing, ring_source
@@ -94,10 +94,10 @@ class ConsumeCaller:
         """As `ConsumeClient.consume`."""
         if not self.breaker.admit():
             text = "bff-consumer did not answer lately; it is not called now"
-            raise unavailable(text, reason="circuit_open", handoff_id=handoff_id)
+            raise ConfirmationUnavailableError(text, reason="circuit_open", handoff_id=handoff_id)
         reason = "unknown"
         for trial in range(CONSUME_CALL_TRIES):
-            if trial:
+            if trial > 0:
                 await asyncio.sleep(_jittered(*CONSUME_CALL_RETRY_WAIT_SECONDS))
             sent_at = int(read_clock(self._clock))
             # Signed for each try: a retry must not grow stale.
@@ -113,20 +113,20 @@ class ConsumeCaller:
                 reason = "unreachable"
                 continue
             final = understood(call, status, content_type, answer)
-            if final is None:
+            if not isinstance(final, str):
                 self.breaker.succeeded()
-                return
-            if isinstance(final, HandoffError):
-                self.breaker.succeeded()
+                if final is None:
+                    return
                 raise final
             reason = final
             if status < 500 and status not in (200, 408, 429):
                 # It answers, but not with a final answer: 404 from a replica that lags, say. The page will ask again.
                 self.breaker.succeeded()
-                raise unavailable(f"bff-consumer answered {status}", reason=reason, handoff_id=handoff_id)
-        self.breaker.failed()
-        text = f"bff-consumer did not confirm, in {CONSUME_CALL_TRIES} tries: {reason}"
-        raise unavailable(text, reason=reason, handoff_id=handoff_id)
+                break
+        else:
+            self.breaker.failed()
+        text = f"bff-consumer did not confirm: {reason}, after {trial + 1} of {CONSUME_CALL_TRIES} tries"
+        raise ConfirmationUnavailableError(text, reason=reason, handoff_id=handoff_id)
 
     async def disconnect(self) -> None:
         """Close this event loop's connections."""
@@ -166,13 +166,6 @@ class ConsumeCaller:
             )
             self.connections[loop] = client
         return client
-
-
-def unavailable(message: str, *, reason: str, handoff_id: str) -> ConfirmationUnavailableError:
-    """The error that says that the outcome is not known, and why."""
-    error = ConfirmationUnavailableError(message, handoff_id=handoff_id)
-    error.reason = reason
-    return error
 
 
 def _checked_url(base_url: object, allow_http: bool) -> str:

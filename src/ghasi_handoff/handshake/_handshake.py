@@ -185,9 +185,7 @@ class Handshake(Generic[_PayloadT]):
             if exc.reason == "status_404":
                 self.reporter.report(events.HandoffUnknown(redemption_id=redemption_id, **facts))
             self.reporter.report(events.ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
-            error = ConfirmationUnavailableError(str(exc), **facts)
-            error.reason = exc.reason
-            raise error from None
+            raise ConfirmationUnavailableError(str(exc), reason=exc.reason, **facts) from None
         reached(Step.REDEEM_CONFIRMED)
         self._settle(handoff.handoff_id, scope, redemption_id)
         reached(Step.REDEEM_SETTLED)

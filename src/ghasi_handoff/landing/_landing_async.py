@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_FORM_BYTES
 from ghasi_handoff._redeem import Redemption
-from ghasi_handoff._require import require
+from ghasi_handoff._require import require, require_callables
 from ghasi_handoff.errors import (
     ConfirmationUnavailableError,
     InvalidTokenError,
@@ -23,7 +23,6 @@ from ghasi_handoff.handshake import AsyncHandshake, PageRefused
 from ghasi_handoff.keyfile import WatchedKeyRing
 from ghasi_handoff.landing._answer import Answer
 from ghasi_handoff.landing._guest_request import GuestRequest, named_kid, set_cookie, whole_number
-from ghasi_handoff.landing._options import check_callables, check_pages
 from ghasi_handoff.landing._pages import Kind, Page, headers_of, html_of, make_page
 from ghasi_handoff.landing._places import sent_on, without_slashes
 from ghasi_handoff.landing._refusals import (
@@ -35,7 +34,7 @@ from ghasi_handoff.landing._refusals import (
     not_now,
     refusal_of,
 )
-from ghasi_handoff.landing._texts import TEXTS, PageTexts
+from ghasi_handoff.landing._texts import TEXTS, PageTexts, check_pages
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 
 METHODS: Final = ("GET", "HEAD", "POST")
@@ -77,9 +76,9 @@ class AsyncLanding(Generic[_PayloadT]):
         response_type: type | tuple[type, ...] = (),
     ) -> None:
         require(handshake, "redeem", awaited=True, name="handshake", kind="AsyncHandshake")
-        check_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
+        require_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
         if render is not None:
-            check_callables(render=render)
+            require_callables(render=render)
         check_pages(texts, start_url)
         self._handshake = handshake
         self._tenant = tenant
