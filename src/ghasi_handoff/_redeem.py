@@ -25,8 +25,6 @@ _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHand
 
 
 class _Fresh:
-    """The type of `_FRESH`."""
-
     @override
     def __repr__(self) -> str:
         return "<a fresh secret>"
@@ -164,15 +162,7 @@ class Redeemer(Generic[_PayloadT]):
 
 
 class AsyncRedeemer(Generic[_PayloadT]):
-    """`Redeemer` for asyncio, over an `AsyncReplayStore`.
-
-    Args:
-        verifier: Judges the token.
-        store: Remembers who holds which handoff.
-
-    Raises:
-        ConfigurationError: One of these is something else.
-    """
+    """`Redeemer` for asyncio, over an `AsyncReplayStore`."""
 
     def __init__(self, verifier: Verifier[_PayloadT], store: AsyncReplayStore) -> None:
         self.rule = RedemptionRule(verifier)

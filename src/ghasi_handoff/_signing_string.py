@@ -21,9 +21,7 @@ SECONDS: Final = "0|[1-9][0-9]{0,11}"
 # body       = issuer LF audience LF tenant LF handoff-id LF issued-at LF expires-at LF payload
 _BODY: Final = re.compile(f"({NAME})\n({NAME})\n({NAME})\n({HANDOFF_ID})\n({SECONDS})\n({SECONDS})\n.*", re.DOTALL)
 # kid        = 1*32( A-Z / a-z / 0-9 / "_" / "-" )
-_is_kid: Final = re.compile("[A-Za-z0-9_-]{1,32}").fullmatch
-_is_name: Final = re.compile(NAME).fullmatch
-_is_handoff_id: Final = re.compile(HANDOFF_ID).fullmatch
+_KID: Final = "[A-Za-z0-9_-]{1,32}"
 
 
 class Body(NamedTuple):
@@ -42,19 +40,19 @@ class Body(NamedTuple):
 _body: Final[Callable[[tuple[str, str, str, str, int, int, bytes]], Body]] = partial(tuple.__new__, Body)
 
 
-def as_name(value: object) -> str | None:
-    """`value` as plain text, if it may be an issuer, audience or tenant."""
-    return _plain_text(value, _is_name)
+def _plain_text(grammar: Callable[[str], object], value: object) -> str | None:
+    # A subclass of str may be formatted as another text than it is compared as, as members of (str, Enum) are: the
+    # tenant that was checked would not be the one that is signed. Only its own characters count.
+    if not issubclass(type(value), str):
+        return None
+    text = str.__str__(cast("str", value))
+    return text if grammar(text) else None
 
 
-def as_kid(value: object) -> str | None:
-    """`value` as plain text, if it may name a key."""
-    return _plain_text(value, _is_kid)
-
-
-def as_handoff_id(value: object) -> str | None:
-    """`value` as plain text, if it is a UUIDv7 in lower case."""
-    return _plain_text(value, _is_handoff_id)
+# A value as plain text, if it is one of these; else None. A name: an issuer, audience or tenant.
+as_name: Final = partial(_plain_text, re.compile(NAME).fullmatch)
+as_kid: Final = partial(_plain_text, re.compile(_KID).fullmatch)
+as_handoff_id: Final = partial(_plain_text, re.compile(HANDOFF_ID).fullmatch)
 
 
 def required_name(value: object, role: str, error: type[HandoffError] = InvalidHandoffInputError) -> str:
@@ -78,15 +76,6 @@ def require_seconds(**moments: object) -> None:
     for name, seconds in moments.items():
         if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
             raise InvalidHandoffInputError(f"{name} must be whole Unix seconds from 0 to {MAX_SECONDS}")
-
-
-def _plain_text(value: object, grammar: Callable[[str], object]) -> str | None:
-    # A subclass of str may be formatted as another text than it is compared as, as members of (str, Enum) are: the
-    # tenant that was checked would not be the one that is signed. Only its own characters count.
-    if not issubclass(type(value), str):
-        return None
-    text = str.__str__(cast("str", value))
-    return text if grammar(text) else None
 
 
 def handoff_id_seconds(handoff_id: str) -> int:

@@ -139,8 +139,7 @@ class Verifier(Generic[_PayloadT]):
         self._check_times(body, now, grace, kid)
         payload = self._decode_payload(body.payload)
         if payload is None:
-            text = f"the payload is not canonical JSON, or no valid {self._payload_name}"
-            _refuse(InvalidPayloadError, text, body, kid)
+            _refuse(InvalidPayloadError, f"the payload is not canonical, or no valid {self._payload_name}", body, kid)
         return VerifiedHandoff(body, kid, payload)
 
     def _check_addressee(self, body: Body, tenant: object, kid: str) -> None:
@@ -159,14 +158,11 @@ class Verifier(Generic[_PayloadT]):
         if lifetime <= 0:
             _refuse(MalformedTokenError, "expires-at is not after issued-at", body, kid)
         if lifetime > self._max_lifetime:
-            text = f"the lifetime is {lifetime} s; this verifier allows {self._max_lifetime} s"
-            _refuse(LifetimeTooLongError, text, body, kid)
+            _refuse(LifetimeTooLongError, f"the lifetime is {lifetime} s, not {self._max_lifetime} at most", body, kid)
         if issued_at > now + leeway:
-            text = f"issued {issued_at - now} s ahead of this clock, with a leeway of {leeway} s"
-            _refuse(NotYetValidTokenError, text, body, kid)
+            _refuse(NotYetValidTokenError, f"issued {issued_at - now} s ahead of now, leeway {leeway} s", body, kid)
         if now >= expires_at + leeway + grace:
-            text = f"expired {now - expires_at} s ago, with a leeway of {leeway} s"
-            _refuse(ExpiredTokenError, text, body, kid)
+            _refuse(ExpiredTokenError, f"expired {now - expires_at} s ago, leeway {leeway} s", body, kid)
 
 
 def _refuse(error: type[InvalidTokenError], message: str, body: Body, kid: str) -> NoReturn:

@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from ghasi_handoff._limits import CONSUME_CALL_CONNECT_TIMEOUT_SECONDS, CONSUME_CALL_TIMEOUT_SECONDS
 from ghasi_handoff.errors import ConfirmationUnavailableError
-from ghasi_handoff.handshake._consume_http import ConsumeCaller
+from ghasi_handoff.handshake._consume_http import ConsumeCaller, call_seconds, checked_url
 from ghasi_handoff.handshake._loop_thread import LoopThread
-from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.keys import KeyRing, ring_source
 
 
 class ConsumeClient:
@@ -48,13 +48,12 @@ class ConsumeClient:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._caller = ConsumeCaller(
-            base_url,
-            keys,
-            clock,
-            connect_timeout=connect_timeout,
-            timeout=timeout,
+            base_url=checked_url(base_url, allow_http),
+            keys=ring_source(keys),
+            clock=clock,
+            connect_timeout=call_seconds(connect_timeout, "connect_timeout"),
+            timeout=call_seconds(timeout, "timeout"),
             verify=verify,
-            allow_http=allow_http,
         )
         self._loop_thread = LoopThread()
 

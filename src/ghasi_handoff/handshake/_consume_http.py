@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError
 from ghasi_handoff.handshake._consume_answers import understood
 from ghasi_handoff.handshake._consume_call import sign_call
-from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._handoff_log import ConsumeCall
 
 
@@ -64,29 +64,21 @@ class Breaker:
             self.open_until = time.monotonic() + BREAKER_OPEN_SECONDS
 
 
+@dataclass(kw_only=True)
 class ConsumeCaller:
-    """Makes the calls of a client. The arguments are the client's; each event loop has connections of its own."""
+    """Makes the calls of a client. Each event loop has connections of its own."""
 
-    def __init__(
-        self,
-        base_url: str,
-        keys: KeyRing | Callable[[], KeyRing],
-        clock: Callable[[], float],
-        *,
-        connect_timeout: float | timedelta,
-        timeout: float | timedelta,
-        verify: Any,
-        allow_http: bool,
-    ) -> None:
-        self.base_url = _checked_url(base_url, allow_http)
-        self.keys = ring_source(keys)
-        self.connect_timeout = _seconds(connect_timeout, "connect_timeout")
-        self.timeout = _seconds(timeout, "timeout")
-        self.breaker = Breaker()
-        self.connections: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
-        self._verify = verify
-        self._clock = clock
-        self._pid = os.getpid()
+    base_url: str
+    keys: Callable[[], KeyRing]
+    clock: Callable[[], float]
+    connect_timeout: float
+    timeout: float
+    verify: Any
+    breaker: Breaker = field(default_factory=Breaker)
+    connections: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = field(
+        default_factory=WeakKeyDictionary
+    )
+    pid: int = field(default_factory=os.getpid)
 
     async def consume(
         self, handoff_id: str, *, issuer: str, audience: str, redemption_id: str, consumed_at: int
@@ -99,7 +91,7 @@ class ConsumeCaller:
         for trial in range(CONSUME_CALL_TRIES):
             if trial > 0:
                 await asyncio.sleep(_jittered(*CONSUME_CALL_RETRY_WAIT_SECONDS))
-            sent_at = int(read_clock(self._clock))
+            sent_at = int(read_clock(self.clock))
             # Signed for each try: a retry must not grow stale.
             call = ConsumeCall(issuer, audience, handoff_id, redemption_id, consumed_at, sent_at)
             authorization, body = sign_call(call, self.keys())
@@ -146,9 +138,9 @@ class ConsumeCaller:
             return response.status_code, response.headers.get("Content-Type", ""), answer
 
     def _client(self) -> httpx2.AsyncClient:
-        if self._pid != os.getpid():  # a fork: the connections are the parent's
+        if self.pid != os.getpid():  # a fork: the connections are the parent's
             self.connections = WeakKeyDictionary()
-            self._pid = os.getpid()
+            self.pid = os.getpid()
         loop = asyncio.get_running_loop()
         client = self.connections.get(loop)
         if client is None:
@@ -162,13 +154,14 @@ class ConsumeCaller:
                 follow_redirects=False,
                 # No proxy and no .netrc out of the environment: an Authorization of its own would replace ours.
                 trust_env=False,
-                verify=self._verify,
+                verify=self.verify,
             )
             self.connections[loop] = client
         return client
 
 
-def _checked_url(base_url: object, allow_http: bool) -> str:
+def checked_url(base_url: object, allow_http: bool) -> str:
+    """The URL without slashes at its end, or `ConfigurationError`."""
     problem = "base_url must be an https URL without user name, query or fragment"
     if not isinstance(base_url, str) or not base_url.isascii() or not base_url.isprintable():
         raise ConfigurationError(problem)
@@ -190,7 +183,8 @@ def _url(base_url: str, handoff_id: str) -> str:
     return f"{base_url}/internal/handoff/{handoff_id}/consume"
 
 
-def _seconds(value: float | timedelta, name: str) -> float:
+def call_seconds(value: float | timedelta, name: str) -> float:
+    """A time-out in seconds, or `ConfigurationError`."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     longest = MAX_CONSUME_CALL_TIMEOUT_SECONDS
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= longest:
