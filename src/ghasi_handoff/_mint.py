@@ -116,9 +116,7 @@ class Minter:
         self._keys = ring_source(keys)
         self._issuer = required_name(issuer, "issuer", ConfigurationError)
         self._audience = required_name(audience, "audience", ConfigurationError)
-        self._lifetime = whole_seconds(
-            lifetime, name="lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
-        )
+        self._lifetime = whole_seconds(lifetime, name="lifetime", least=1, most=MAX_LIFETIME_SECONDS)
         self._clock = clock
         self._random_bytes = random_bytes
 

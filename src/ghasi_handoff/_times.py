@@ -39,7 +39,9 @@ def from_seconds(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def whole_seconds(duration: timedelta, *, name: str, least: int, most: int, error: type[HandoffError]) -> int:
+def whole_seconds(
+    duration: timedelta, *, name: str, least: int, most: int, error: type[HandoffError] = ConfigurationError
+) -> int:
     """A timedelta to seconds."""
     if not isinstance(duration, timedelta):
         raise error(f"{name} must be a timedelta, not {type(duration).__name__}")

@@ -94,10 +94,8 @@ class Verifier(Generic[_PayloadT]):
             raise ConfigurationError("payload_type must be a class derived from HandoffPayload")
         self._decode_payload = payload_decoder(chosen)
         self._payload_name = chosen.__name__
-        self._leeway = whole_seconds(leeway, name="leeway", least=0, most=MAX_LEEWAY_SECONDS, error=ConfigurationError)
-        self._max_lifetime = whole_seconds(
-            max_lifetime, name="max_lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
-        )
+        self._leeway = whole_seconds(leeway, name="leeway", least=0, most=MAX_LEEWAY_SECONDS)
+        self._max_lifetime = whole_seconds(max_lifetime, name="max_lifetime", least=1, most=MAX_LIFETIME_SECONDS)
         self._clock = clock
 
     @property
@@ -158,7 +156,7 @@ class Verifier(Generic[_PayloadT]):
         if lifetime <= 0:
             _refuse(MalformedTokenError, "expires-at is not after issued-at", body, kid)
         if lifetime > self._max_lifetime:
-            _refuse(LifetimeTooLongError, f"the lifetime is {lifetime} s, not {self._max_lifetime} at most", body, kid)
+            _refuse(LifetimeTooLongError, f"the lifetime of {lifetime} s is over {self._max_lifetime} s", body, kid)
         if issued_at > now + leeway:
             _refuse(NotYetValidTokenError, f"issued {issued_at - now} s ahead of now, leeway {leeway} s", body, kid)
         if now >= expires_at + leeway + grace:

@@ -31,7 +31,7 @@ __all__ = ["KeyRing", "KeyState", "SigningKey"]
 class KeyRing(NeverPickled):
     """All keys of one issuer and audience, on both sides. Frozen: what would change it returns a new ring.
 
-    Each ``now`` below is an aware datetime, by default the present.
+    Each ``now`` is an aware datetime, by default the present, unless its method says otherwise.
 
     Args:
         keys: The keys, in any order. At least one; no two of one kid, secret or ``sign_from``.
@@ -87,7 +87,7 @@ class KeyRing(NeverPickled):
         if key is None:
             raise KeyRingError("no key can sign yet: the sign_from of every key lies ahead; check the clock, or wait")
         if key.dates.revoked_at is not None:
-            raise KeyRingError(f"no key can sign: key {key.kid} is revoked, and has no active successor; rotate")
+            raise KeyRingError(f"no key can sign: key {key.kid} is revoked and none has taken over; rotate the ring")
         return key
 
     def verifying_key(self, kid: str, now: int) -> SigningKey:

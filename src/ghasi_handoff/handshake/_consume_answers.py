@@ -7,14 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import MAX_LATENESS_SECONDS
-from ghasi_handoff.errors import (
-    ExpiredTokenError,
-    HandoffError,
-    HandoffLogError,
-    ReplayedTokenError,
-    RevokedHandoffError,
-)
 from ghasi_handoff.handshake._consume_call import SCHEME
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffRecord, HandoffState
 
@@ -28,7 +22,7 @@ class Verdict(StrEnum):
     REPLAYED = "replayed"
     REVOKED = "revoked_handoff"
     EXPIRED = "expired"
-    UNDECIDED = HandoffLogError.code
+    UNDECIDED = errors.HandoffLogError.code
 
 
 _PROBLEMS: Final[Mapping[Verdict, tuple[int, str, Mapping[str, str]]]] = {
@@ -40,9 +34,9 @@ _PROBLEMS: Final[Mapping[Verdict, tuple[int, str, Mapping[str, str]]]] = {
     Verdict.UNDECIDED: (503, "The handoff log cannot answer now.", {"Retry-After": "1"}),
 }
 # Final for the caller, whatever else the answer holds, if its code is the right one for its status.
-_FINAL: Final[Mapping[int, tuple[type[HandoffError], ...]]] = {
-    409: (ReplayedTokenError,),
-    410: (RevokedHandoffError, ExpiredTokenError),
+_FINAL: Final[Mapping[int, tuple[type[errors.HandoffError], ...]]] = {
+    409: (errors.ReplayedTokenError,),
+    410: (errors.RevokedHandoffError, errors.ExpiredTokenError),
 }
 
 
@@ -111,7 +105,7 @@ def problem(verdict: Verdict) -> ConsumeAnswer:
     return ConsumeAnswer(status=status, headers=headers, body=body.encode("ascii"), code=verdict.value)
 
 
-def understood(call: ConsumeCall, status: int, content_type: str, answer: bytes) -> HandoffError | str | None:
+def understood(call: ConsumeCall, status: int, content_type: str, answer: bytes) -> errors.HandoffError | str | None:
     """What an answer to `call` says: None if confirmed, the error of a final refusal, a word for everything else."""
     kind = content_type.partition(";")[0].strip().lower()
     if status == 200:

@@ -10,16 +10,10 @@ from typing import Any, Final, Generic
 
 from typing_extensions import TypeVar
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_FORM_BYTES
 from ghasi_handoff._redeem import Redemption
 from ghasi_handoff._require import require, require_callables
-from ghasi_handoff.errors import (
-    ConfirmationUnavailableError,
-    InvalidTokenError,
-    KeyRingError,
-    ReplayedTokenError,
-    ReplayStoreError,
-)
 from ghasi_handoff.handshake import Handshake, PageRefused
 from ghasi_handoff.keyfile import WatchedKeyRing
 from ghasi_handoff.landing._answer import Answer
@@ -130,7 +124,7 @@ class Landing(Generic[_PayloadT]):
         try:
             self._catch_up(token)
             self._handshake.look(token, tenant, browser_known=secret is not None)
-        except (InvalidTokenError, KeyRingError) as exc:
+        except (errors.InvalidTokenError, errors.KeyRingError) as exc:
             raise refusal_of(exc) from exc
         delay = 0 if request.may_submit_itself else None
         page = self._page(request, "proceed", 200, fields={PARAMETER: token}, delay=delay)
@@ -152,13 +146,13 @@ class Landing(Generic[_PayloadT]):
         try:
             self._catch_up(token)
             redemption = self._handshake.redeem(token, tenant=tenant, browser_secret=secret)
-        except InvalidTokenError as exc:
+        except errors.InvalidTokenError as exc:
             raise refusal_of(exc) from exc
-        except (ReplayStoreError, ConfirmationUnavailableError, KeyRingError) as exc:
+        except (errors.ReplayStoreError, errors.ConfirmationUnavailableError, errors.KeyRingError) as exc:
             raise not_now(exc, token, whole_number(form, SINCE), self._handshake.now()) from exc
         try:
             place = self._on_redeemed(request, redemption)
-        except ReplayedTokenError as exc:
+        except errors.ReplayedTokenError as exc:
             raise refusal_of(exc) from exc
         return sent_on(place, self._response_type, origin=origin, token=token, cookie=set_cookie(secret))
 
