@@ -23,7 +23,6 @@ CORE: Final = (
     "handshake/_consume_answers.py",
     "handshake/_consume_call.py",
     "handshake/_deliveries.py",
-    "handshake/_modes.py",
     "handshake/_steps.py",
     "handshake/_trace.py",
     "landing/_answer.py",

@@ -117,7 +117,7 @@ class ConsumeCaller:
                 break
         else:
             self.breaker.failed()
-        text = f"bff-consumer did not confirm: {reason}, after {trial + 1} of {CONSUME_CALL_TRIES} tries"
+        text = f"bff-consumer did not confirm: {reason}"
         raise ConfirmationUnavailableError(text, reason=reason, handoff_id=handoff_id)
 
     async def disconnect(self) -> None:

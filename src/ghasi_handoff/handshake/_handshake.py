@@ -15,7 +15,7 @@ from ghasi_handoff._redeem import Redeemer, Redemption
 from ghasi_handoff._require import require
 from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.handshake import _events as events
-from ghasi_handoff.handshake._modes import Mode, require_mode
+from ghasi_handoff.handshake._deliveries import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
@@ -130,6 +130,7 @@ class Handshake(Generic[_PayloadT]):
         handoff, asked = self._rule.begin(token, tenant=tenant, browser_secret=browser_secret)
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
         redemption_id = asked["redemption_id"]
+        known = {**facts, "redemption_id": redemption_id}
         reached(Step.REDEEM_VERIFIED)
         # Here first: losers and floods never reach bff-consumer, and the outbox entry is in the same transaction.
         answer: Consumption = self._store.consume(handoff.handoff_id, **asked)
@@ -138,9 +139,7 @@ class Handshake(Generic[_PayloadT]):
             redemption = self._rule.decide(handoff, asked, answer)
         except errors.ReplayedTokenError:
             gap = asked["consumed_at"] - answer.consumed_at
-            self.reporter.report(
-                events.HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
-            )
+            self.reporter.report(events.HandoffReplayed(holder=answer.holder, gap_seconds=gap, **known))
             raise
         except errors.ExpiredTokenError:
             if answer.consumed_at >= self._rule.verifier.deadline(handoff):
@@ -149,9 +148,7 @@ class Handshake(Generic[_PayloadT]):
             raise
         if self._mode == "strict":
             self._confirm(redemption, asked["scope"], answer.consumed_at)
-        self.reporter.report(
-            events.HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
-        )
+        self.reporter.report(events.HandoffRedeemed(first=redemption.first, mode=self._mode, **known))
         return redemption
 
     def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> None:
