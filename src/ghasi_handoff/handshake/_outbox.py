@@ -71,9 +71,7 @@ class OutboxWorker:
     def deliver(self, *, limit: int = DELIVERY_BATCH, whether_due: bool = True) -> Deliveries:
         """Take up to `limit` (at most 32) entries that are due and deliver them, one after the other.
 
-        Args:
-            limit: At most so many.
-            whether_due: False takes entries before their time, too.
+        With `whether_due` False, entries are taken before their time, too.
 
         Raises:
             ReplayStoreError: The store cannot be used. What was taken is due again after two minutes.
