@@ -17,7 +17,7 @@ def nested(depth: int) -> bytes:
     [
         b"{}", b'{"a":1}', b'{"a":-1,"b":true,"c":false,"d":"","e":[],"f":{}}', b'{"a":[[1,2],"x",{"b":0}]}', b'{"a0":1,"a_":2,"aa":3}',
         '{"a":"é\u20ac\U0001f600\x7f"}'.encode(), b'{"a":"\\"\\\\\\b\\t\\n\\f\\r\\u0000\\u001f/"}', b'{"a":9007199254740991,"b":-9007199254740991}',
-        b'{"a":"[[[[[[[[[[{"}', b'{"a":"\\\\"}', nested(8), b'{"a":"' + b"x" * 2040 + b'"}',
+        b'{"a":"[[[[[[[[[[{"}', b'{"a":"\\\\"}', b'{"a":"null"}', nested(8), b'{"a":"' + b"x" * 2040 + b'"}',
     ],
 )  # fmt: skip
 def test_canonical_payloads_are_accepted(data: bytes) -> None:

@@ -84,8 +84,8 @@ def test_a_new_module_at_the_top_is_in_the_core(package: Path) -> None:
 
 def test_a_listed_module_that_is_gone_is_an_error(package: Path) -> None:
     """A module that was moved does not leave the core unnoticed."""
-    (package / "handshake" / "_modes.py").unlink()
-    with pytest.raises(SystemExit, match=r"'handshake/_modes\.py'"):
+    (package / "handshake" / "_steps.py").unlink()
+    with pytest.raises(SystemExit, match=r"'handshake/_steps\.py'"):
         refused(package)
 
 

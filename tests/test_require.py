@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghasi_handoff import ConfigurationError
-from ghasi_handoff._require import require
+from ghasi_handoff._require import require, require_callables
 
 
 class Called:
@@ -35,3 +35,11 @@ def test_any_other_part_is_refused(part: object, awaited: bool) -> None:
     """One for threads where asyncio is meant, the reverse, or without the method: refused, by its name and type."""
     with pytest.raises(ConfigurationError, match=f"^the store must be a store; {type(part).__name__} is not$"):
         require(part, "consume", awaited=awaited, name="store", kind="a store")
+
+
+def test_what_cannot_be_called_is_refused_by_its_name() -> None:
+    """An option that could only fail while a guest waits is refused first; None counts as given."""
+    require_callables(tenant=len, render=print)
+    for wrong in (None, "aurora"):
+        with pytest.raises(ConfigurationError, match=f"^tenant must be a callable, not {type(wrong).__name__}$"):
+            require_callables(render=print, tenant=wrong)

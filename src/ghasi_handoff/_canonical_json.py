@@ -9,13 +9,17 @@ from typing import Final, NoReturn
 from ghasi_handoff._limits import MAX_INTEGER, MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
 
 _MEMBER_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+# One without an end reaches to the end of the text.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 def is_canonical_payload(data: bytes) -> bool:
     """Whether `data` is a JSON object in the narrowed RFC 8785 form of the specification, "Payload"."""
     if len(data) > MAX_PAYLOAD_BYTES or not data.startswith(b"{"):
         return False
-    if _depth(data) > MAX_PAYLOAD_DEPTH:  # before the parser, so that no nesting can exhaust its stack
+    outside_strings = _STRING.sub(b"", data)
+    # Before the parser, so that no nesting can exhaust its stack.
+    if b"null" in outside_strings or _depth(outside_strings) > MAX_PAYLOAD_DEPTH:
         return False
     try:
         value = json.loads(
@@ -30,23 +34,13 @@ def is_canonical_payload(data: bytes) -> bool:
         canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode("utf-8")
     except ValueError:  # not UTF-8, not JSON, refused by a hook below, or a lone surrogate that UTF-8 can't carry
         return False
-    return canonical == data and not _holds_null(value)
+    return canonical == data
 
 
-def _depth(data: bytes) -> int:
+def _depth(outside_strings: bytes) -> int:
     deepest = depth = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"{[":
+    for byte in outside_strings:
+        if byte in b"{[":
             depth += 1
             deepest = max(deepest, depth)
         elif byte in b"}]":
@@ -71,11 +65,3 @@ def _bounded_integer(text: str) -> int:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError("a number is not an integer")
-
-
-def _holds_null(value: object) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_null(item) for item in value.values())
-    if isinstance(value, list):
-        return any(_holds_null(item) for item in value)
-    return value is None

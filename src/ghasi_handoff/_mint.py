@@ -17,14 +17,12 @@ from ghasi_handoff._handoff import Handoff
 from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS, MAX_SECONDS
 from ghasi_handoff._mac import compute_mac
 from ghasi_handoff._payload_bytes import encode_payload
-from ghasi_handoff._signing_string import Body, as_name, build_body, service_name
+from ghasi_handoff._signing_string import Body, build_body, required_name
 from ghasi_handoff._times import read_clock, whole_seconds
 from ghasi_handoff._token import build_token
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
-
-__all__ = ["MintedHandoff", "Minter"]
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
@@ -116,11 +114,9 @@ class Minter:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._keys = ring_source(keys)
-        self._issuer = service_name(issuer, role="issuer")
-        self._audience = service_name(audience, role="audience")
-        self._lifetime = whole_seconds(
-            lifetime, name="lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
-        )
+        self._issuer = required_name(issuer, "issuer", ConfigurationError)
+        self._audience = required_name(audience, "audience", ConfigurationError)
+        self._lifetime = whole_seconds(lifetime, name="lifetime", least=1, most=MAX_LIFETIME_SECONDS)
         self._clock = clock
         self._random_bytes = random_bytes
 
@@ -144,9 +140,7 @@ class Minter:
         expires_at = issued_at + self._lifetime
         if expires_at > MAX_SECONDS:
             raise ConfigurationError("the clock stands too close to the end of the year 9999")
-        plain_tenant = as_name(tenant)
-        if plain_tenant is None:
-            raise InvalidHandoffInputError("tenant must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+        plain_tenant = required_name(tenant, "tenant")
         key = self._keys().signing_key(issued_at)
         checked, payload_bytes = encode_payload(payload)
         handoff_id = _new_handoff_id(reading, self._random_bytes)

@@ -34,13 +34,9 @@ def payload_decoder(payload_type: type[_PayloadT]) -> Callable[[bytes], _Payload
 
 
 def encode_payload(payload: _PayloadT) -> tuple[_PayloadT, bytes]:
-    """A payload, validated anew, and its canonical bytes.
+    """A payload and its canonical bytes, as a verifier of the same class will decode them.
 
-    Validated anew because `model_construct` and `model_copy` make instances that nobody has checked. What comes out is
-    what a verifier of the same class will decode.
-
-    Raises:
-        InvalidHandoffInputError: Not a valid payload, or longer than 2048 bytes.
+    Validated anew: `model_construct` and `model_copy` make instances that nobody has checked.
     """
     if not isinstance(payload, HandoffPayload):
         raise InvalidHandoffInputError(f"the payload must be a HandoffPayload, not {type(payload).__name__}")

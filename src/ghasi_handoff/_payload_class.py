@@ -79,9 +79,7 @@ class HandoffPayload(BaseModel):
             kinds[name], levels = _checked(field["schema"], handler, cls, place)
             depth = max(depth, 1 + levels)
         if depth > MAX_PAYLOAD_DEPTH:
-            raise ConfigurationError(
-                f"{cls.__name__}: nested {depth} deep; a payload may nest {MAX_PAYLOAD_DEPTH} deep"
-            )
+            raise ConfigurationError(f"{cls.__name__}: nested {depth} deep; at most {MAX_PAYLOAD_DEPTH} are allowed")
         # The validator fills an instance in the order of its schema, and the serializer writes it in that order:
         # sorted by name here, it is the member order of RFC 8785 there.
         node["fields"] = dict(sorted(node["fields"].items()))
@@ -107,9 +105,7 @@ class HandoffPayload(BaseModel):
             if field.default_factory is not None:
                 raise ConfigurationError(f"{cls.__name__}.{name}: a default is a constant, not a factory")
         if not cls.__pydantic_complete__:
-            raise ConfigurationError(
-                f"{cls.__name__}: name only types that are already defined; a payload is not recursive"
-            )
+            raise ConfigurationError(f"{cls.__name__}: a type is not defined yet, or the payload is recursive")
         for name, field in cls.model_fields.items():
             if not field.is_required() and not _is_valid_default(field):
                 raise ConfigurationError(f"{cls.__name__}.{name}: the default is not a valid value")
@@ -141,7 +137,6 @@ class HandoffPayload(BaseModel):
             if (value is None or value == "") and not field.is_required():
                 continue
             values[name] = _as_json(value, name, cls.__payload_kinds__[name])
-        problems = ""
         try:
             payload: Self = cls.__pydantic_validator__.validate_json(json.dumps(values))
         except ValidationError as exc:
@@ -174,9 +169,7 @@ def _checked(
         return kind, 0
     if kind in _SCALARS:
         if "now_op" in schema:
-            raise ConfigurationError(
-                f"{place}: a date may not depend on today; minter and verifier must agree tomorrow, too"
-            )
+            raise ConfigurationError(f"{place}: a date may not depend on today: the verifier may see it tomorrow")
         return kind, 0
     if kind in ("enum", "literal"):
         values = [member.value for member in schema["members"]] if kind == "enum" else schema["expected"]
@@ -215,9 +208,8 @@ def _as_json(value: object, name: str, kind: _Kind, depth: int = 1) -> object:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, str):
-        if kind == "date" and not _ISO_DATE.fullmatch(
-            value
-        ):  # pydantic would take Unix seconds in text for a date, too
+        # pydantic would take Unix seconds in text for a date, too.
+        if kind == "date" and not _ISO_DATE.fullmatch(value):
             raise InvalidHandoffInputError(f"{name}: a date is written YYYY-MM-DD")
         return int(value) if kind == "int" and _DECIMAL.fullmatch(value) else value
     if isinstance(value, int) and abs(value) > MAX_INTEGER:

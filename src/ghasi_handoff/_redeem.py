@@ -20,16 +20,11 @@ from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, Replayed
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
 
-__all__ = ["AsyncRedeemer", "Redeemer", "Redemption"]
-
-
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
 
 
 class _Fresh:
-    """The type of `_FRESH`."""
-
     @override
     def __repr__(self) -> str:
         return "<a fresh secret>"
@@ -81,9 +76,8 @@ class RedemptionRule(Generic[_PayloadT]):
         fresh = browser_secret is _FRESH
         secret = secrets.token_bytes(BROWSER_SECRET_BYTES) if fresh else browser_secret
         if type(secret) is not bytes or len(secret) != BROWSER_SECRET_BYTES:
-            raise ConfigurationError(
-                f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call"
-            )
+            text = f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call"
+            raise ConfigurationError(text)
         # Past its expiry a token may only find an earlier redemption of its own, and only a browser can have one.
         grace = 0 if fresh else GRACE_SECONDS
         handoff = self.verifier.verify_at(token, tenant=tenant, now=self.verifier.now(), grace=grace)
@@ -108,9 +102,7 @@ class RedemptionRule(Generic[_PayloadT]):
             raise ExpiredTokenError(f"redeemed {answer.consumed_at - deadline} s too late", **facts)
         after = self.verifier.now()  # read after the call: a store that answers late must not make a late redemption
         if after >= deadline + GRACE_SECONDS:
-            raise ExpiredTokenError(
-                f"the store's answer came {after - deadline} s after the last moment to redeem", **facts
-            )
+            raise ExpiredTokenError(f"the store answered {after - deadline} s after the last moment to redeem", **facts)
         return Redemption(handoff, answer.first, asked["redemption_id"], from_seconds(answer.consumed_at))
 
 
@@ -122,7 +114,7 @@ class Redeemer(Generic[_PayloadT]):
         store: Remembers who holds which handoff. One store for all processes that verify for this audience.
 
     Raises:
-        ConfigurationError: One of these is something else.
+        ConfigurationError: An argument has the wrong type.
 
     >>> from datetime import date
     >>> from ghasi_handoff import KeyRing, Minter
@@ -170,15 +162,7 @@ class Redeemer(Generic[_PayloadT]):
 
 
 class AsyncRedeemer(Generic[_PayloadT]):
-    """`Redeemer` for asyncio, over an `AsyncReplayStore`.
-
-    Args:
-        verifier: Judges the token.
-        store: Remembers who holds which handoff.
-
-    Raises:
-        ConfigurationError: One of these is something else.
-    """
+    """`Redeemer` for asyncio, over an `AsyncReplayStore`."""
 
     def __init__(self, verifier: Verifier[_PayloadT], store: AsyncReplayStore) -> None:
         self.rule = RedemptionRule(verifier)

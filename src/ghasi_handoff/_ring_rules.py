@@ -15,11 +15,7 @@ _HMAC_BLOCK_BYTES: Final = 64
 
 
 def check_ring(ordered: Sequence[SigningKey]) -> None:
-    """Check keys that stand in the order of ``sign_from``.
-
-    Raises:
-        KeyRingError: They do not make a ring.
-    """
+    """Raise `KeyRingError` unless these keys, in the order of ``sign_from``, make a ring."""
     if not ordered:
         raise KeyRingError("a key ring holds at least one key; make one: ghasi-handoff keys init")
     for position, key in enumerate(ordered):

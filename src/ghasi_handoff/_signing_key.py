@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ghasi_handoff._limits import MIN_SECRET_BYTES
 from ghasi_handoff._secret_checks import secret_problem
-from ghasi_handoff._signing_string import as_kid, signing_string_prefix
+from ghasi_handoff._signing_string import required_kid, signing_string_prefix
 from ghasi_handoff._times import from_seconds, iso_text, to_seconds
 from ghasi_handoff.errors import KeyRingError
 
@@ -35,14 +35,7 @@ class KeyState(enum.StrEnum):
 
 
 class KeyDates(NamedTuple):
-    """A key's dates in Unix seconds.
-
-    Attributes:
-        created_at: When the key was made.
-        sign_from: From then on the key may sign.
-        verify_until: From then on the key is retired; None: not known yet.
-        revoked_at: When the key was revoked, or None.
-    """
+    """A key's dates in Unix seconds. They mean what the properties of `SigningKey` say."""
 
     created_at: int
     sign_from: int
@@ -106,19 +99,16 @@ class SigningKey(NeverPickled):
         revoked_at: datetime | None = None,
     ) -> None:
         try:
-            plain_kid = as_kid(kid)
-            if plain_kid is None:
-                raise KeyRingError("a key's kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
-            kid = plain_kid
+            kid = required_kid(kid, KeyRingError)
             problem = secret_problem(secret)
             if problem:
                 raise KeyRingError(f"key {kid}: {problem}")
             self._kid = kid
             self._dates = KeyDates(
-                to_seconds(created_at, name=f"created_at of key {kid}", error=KeyRingError),
-                to_seconds(sign_from, name=f"sign_from of key {kid}", error=KeyRingError),
-                _optional_seconds(verify_until, f"verify_until of key {kid}"),
-                _optional_seconds(revoked_at, f"revoked_at of key {kid}"),
+                _seconds(created_at, "created_at", kid),
+                _seconds(sign_from, "sign_from", kid),
+                None if verify_until is None else _seconds(verify_until, "verify_until", kid),
+                None if revoked_at is None else _seconds(revoked_at, "revoked_at", kid),
             )
             self._secret = secret
             # Key set-up costs more than the MAC of a token: done once here; _mac.py copies this context for each token.
@@ -208,8 +198,8 @@ def new_key(kid: str | None, created_at: int, sign_from: int) -> SigningKey:
     )
 
 
-def _optional_seconds(moment: datetime | None, name: str) -> int | None:
-    return None if moment is None else to_seconds(moment, name=name, error=KeyRingError)
+def _seconds(moment: datetime, name: str, kid: str) -> int:
+    return to_seconds(moment, name=f"{name} of key {kid}", error=KeyRingError)
 
 
 def _optional_datetime(seconds: int | None) -> datetime | None:

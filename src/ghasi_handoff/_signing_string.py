@@ -10,9 +10,7 @@ from typing import Final, NamedTuple, cast
 from ghasi_handoff._canonical_json import is_canonical_payload
 from ghasi_handoff._formats import MAC_ALGORITHM, SIGNING_STRING
 from ghasi_handoff._limits import MAX_SECONDS
-from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError
-
-__all__ = ["signing_string"]
+from ghasi_handoff.errors import HandoffError, InvalidHandoffInputError
 
 # name       = 1*64( A-Z / a-z / 0-9 / "." / "_" / ":" / "/" / "-" )
 NAME: Final = "[A-Za-z0-9._:/-]{1,64}"
@@ -21,14 +19,9 @@ HANDOFF_ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 # seconds    = "0" / ( %x31-39 *11DIGIT ); the bound that an expression can't say is checked in parse_body
 SECONDS: Final = "0|[1-9][0-9]{0,11}"
 # body       = issuer LF audience LF tenant LF handoff-id LF issued-at LF expires-at LF payload
-_BODY: Final = re.compile(
-    f"({NAME})\n({NAME})\n({NAME})\n({HANDOFF_ID})\n({SECONDS})\n({SECONDS})\n.*",
-    re.DOTALL,
-)
+_BODY: Final = re.compile(f"({NAME})\n({NAME})\n({NAME})\n({HANDOFF_ID})\n({SECONDS})\n({SECONDS})\n.*", re.DOTALL)
 # kid        = 1*32( A-Z / a-z / 0-9 / "_" / "-" )
-_is_kid: Final = re.compile("[A-Za-z0-9_-]{1,32}").fullmatch
-_is_name: Final = re.compile(NAME).fullmatch
-_is_handoff_id: Final = re.compile(HANDOFF_ID).fullmatch
+_KID: Final = "[A-Za-z0-9_-]{1,32}"
 
 
 class Body(NamedTuple):
@@ -47,40 +40,42 @@ class Body(NamedTuple):
 _body: Final[Callable[[tuple[str, str, str, str, int, int, bytes]], Body]] = partial(tuple.__new__, Body)
 
 
-def as_name(value: object) -> str | None:
-    """`value` as plain text, if it may be an issuer, audience or tenant."""
-    return _plain_text(value, _is_name)
-
-
-def as_kid(value: object) -> str | None:
-    """`value` as plain text, if it may name a key."""
-    return _plain_text(value, _is_kid)
-
-
-def as_handoff_id(value: object) -> str | None:
-    """`value` as plain text, if it is a UUIDv7 in lower case."""
-    return _plain_text(value, _is_handoff_id)
-
-
-def service_name(value: object, *, role: str) -> str:
-    """`value` as plain text, for the issuer or audience of a minter or verifier.
-
-    Raises:
-        ConfigurationError: It is outside the grammar.
-    """
-    name = as_name(value)
-    if name is None:
-        raise ConfigurationError(f"{role} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
-    return name
-
-
-def _plain_text(value: object, grammar: Callable[[str], object]) -> str | None:
+def _plain_text(grammar: Callable[[str], object], value: object) -> str | None:
     # A subclass of str may be formatted as another text than it is compared as, as members of (str, Enum) are: the
     # tenant that was checked would not be the one that is signed. Only its own characters count.
     if not issubclass(type(value), str):
         return None
     text = str.__str__(cast("str", value))
     return text if grammar(text) else None
+
+
+# A value as plain text, if it is one of these; else None. A name: an issuer, audience or tenant.
+as_name: Final = partial(_plain_text, re.compile(NAME).fullmatch)
+as_kid: Final = partial(_plain_text, re.compile(_KID).fullmatch)
+as_handoff_id: Final = partial(_plain_text, re.compile(HANDOFF_ID).fullmatch)
+
+
+def required_name(value: object, role: str, error: type[HandoffError] = InvalidHandoffInputError) -> str:
+    """`value` as plain text, or an `error` that names its role: issuer, audience or tenant."""
+    name = as_name(value)
+    if name is None:
+        raise error(f"{role} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    return name
+
+
+def required_kid(value: object, error: type[HandoffError] = InvalidHandoffInputError) -> str:
+    """`value` as plain text, or an `error`."""
+    kid = as_kid(value)
+    if kid is None:
+        raise error("kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
+    return kid
+
+
+def require_seconds(**moments: object) -> None:
+    """Raise `InvalidHandoffInputError` for the first that is not whole Unix seconds up to the year 9999."""
+    for name, seconds in moments.items():
+        if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
+            raise InvalidHandoffInputError(f"{name} must be whole Unix seconds from 0 to {MAX_SECONDS}")
 
 
 def handoff_id_seconds(handoff_id: str) -> int:
@@ -141,23 +136,14 @@ def signing_string(
     Raises:
         InvalidHandoffInputError: An argument is outside the grammar. The message names it.
     """
-    plain_kid, plain_id = as_kid(kid), as_handoff_id(handoff_id)
-    if plain_kid is None:
-        raise InvalidHandoffInputError("kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
-    names = {"issuer": as_name(issuer), "audience": as_name(audience), "tenant": as_name(tenant)}
-    for name, text in names.items():
-        if text is None:
-            raise InvalidHandoffInputError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
-    for name, seconds in (("issued_at", issued_at), ("expires_at", expires_at)):
-        if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
-            raise InvalidHandoffInputError(f"{name} must be whole Unix seconds from 0 to {MAX_SECONDS}")
+    prefix = signing_string_prefix(required_kid(kid))
+    names = (required_name(issuer, "issuer"), required_name(audience, "audience"), required_name(tenant, "tenant"))
+    require_seconds(issued_at=issued_at, expires_at=expires_at)
     if expires_at <= issued_at:
         raise InvalidHandoffInputError("expires_at must be after issued_at")
+    plain_id = as_handoff_id(handoff_id)
     if plain_id is None or handoff_id_seconds(plain_id) != issued_at:
         raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case whose time is issued_at")
     if type(payload) is not bytes or not is_canonical_payload(payload):
         raise InvalidHandoffInputError("payload must be the bytes of a canonical JSON object; see docs/spec/v1.md")
-    # The names have been checked one by one above.
-    lines = cast("dict[str, str]", names)
-    body = Body(**lines, handoff_id=plain_id, issued_at=issued_at, expires_at=expires_at, payload=payload)
-    return signing_string_prefix(plain_kid) + build_body(body)
+    return prefix + build_body(Body(*names, plain_id, issued_at, expires_at, payload))

@@ -14,11 +14,7 @@ _SECOND: Final = timedelta(seconds=1)
 
 
 def read_clock(clock: Callable[[], float]) -> float:
-    """One reading of `clock`, in Unix seconds with their fraction. Floor it before comparing.
-
-    Raises:
-        ConfigurationError: The reading is not a finite number between 1970 and 9999.
-    """
+    """One reading of `clock`, in Unix seconds with their fraction. Floor it before comparing."""
     reading = clock()
     # The comparison is false for NaN too. bool is an int; a clock that says True is no clock.
     if type(reading) not in (float, int) or not 0 <= reading <= MAX_SECONDS:
@@ -27,11 +23,7 @@ def read_clock(clock: Callable[[], float]) -> float:
 
 
 def to_seconds(moment: datetime, *, name: str, error: type[HandoffError]) -> int:
-    """An aware datetime to Unix seconds, floored.
-
-    Raises:
-        error: `moment` is not a datetime, is naive, or lies outside 1970 to 9999.
-    """
+    """An aware datetime to Unix seconds, floored."""
     if not isinstance(moment, datetime):
         raise error(f"{name} must be a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:
@@ -47,12 +39,10 @@ def from_seconds(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def whole_seconds(duration: timedelta, *, name: str, least: int, most: int, error: type[HandoffError]) -> int:
-    """A timedelta to seconds.
-
-    Raises:
-        error: `duration` is not a timedelta, not of whole seconds, or outside `least` to `most` seconds.
-    """
+def whole_seconds(
+    duration: timedelta, *, name: str, least: int, most: int, error: type[HandoffError] = ConfigurationError
+) -> int:
+    """A timedelta to seconds."""
     if not isinstance(duration, timedelta):
         raise error(f"{name} must be a timedelta, not {type(duration).__name__}")
     seconds, rest = divmod(duration, _SECOND)

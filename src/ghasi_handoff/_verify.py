@@ -13,7 +13,7 @@ from ghasi_handoff._handoff import Handoff
 from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mac import is_mac
 from ghasi_handoff._payload_bytes import payload_decoder
-from ghasi_handoff._signing_string import Body, as_name, parse_body, service_name
+from ghasi_handoff._signing_string import Body, as_name, parse_body, required_name
 from ghasi_handoff._times import read_clock, whole_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.errors import (
@@ -31,8 +31,6 @@ from ghasi_handoff.errors import (
 )
 from ghasi_handoff.keys import KeyRing, ring_source
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
-
-__all__ = ["VerifiedHandoff", "Verifier"]
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)
@@ -88,18 +86,16 @@ class Verifier(Generic[_PayloadT]):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = ring_source(keys)
-        self._issuer = service_name(issuer, role="issuer")
-        self._audience = service_name(audience, role="audience")
+        self._issuer = required_name(issuer, "issuer", ConfigurationError)
+        self._audience = required_name(audience, "audience", ConfigurationError)
         # The type variable's default is BookingHandoff: where no class is given, that is what _PayloadT is.
         chosen = cast("type[_PayloadT]", BookingHandoff) if payload_type is None else payload_type
         if not isinstance(chosen, type) or not issubclass(chosen, HandoffPayload):
             raise ConfigurationError("payload_type must be a class derived from HandoffPayload")
         self._decode_payload = payload_decoder(chosen)
         self._payload_name = chosen.__name__
-        self._leeway = whole_seconds(leeway, name="leeway", least=0, most=MAX_LEEWAY_SECONDS, error=ConfigurationError)
-        self._max_lifetime = whole_seconds(
-            max_lifetime, name="max_lifetime", least=1, most=MAX_LIFETIME_SECONDS, error=ConfigurationError
-        )
+        self._leeway = whole_seconds(leeway, name="leeway", least=0, most=MAX_LEEWAY_SECONDS)
+        self._max_lifetime = whole_seconds(max_lifetime, name="max_lifetime", least=1, most=MAX_LIFETIME_SECONDS)
         self._clock = clock
 
     @property
@@ -108,11 +104,7 @@ class Verifier(Generic[_PayloadT]):
         return self._keys
 
     def now(self) -> int:
-        """The clock's reading, floored to Unix seconds.
-
-        Raises:
-            ConfigurationError: The clock is broken.
-        """
+        """The clock's reading, floored to Unix seconds."""
         return int(read_clock(self._clock))
 
     def deadline(self, handoff: Handoff[HandoffPayload]) -> int:
@@ -145,8 +137,7 @@ class Verifier(Generic[_PayloadT]):
         self._check_times(body, now, grace, kid)
         payload = self._decode_payload(body.payload)
         if payload is None:
-            text = f"the payload is not canonical JSON, or no valid {self._payload_name}"
-            _refuse(InvalidPayloadError, text, body, kid)
+            _refuse(InvalidPayloadError, f"the payload is not canonical, or no valid {self._payload_name}", body, kid)
         return VerifiedHandoff(body, kid, payload)
 
     def _check_addressee(self, body: Body, tenant: object, kid: str) -> None:
@@ -165,14 +156,11 @@ class Verifier(Generic[_PayloadT]):
         if lifetime <= 0:
             _refuse(MalformedTokenError, "expires-at is not after issued-at", body, kid)
         if lifetime > self._max_lifetime:
-            text = f"the lifetime is {lifetime} s; this verifier allows {self._max_lifetime} s"
-            _refuse(LifetimeTooLongError, text, body, kid)
+            _refuse(LifetimeTooLongError, f"the lifetime of {lifetime} s is over {self._max_lifetime} s", body, kid)
         if issued_at > now + leeway:
-            text = f"issued {issued_at - now} s ahead of this clock, with a leeway of {leeway} s"
-            _refuse(NotYetValidTokenError, text, body, kid)
+            _refuse(NotYetValidTokenError, f"issued {issued_at - now} s ahead of now, leeway {leeway} s", body, kid)
         if now >= expires_at + leeway + grace:
-            text = f"expired {now - expires_at} s ago, with a leeway of {leeway} s"
-            _refuse(ExpiredTokenError, text, body, kid)
+            _refuse(ExpiredTokenError, f"expired {now - expires_at} s ago, leeway {leeway} s", body, kid)
 
 
 def _refuse(error: type[InvalidTokenError], message: str, body: Body, kid: str) -> NoReturn:

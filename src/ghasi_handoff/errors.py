@@ -7,32 +7,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = [
-    "ConfigurationError",
-    "ConfirmationUnavailableError",
-    "ExpiredTokenError",
-    "HandoffError",
-    "HandoffLogError",
-    "InvalidHandoffInputError",
-    "InvalidMACError",
-    "InvalidPayloadError",
-    "InvalidTokenError",
-    "KeyRingError",
-    "LifetimeTooLongError",
-    "MalformedTokenError",
-    "NotYetValidTokenError",
-    "ReplayStoreError",
-    "ReplayedTokenError",
-    "RetiredKeyError",
-    "RevokedHandoffError",
-    "RevokedKeyError",
-    "UnknownHandoffError",
-    "UnknownKeyError",
-    "WrongAudienceError",
-    "WrongIssuerError",
-    "WrongTenantError",
-]
-
 _TRY_AGAIN = "This service is not available right now. Please try again in a minute."
 # One text for every refusal that an attacker could learn from: which check failed is the operator's to know.
 _NOT_VALID = "This link is not valid. Please start again from the site that sent you here."
@@ -112,8 +86,11 @@ class ConfirmationUnavailableError(HandoffError):
     """
 
     code = "confirmation_unavailable"
-    reason = "unknown"
     public_text = "Your booking is being confirmed. Please try again in a moment."
+
+    def __init__(self, message: str = "", *, reason: str = "unknown", **facts: str | None) -> None:
+        super().__init__(message, **facts)
+        self.reason = reason
 
 
 class InvalidTokenError(HandoffError):

@@ -31,6 +31,8 @@ __all__ = ["KeyRing", "KeyState", "SigningKey"]
 class KeyRing(NeverPickled):
     """All keys of one issuer and audience, on both sides. Frozen: what would change it returns a new ring.
 
+    Each ``now`` is an aware datetime, by default the present, unless its method says otherwise.
+
     Args:
         keys: The keys, in any order. At least one; no two of one kid, secret or ``sign_from``.
 
@@ -58,12 +60,7 @@ class KeyRing(NeverPickled):
 
     @classmethod
     def generate(cls, kid: str | None = None, now: datetime | None = None) -> KeyRing:
-        """A ring with one new random key that signs from `now` on.
-
-        Args:
-            kid: The key's name; by default the date and four random characters.
-            now: Aware datetime; by default the present.
-        """
+        """A ring with one new random key that signs from `now` on, by default named by date and four characters."""
         seconds = _now(now)
         return cls([new_key(kid, seconds, seconds)])
 
@@ -73,11 +70,7 @@ class KeyRing(NeverPickled):
         return self._keys
 
     def state(self, kid: str, now: datetime | None = None) -> KeyState:
-        """What the key may do at `now` (aware datetime; by default the present).
-
-        Raises:
-            KeyRingError: The ring has no such key.
-        """
+        """What the key may do at `now`. `KeyRingError` if the ring has no such key."""
         key = self._key(kid)
         seconds = _now(now)
         if key.dates.revoked_at is not None:
@@ -89,18 +82,12 @@ class KeyRing(NeverPickled):
         return KeyState.ACTIVE if key is self._newest_started(seconds) else KeyState.VERIFY_ONLY
 
     def signing_key(self, now: int) -> SigningKey:
-        """The one key that signs at `now`, in Unix seconds.
-
-        Raises:
-            KeyRingError: None does.
-        """
+        """The one key that signs at `now`, in Unix seconds. `KeyRingError` if none does."""
         key = self._newest_started(now)
         if key is None:
             raise KeyRingError("no key can sign yet: the sign_from of every key lies ahead; check the clock, or wait")
         if key.dates.revoked_at is not None:
-            raise KeyRingError(
-                f"no key can sign: key {key.kid} is revoked and has no active successor; rotate the ring"
-            )
+            raise KeyRingError(f"no key can sign: key {key.kid} is revoked and none has taken over; rotate the ring")
         return key
 
     def verifying_key(self, kid: str, now: int) -> SigningKey:
@@ -134,7 +121,7 @@ class KeyRing(NeverPickled):
 
         Args:
             kid: The new key's name; by default the date and four random characters.
-            now: Aware datetime; by default the present.
+            now: When.
             propagation: How long it takes at most until every process has the new ring. Whole seconds.
 
         Raises:
@@ -148,15 +135,15 @@ class KeyRing(NeverPickled):
         sign_from = max([seconds + delay, *(key.dates.sign_from + 1 for key in self._keys if key.dates.took_part)])
         while any(key.dates.sign_from == sign_from for key in self._keys):
             sign_from += 1
-        if sign_from + max(SUPERSEDED_KEY_SECONDS, delay) > MAX_SECONDS:
+        # An end does not come before all older copies are gone: when a pending key is revoked its predecessor signs on,
+        # and a verifier with an older copy would retire it.
+        kept_for = max(SUPERSEDED_KEY_SECONDS, delay)
+        if sign_from + kept_for > MAX_SECONDS:
             raise KeyRingError("the new key would sign after the year 9999")
         if kid is not None and kid in self._by_kid:
             raise KeyRingError(f"key {kid}: this kid is taken; a kid is never used again")
         new = new_key(kid, seconds, sign_from)
-        # The predecessor's end is known now. So is that of a key whose next one was revoked while it was pending. It
-        # does not come before all older copies are gone: when a pending key is revoked its predecessor signs on, and a
-        # verifier with an older copy would retire it.
-        kept_for = max(SUPERSEDED_KEY_SECONDS, delay)
+        # The predecessor's end is known now. So is that of a key whose next one was revoked while it was pending.
         superseded = [self._ending(key, sign_from, kept_for) if key.dates.took_part else key for key in self._keys]
         return KeyRing([*superseded, new])
 
@@ -165,14 +152,8 @@ class KeyRing(NeverPickled):
 
         It takes effect in each process once that has the new ring. If the key was active, no key signs until a
         successor does: `rotate` first, or with ``propagation=timedelta(0)`` after. If it was pending, its predecessor
-        goes on as if it had never been there. A key that is revoked already stays as it is.
-
-        Args:
-            kid: The key's name.
-            now: Aware datetime; by default the present.
-
-        Raises:
-            KeyRingError: The ring has no such key.
+        goes on as if it had never been there. A key that is revoked already stays as it is. `KeyRingError` if the ring
+        has no such key.
         """
         revoked = self._key(kid)
         seconds = _now(now)
@@ -191,11 +172,7 @@ class KeyRing(NeverPickled):
         return KeyRing(keys)
 
     def prune(self, now: datetime | None = None) -> KeyRing:
-        """A ring without the keys that no token within its lifetime can name any more. The newest key always stays.
-
-        Args:
-            now: Aware datetime; by default the present.
-        """
+        """A ring without the keys that no token within its lifetime can name any more. The newest key always stays."""
         seconds = _now(now)
         kept: list[SigningKey] = []
         older_remain = False
@@ -219,11 +196,7 @@ class KeyRing(NeverPickled):
 
     @classmethod
     def from_json(cls, text: str) -> KeyRing:
-        """The ring that `to_json` wrote.
-
-        Raises:
-            KeyRingError: Not such text. The message never quotes it.
-        """
+        """The ring that `to_json` wrote. `KeyRingError` if this is no such text; the message never quotes it."""
         try:
             return cls(keys_from_json(text))
         finally:
@@ -249,30 +222,23 @@ class KeyRing(NeverPickled):
         return key.replaced(verify_until=taken_over_at + kept_for, revoked_at=key.dates.revoked_at)
 
     def _key(self, kid: str) -> SigningKey:
-        key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        plain_kid = as_kid(kid)
+        key = None if plain_kid is None else self._by_kid.get(plain_kid)
         if key is None:
-            plain_kid = as_kid(kid)
             raise KeyRingError("the ring has no such key" if plain_kid is None else f"the ring has no key {plain_kid}")
         return key
 
     def _newest_started(self, seconds: int) -> SigningKey | None:
-        return next(
-            (key for key in reversed(self._keys) if key.dates.sign_from <= seconds and key.dates.took_part), None
-        )
+        started = (key for key in reversed(self._keys) if key.dates.sign_from <= seconds and key.dates.took_part)
+        return next(started, None)
 
     def _successor(self, key: SigningKey) -> SigningKey | None:
-        return next(
-            (later for later in self._keys if later.dates.sign_from > key.dates.sign_from and later.dates.took_part),
-            None,
-        )
+        later = (other for other in self._keys if other.dates.sign_from > key.dates.sign_from and other.dates.took_part)
+        return next(later, None)
 
 
 def ring_source(keys: KeyRing | Callable[[], KeyRing]) -> Callable[[], KeyRing]:
-    """A ring, or a callable that returns the present one, as such a callable.
-
-    Raises:
-        ConfigurationError: Neither.
-    """
+    """A ring, or a callable that returns the present one, as such a callable."""
     if isinstance(keys, KeyRing):
         return lambda: keys
     if not callable(keys):

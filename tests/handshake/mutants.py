@@ -18,7 +18,7 @@ from _pytest.runner import runtestprotocol
 from ghasi_handoff import ReplayedTokenError, ReplayStoreError, _redeem, _verify
 from ghasi_handoff.errors import ConfirmationUnavailableError, ExpiredTokenError
 from ghasi_handoff.handshake import ConsumeCall, HandoffState, _consume, _consume_http, _handshake, _issuer
-from ghasi_handoff.handshake._verdict import Verdict, judge
+from ghasi_handoff.handshake._consume_answers import Verdict, judge
 from ghasi_handoff.stores.sqlite import _handoff_log, _outbox
 
 

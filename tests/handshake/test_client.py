@@ -27,7 +27,7 @@ from ghasi_handoff import (
     RevokedHandoffError,
 )
 from ghasi_handoff._limits import BREAKER_FAILURES
-from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog, _breaker
+from ghasi_handoff.handshake import AsyncConsumeClient, ConsumeClient, HandoffState, SQLiteHandoffLog, _consume_http
 
 from .services import AUDIENCE, ISSUER, PATIENT, Clock, Consumer, issue, let_pass, loop_of
 
@@ -209,7 +209,7 @@ def test_the_second_try_waits_for_a_moment_and_never_as_long(service: Consumer, 
 
 def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """After several failures it is not called for some seconds; then one call finds out, and if that works all go through."""
-    monkeypatch.setattr(_breaker, "BREAKER_OPEN_SECONDS", 3600.0)  # it ends when the test says so
+    monkeypatch.setattr(_consume_http, "BREAKER_OPEN_SECONDS", 3600.0)  # it ends when the test says so
     service.always = 500
     for _ in range(BREAKER_FAILURES):
         with pytest.raises(ConfirmationUnavailableError):
@@ -234,7 +234,7 @@ def test_the_circuit_opens_and_closes(service: Consumer, client: ConsumeClient, 
 
 def test_one_call_at_a_time_finds_out(service: Consumer, client: ConsumeClient, minted: MintedHandoff, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     """While one call asks whether a service is back, the others still fail at once: they would all wait for it."""
-    monkeypatch.setattr(_breaker, "BREAKER_OPEN_SECONDS", 3600.0)
+    monkeypatch.setattr(_consume_http, "BREAKER_OPEN_SECONDS", 3600.0)
     service.always = 500
     for _ in range(BREAKER_FAILURES):
         with pytest.raises(ConfirmationUnavailableError):

@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import Any, Self
 
 from ghasi_handoff._limits import CONSUME_CALL_CONNECT_TIMEOUT_SECONDS, CONSUME_CALL_TIMEOUT_SECONDS
-from ghasi_handoff.handshake._consume_http import ConsumeCaller, unavailable
+from ghasi_handoff.errors import ConfirmationUnavailableError
+from ghasi_handoff.handshake._consume_http import ConsumeCaller, call_seconds, checked_url
 from ghasi_handoff.handshake._loop_thread import LoopThread
-from ghasi_handoff.keys import KeyRing
+from ghasi_handoff.keys import KeyRing, ring_source
 
 
 class ConsumeClient:
@@ -47,13 +48,12 @@ class ConsumeClient:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._caller = ConsumeCaller(
-            base_url,
-            keys,
-            clock,
-            connect_timeout=connect_timeout,
-            timeout=timeout,
+            base_url=checked_url(base_url, allow_http),
+            keys=ring_source(keys),
+            clock=clock,
+            connect_timeout=call_seconds(connect_timeout, "connect_timeout"),
+            timeout=call_seconds(timeout, "timeout"),
             verify=verify,
-            allow_http=allow_http,
         )
         self._loop_thread = LoopThread()
 
@@ -81,7 +81,8 @@ class ConsumeClient:
         try:
             self._loop_thread.run(call)
         except CancelledError:
-            raise unavailable("the client was closed", reason="client_closed", handoff_id=handoff_id) from None
+            facts = {"reason": "client_closed", "handoff_id": handoff_id}
+            raise ConfirmationUnavailableError("the client was closed", **facts) from None
 
     def close(self) -> None:
         """Close the connections and end the thread. Calls under way end unconfirmed; there are none afterwards."""

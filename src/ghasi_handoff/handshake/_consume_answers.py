@@ -1,33 +1,42 @@
-"""A consume request and its answer: status, headers and body for each verdict, made here and read here. No I/O."""
+"""consume call, row of the handoff log -> verdict -> status, headers and body; and what these say. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
-from ghasi_handoff.errors import (
-    ExpiredTokenError,
-    HandoffError,
-    HandoffLogError,
-    ReplayedTokenError,
-    RevokedHandoffError,
-)
+from ghasi_handoff import errors
+from ghasi_handoff._limits import MAX_LATENESS_SECONDS
 from ghasi_handoff.handshake._consume_call import SCHEME
-from ghasi_handoff.handshake._verdict import Verdict
-from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffRecord
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffRecord, HandoffState
 
-UNAUTHENTICATED: Final = "unauthenticated_call"
-_PROBLEMS: Final[Mapping[Verdict, tuple[int, str]]] = {
-    Verdict.REPLAYED: (409, "The handoff was redeemed by another browser."),
-    Verdict.REVOKED: (410, "The handoff was revoked."),
-    Verdict.EXPIRED: (410, "The handoff was redeemed too late."),
-    Verdict.UNKNOWN: (404, "There is no such handoff."),
+
+class Verdict(StrEnum):
+    """What the issuer answers to a call. The value is the problem's code."""
+
+    CONFIRMED = "confirmed"
+    UNAUTHENTICATED = "unauthenticated_call"
+    UNKNOWN = "unknown_handoff"
+    REPLAYED = "replayed"
+    REVOKED = "revoked_handoff"
+    EXPIRED = "expired"
+    UNDECIDED = errors.HandoffLogError.code
+
+
+_PROBLEMS: Final[Mapping[Verdict, tuple[int, str, Mapping[str, str]]]] = {
+    Verdict.UNAUTHENTICATED: (401, "The call is not authentic.", {"WWW-Authenticate": SCHEME}),
+    Verdict.UNKNOWN: (404, "There is no such handoff.", {}),
+    Verdict.REPLAYED: (409, "The handoff was redeemed by another browser.", {}),
+    Verdict.REVOKED: (410, "The handoff was revoked.", {}),
+    Verdict.EXPIRED: (410, "The handoff was redeemed too late.", {}),
+    Verdict.UNDECIDED: (503, "The handoff log cannot answer now.", {"Retry-After": "1"}),
 }
 # Final for the caller, whatever else the answer holds, if its code is the right one for its status.
-_FINAL: Final[Mapping[int, tuple[type[HandoffError], ...]]] = {
-    409: (ReplayedTokenError,),
-    410: (RevokedHandoffError, ExpiredTokenError),
+_FINAL: Final[Mapping[int, tuple[type[errors.HandoffError], ...]]] = {
+    409: (errors.ReplayedTokenError,),
+    410: (errors.RevokedHandoffError, errors.ExpiredTokenError),
 }
 
 
@@ -63,6 +72,21 @@ class ConsumeAnswer:
     code: str | None
 
 
+def judge(call: ConsumeCall, record: HandoffRecord | None) -> Verdict:
+    """The answer to `call`, from the row as it is after `HandoffLog.consume`. Steps 6 to 9 of the specification."""
+    if record is None or (record.issuer, record.audience) != (call.issuer, call.audience):
+        return Verdict.UNKNOWN
+    if record.state is HandoffState.CONSUMED:
+        # By the same redemption id: a repetition, after a lost reply or a reload. It gets the same answer again.
+        return Verdict.CONFIRMED if record.redemption_id == call.redemption_id else Verdict.REPLAYED
+    if record.state is HandoffState.REVOKED:
+        return Verdict.REVOKED
+    # By the time of the redemption, not of the call: a timely one counts, however late it is delivered.
+    if call.consumed_at >= record.expires_at + MAX_LATENESS_SECONDS:
+        return Verdict.EXPIRED
+    return Verdict.UNDECIDED  # the row came into being between the update and the reading
+
+
 def confirmed(record: HandoffRecord) -> ConsumeAnswer:
     """200: the handoff is redeemed, by the redemption that the call names."""
     body = (
@@ -73,29 +97,15 @@ def confirmed(record: HandoffRecord) -> ConsumeAnswer:
     return ConsumeAnswer(status=200, headers=headers, body=body.encode("ascii"), code=None)
 
 
-def refused(verdict: Verdict) -> ConsumeAnswer:
-    """404, 409 or 410."""
-    status, title = _PROBLEMS[verdict]
-    return _problem(status, verdict.value, title)
+def problem(verdict: Verdict) -> ConsumeAnswer:
+    """Every other answer. It does not say why a call is not authentic."""
+    status, title, more = _PROBLEMS[verdict]
+    body = f'{{"code":"{verdict}","status":{status},"title":"{title}","type":"about:blank"}}'
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store", **more}
+    return ConsumeAnswer(status=status, headers=headers, body=body.encode("ascii"), code=verdict.value)
 
 
-def unauthenticated() -> ConsumeAnswer:
-    """401, without the reason."""
-    return _problem(401, UNAUTHENTICATED, "The call is not authentic.", {"WWW-Authenticate": SCHEME})
-
-
-def unavailable() -> ConsumeAnswer:
-    """503: try again."""
-    return _problem(503, HandoffLogError.code, "The handoff log cannot answer now.", {"Retry-After": "1"})
-
-
-def _problem(status: int, code: str, title: str, headers: Mapping[str, str] | None = None) -> ConsumeAnswer:
-    body = f'{{"code":"{code}","status":{status},"title":"{title}","type":"about:blank"}}'
-    general = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
-    return ConsumeAnswer(status=status, headers={**general, **(headers or {})}, body=body.encode("ascii"), code=code)
-
-
-def understood(call: ConsumeCall, status: int, content_type: str, answer: bytes) -> HandoffError | str | None:
+def understood(call: ConsumeCall, status: int, content_type: str, answer: bytes) -> errors.HandoffError | str | None:
     """What an answer to `call` says: None if confirmed, the error of a final refusal, a word for everything else."""
     kind = content_type.partition(";")[0].strip().lower()
     if status == 200:

@@ -7,22 +7,13 @@ from collections.abc import Callable
 
 from ghasi_handoff._require import require
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.errors import HandoffLogError, ReplayStoreError
-from ghasi_handoff.handshake._consume_answers import (
-    UNAUTHENTICATED,
-    ConsumeAnswer,
-    ConsumeRequest,
-    confirmed,
-    refused,
-    unauthenticated,
-    unavailable,
-)
+from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest, Verdict, confirmed, judge, problem
 from ghasi_handoff.handshake._consume_call import RefusedCall, verify_call
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
 from ghasi_handoff.handshake._steps import Step, reached
-from ghasi_handoff.handshake._verdict import Verdict, judge
 from ghasi_handoff.keys import KeyRing, ring_source
-from ghasi_handoff.stores._handoff_log import AsyncHandoffLog, ConsumeCall, HandoffRecord
+from ghasi_handoff.stores._handoff_log import AsyncHandoffLog, HandoffRecord
 
 
 async def answer_consume_async(
@@ -51,32 +42,26 @@ async def answer_consume_async(
     now = int(read_clock(clock))
     call = verify_call(request.authorization, request.body, ring_source(keys)(), now)
     if isinstance(call, RefusedCall):
-        reporter.report(CallAnswered(status=401, code=UNAUTHENTICATED, reason=call.reason, kid=call.kid))
-        return unauthenticated()
+        return _reported(problem(Verdict.UNAUTHENTICATED), reporter, reason=call.reason, kid=call.kid)
     reached(Step.CALL_CHECKED)
+    facts = {"handoff_id": call.handoff_id, "redemption_id": call.redemption_id}
     record: HandoffRecord | None = None
     # Compared as text: the path is what a proxy routed, the body is what was signed.
     if request.path_id == call.handoff_id:
         try:
             record = await log.consume(call, now)
         except ReplayStoreError as exc:
-            return _unavailable(call, str(exc), reporter)
+            return _reported(problem(Verdict.UNDECIDED), reporter, reason=str(exc), **facts)
         reached(Step.CALL_RECORDED)
     verdict = judge(call, record)
     if verdict is Verdict.UNDECIDED:
-        return _unavailable(call, "the row appeared while it was looked for", reporter)
+        return _reported(problem(verdict), reporter, reason="the row appeared while it was looked for", **facts)
     # Of a handoff of another pair nothing is told, not even to the log.
     tenant = record.tenant if record is not None and verdict is not Verdict.UNKNOWN else None
-    facts = {"handoff_id": call.handoff_id, "tenant": tenant, "redemption_id": call.redemption_id}
-    if verdict is not Verdict.CONFIRMED or record is None:
-        answer = refused(verdict)
-        reporter.report(CallAnswered(status=answer.status, code=answer.code, **facts))
-        return answer
-    reporter.report(CallAnswered(status=200, **facts))
-    return confirmed(record)
+    answer = confirmed(record) if verdict is Verdict.CONFIRMED and record is not None else problem(verdict)
+    return _reported(answer, reporter, tenant=tenant, **facts)
 
 
-def _unavailable(call: ConsumeCall, reason: str, reporter: Reporter) -> ConsumeAnswer:
-    facts = {"handoff_id": call.handoff_id, "redemption_id": call.redemption_id}
-    reporter.report(CallAnswered(status=503, code=HandoffLogError.code, reason=reason, **facts))
-    return unavailable()
+def _reported(answer: ConsumeAnswer, reporter: Reporter, **facts: str | None) -> ConsumeAnswer:
+    reporter.report(CallAnswered(status=answer.status, code=answer.code, **facts))
+    return answer

@@ -14,8 +14,9 @@ from ghasi_handoff._signing_string import (
     NAME,
     SECONDS,
     as_handoff_id,
-    as_kid,
-    as_name,
+    require_seconds,
+    required_kid,
+    required_name,
 )
 from ghasi_handoff.errors import InvalidHandoffInputError, UnknownKeyError
 from ghasi_handoff.keys import KeyRing
@@ -35,27 +36,14 @@ _parse_body: Final = re.compile(
 
 
 class RefusedCall(NamedTuple):
-    """Why a call is not authentic. For logs only: outsiders are told nothing but 401.
+    """Why a call is not authentic. For logs only: outsiders are told nothing but 401."""
 
-    Attributes:
-        reason: ``malformed_authorization``, ``malformed_body``, ``unknown_key``, ``revoked_key``, ``retired_key``,
-            ``invalid_mac`` or ``stale``.
-        kid: The key that the call names, once its grammar has been checked.
-    """
-
-    reason: str
+    reason: str  # malformed_authorization, malformed_body, stale, or an error's code
     kid: str | None = None
 
 
 def consume_signing_string(
-    *,
-    kid: str,
-    issuer: str,
-    audience: str,
-    handoff_id: str,
-    redemption_id: str,
-    consumed_at: int,
-    sent_at: int,
+    *, kid: str, issuer: str, audience: str, handoff_id: str, redemption_id: str, consumed_at: int, sent_at: int
 ) -> bytes:
     r"""The exact bytes that the MAC of a consume call covers, for debugging and for other implementations.
 
@@ -86,24 +74,20 @@ def consume_signing_string(
     8
     """
     call = ConsumeCall(issuer, audience, handoff_id, redemption_id, consumed_at, sent_at)
-    if as_kid(kid) is None:
-        raise InvalidHandoffInputError("kid must be 1 to 32 characters of A-Z a-z 0-9 _ -")
+    plain_kid = required_kid(kid)
     check_call(call)
-    return _signing_string(kid, call)
+    return _signing_string(plain_kid, call)
 
 
 def check_call(call: ConsumeCall) -> None:
     """Refuse a call outside the grammar, and name its first bad part: two calls must never have one signing string."""
-    for name, value in (("issuer", call.issuer), ("audience", call.audience)):
-        if as_name(value) is None:
-            raise InvalidHandoffInputError(f"{name} must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
+    required_name(call.issuer, "issuer")
+    required_name(call.audience, "audience")
     if as_handoff_id(call.handoff_id) is None:
         raise InvalidHandoffInputError("handoff_id must be a UUIDv7 in lower case")
     if type(call.redemption_id) is not str or not _is_redemption_id(call.redemption_id):
         raise InvalidHandoffInputError("redemption_id must be 64 lower-case hexadecimal digits")
-    for name, seconds in (("consumed_at", call.consumed_at), ("sent_at", call.sent_at)):
-        if type(seconds) is not int or not 0 <= seconds <= MAX_SECONDS:
-            raise InvalidHandoffInputError(f"{name} must be whole Unix seconds")
+    require_seconds(consumed_at=call.consumed_at, sent_at=call.sent_at)
 
 
 def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
@@ -120,18 +104,13 @@ def sign_call(call: ConsumeCall, keys: KeyRing) -> tuple[str, bytes]:
 
 def named_kid(authorization: Sequence[str]) -> str | None:
     """The key that a call names; None if the header is malformed."""
-    parts = _parse_authorization(authorization[0]) if len(authorization) == 1 else None
+    parts = _parsed(authorization)
     return None if parts is None else parts[1]
 
 
 def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: int) -> ConsumeCall | RefusedCall:
-    """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4.
-
-    `authorization` has the values of the request's ``Authorization`` fields, in order; `now` is in Unix seconds.
-    """
-    # Exactly one: a proxy and this service might each take another of two.
-    header = authorization[0] if len(authorization) == 1 else None
-    parts = _parse_authorization(header) if type(header) is str else None
+    """The call, if it is authentic and was signed within the last minute; otherwise why not. Steps 1 to 4."""
+    parts = _parsed(authorization)
     if parts is None:
         return RefusedCall("malformed_authorization")
     kid, mac_text = parts.groups()
@@ -153,6 +132,12 @@ def verify_call(authorization: Sequence[str], body: bytes, keys: KeyRing, now: i
     if abs(now - call.sent_at) > CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS:
         return RefusedCall("stale", kid)
     return call
+
+
+def _parsed(authorization: Sequence[str]) -> re.Match[str] | None:
+    # Exactly one: a proxy and this service might each take another of two.
+    header = authorization[0] if len(authorization) == 1 else None
+    return _parse_authorization(header) if type(header) is str else None
 
 
 def _signing_string(kid: str, call: ConsumeCall) -> bytes:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,8 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from ghasi_handoff._limits import (
+    BREAKER_FAILURES,
+    BREAKER_OPEN_SECONDS,
     CONSUME_CALL_RETRY_WAIT_SECONDS,
     CONSUME_CALL_TRIES,
     MAX_CONSUME_ANSWER_BYTES,
@@ -25,37 +29,56 @@ from ghasi_handoff._limits import (
 from ghasi_handoff._mint import is_loopback
 from ghasi_handoff._times import read_clock
 from ghasi_handoff._version import __version__
-from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
-from ghasi_handoff.handshake._breaker import Breaker
+from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError
 from ghasi_handoff.handshake._consume_answers import understood
 from ghasi_handoff.handshake._consume_call import sign_call
-from ghasi_handoff.keys import KeyRing, ring_source
+from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._handoff_log import ConsumeCall
 
 
-class ConsumeCaller:
-    """Makes the calls of a client. The arguments are the client's; each event loop has connections of its own."""
+@dataclass
+class Breaker:
+    """Stops calls to a service that does not answer, and lets one call through now and then to see whether it does."""
 
-    def __init__(
-        self,
-        base_url: str,
-        keys: KeyRing | Callable[[], KeyRing],
-        clock: Callable[[], float],
-        *,
-        connect_timeout: float | timedelta,
-        timeout: float | timedelta,
-        verify: Any,
-        allow_http: bool,
-    ) -> None:
-        self.base_url = _checked_url(base_url, allow_http)
-        self.keys = ring_source(keys)
-        self.connect_timeout = _seconds(connect_timeout, "connect_timeout")
-        self.timeout = _seconds(timeout, "timeout")
-        self.breaker = Breaker()
-        self.connections: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = WeakKeyDictionary()
-        self._verify = verify
-        self._clock = clock
-        self._pid = os.getpid()
+    failures: int = 0
+    open_until: float = 0.0
+
+    def admit(self) -> bool:
+        """Whether a call may be made now."""
+        if self.failures < BREAKER_FAILURES:
+            return True
+        now = time.monotonic()
+        if now < self.open_until:
+            return False
+        self.open_until = now + BREAKER_OPEN_SECONDS  # this call is the one that finds out
+        return True
+
+    def succeeded(self) -> None:
+        """The service answered."""
+        self.failures = 0
+
+    def failed(self) -> None:
+        """The service did not answer."""
+        self.failures += 1
+        if self.failures >= BREAKER_FAILURES:
+            self.open_until = time.monotonic() + BREAKER_OPEN_SECONDS
+
+
+@dataclass(kw_only=True)
+class ConsumeCaller:
+    """Makes the calls of a client. Each event loop has connections of its own."""
+
+    base_url: str
+    keys: Callable[[], KeyRing]
+    clock: Callable[[], float]
+    connect_timeout: float
+    timeout: float
+    verify: Any
+    breaker: Breaker = field(default_factory=Breaker)
+    connections: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = field(
+        default_factory=WeakKeyDictionary
+    )
+    pid: int = field(default_factory=os.getpid)
 
     async def consume(
         self, handoff_id: str, *, issuer: str, audience: str, redemption_id: str, consumed_at: int
@@ -63,12 +86,12 @@ class ConsumeCaller:
         """As `ConsumeClient.consume`."""
         if not self.breaker.admit():
             text = "bff-consumer did not answer lately; it is not called now"
-            raise unavailable(text, reason="circuit_open", handoff_id=handoff_id)
+            raise ConfirmationUnavailableError(text, reason="circuit_open", handoff_id=handoff_id)
         reason = "unknown"
         for trial in range(CONSUME_CALL_TRIES):
-            if trial:
+            if trial > 0:
                 await asyncio.sleep(_jittered(*CONSUME_CALL_RETRY_WAIT_SECONDS))
-            sent_at = int(read_clock(self._clock))
+            sent_at = int(read_clock(self.clock))
             # Signed for each try: a retry must not grow stale.
             call = ConsumeCall(issuer, audience, handoff_id, redemption_id, consumed_at, sent_at)
             authorization, body = sign_call(call, self.keys())
@@ -82,20 +105,20 @@ class ConsumeCaller:
                 reason = "unreachable"
                 continue
             final = understood(call, status, content_type, answer)
-            if final is None:
+            if not isinstance(final, str):
                 self.breaker.succeeded()
-                return
-            if isinstance(final, HandoffError):
-                self.breaker.succeeded()
+                if final is None:
+                    return
                 raise final
             reason = final
             if status < 500 and status not in (200, 408, 429):
                 # It answers, but not with a final answer: 404 from a replica that lags, say. The page will ask again.
                 self.breaker.succeeded()
-                raise unavailable(f"bff-consumer answered {status}", reason=reason, handoff_id=handoff_id)
-        self.breaker.failed()
-        text = f"bff-consumer did not confirm, in {CONSUME_CALL_TRIES} tries: {reason}"
-        raise unavailable(text, reason=reason, handoff_id=handoff_id)
+                break
+        else:
+            self.breaker.failed()
+        text = f"bff-consumer did not confirm: {reason}"
+        raise ConfirmationUnavailableError(text, reason=reason, handoff_id=handoff_id)
 
     async def disconnect(self) -> None:
         """Close this event loop's connections."""
@@ -115,9 +138,9 @@ class ConsumeCaller:
             return response.status_code, response.headers.get("Content-Type", ""), answer
 
     def _client(self) -> httpx2.AsyncClient:
-        if self._pid != os.getpid():  # a fork: the connections are the parent's
+        if self.pid != os.getpid():  # a fork: the connections are the parent's
             self.connections = WeakKeyDictionary()
-            self._pid = os.getpid()
+            self.pid = os.getpid()
         loop = asyncio.get_running_loop()
         client = self.connections.get(loop)
         if client is None:
@@ -131,20 +154,14 @@ class ConsumeCaller:
                 follow_redirects=False,
                 # No proxy and no .netrc out of the environment: an Authorization of its own would replace ours.
                 trust_env=False,
-                verify=self._verify,
+                verify=self.verify,
             )
             self.connections[loop] = client
         return client
 
 
-def unavailable(message: str, *, reason: str, handoff_id: str) -> ConfirmationUnavailableError:
-    """The error that says that the outcome is not known, and why."""
-    error = ConfirmationUnavailableError(message, handoff_id=handoff_id)
-    error.reason = reason
-    return error
-
-
-def _checked_url(base_url: object, allow_http: bool) -> str:
+def checked_url(base_url: object, allow_http: bool) -> str:
+    """The URL without slashes at its end, or `ConfigurationError`."""
     problem = "base_url must be an https URL without user name, query or fragment"
     if not isinstance(base_url, str) or not base_url.isascii() or not base_url.isprintable():
         raise ConfigurationError(problem)
@@ -166,7 +183,8 @@ def _url(base_url: str, handoff_id: str) -> str:
     return f"{base_url}/internal/handoff/{handoff_id}/consume"
 
 
-def _seconds(value: float | timedelta, name: str) -> float:
+def call_seconds(value: float | timedelta, name: str) -> float:
+    """A time-out in seconds, or `ConfigurationError`."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     longest = MAX_CONSUME_CALL_TIMEOUT_SECONDS
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= longest:

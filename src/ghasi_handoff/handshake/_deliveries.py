@@ -1,11 +1,22 @@
-"""How long a worker waits, when it gives up, and what it counts. No I/O."""
+"""When bff-consumer is told: before the guest goes on, or after, by a worker; how it waits, and what it counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from ghasi_handoff._limits import DELIVERY_FIRST_WAIT_SECONDS, DELIVERY_LONGEST_WAIT_SECONDS
+from ghasi_handoff.errors import ConfigurationError
+
+# The guest goes on after bff-consumer has confirmed, or before.
+Mode: TypeAlias = Literal["strict", "deferred"]
+
+
+def require_mode(mode: object) -> None:
+    """Refuse any other mode with a `ConfigurationError`."""
+    if mode not in ("strict", "deferred"):
+        raise ConfigurationError('mode must be "strict" or "deferred"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import GRACE_SECONDS
 from ghasi_handoff._redeem import AsyncRedeemer, Redemption
 from ghasi_handoff._require import require
 from ghasi_handoff._verify import VerifiedHandoff
-from ghasi_handoff.errors import (
-    ConfigurationError,
-    ConfirmationUnavailableError,
-    ExpiredTokenError,
-    InvalidTokenError,
-    ReplayedTokenError,
-    ReplayStoreError,
-    RevokedHandoffError,
-)
 from ghasi_handoff.handshake import _events as events
-from ghasi_handoff.handshake._modes import Mode, require_mode
+from ghasi_handoff.handshake._deliveries import Mode, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
@@ -60,7 +52,7 @@ class AsyncHandshake(Generic[_PayloadT]):
         on_event: events.OnEvent | None = None,
     ) -> None:
         if not isinstance(redeemer, AsyncRedeemer):
-            raise ConfigurationError(f"the first argument must be AsyncRedeemer, not {type(redeemer).__name__}")
+            raise errors.ConfigurationError(f"the first argument must be AsyncRedeemer, not {type(redeemer).__name__}")
         require_mode(mode)
         self._rule = redeemer.rule
         self._store: Any = redeemer.store
@@ -104,9 +96,9 @@ class AsyncHandshake(Generic[_PayloadT]):
         """
         try:
             return await self._redeemed(token, tenant, browser_secret)
-        except ReplayedTokenError:
+        except errors.ReplayedTokenError:
             raise  # reported where the gap is known
-        except (InvalidTokenError, ReplayStoreError) as exc:
+        except (errors.InvalidTokenError, errors.ReplayStoreError) as exc:
             self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
@@ -115,13 +107,13 @@ class AsyncHandshake(Generic[_PayloadT]):
         name = type(self._store).__name__
         guarantees = getattr(self._store, "guarantees", None)
         if not isinstance(guarantees, StoreGuarantees):
-            raise ConfigurationError(f"deferred mode needs a store that states its guarantees; {name} does not")
+            raise errors.ConfigurationError(f"deferred mode needs a store that states its guarantees; {name} does not")
         if not guarantees.durable or not guarantees.outbox:
-            raise ConfigurationError(
+            raise errors.ConfigurationError(
                 f"deferred mode needs a store with durable commits and an outbox, which {name} is not; use strict mode"
             )
         if self._outbox is None:
-            raise ConfigurationError(f"deferred mode needs the store's outbox: {name}(…, outbox=True)")
+            raise errors.ConfigurationError(f"deferred mode needs the store's outbox: {name}(…, outbox=True)")
 
     def look(self, token: object, tenant: object, *, browser_known: bool) -> VerifiedHandoff[_PayloadT]:
         """Verify for a page that only shows a form. A browser with a secret may come a little late: see `redeem`."""
@@ -129,7 +121,7 @@ class AsyncHandshake(Generic[_PayloadT]):
             grace = GRACE_SECONDS if browser_known else 0
             verifier = self._rule.verifier
             return verifier.verify_at(token, tenant=tenant, now=verifier.now(), grace=grace)
-        except InvalidTokenError as exc:
+        except errors.InvalidTokenError as exc:
             self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise
 
@@ -137,28 +129,25 @@ class AsyncHandshake(Generic[_PayloadT]):
         handoff, asked = self._rule.begin(token, tenant=tenant, browser_secret=browser_secret)
         facts = {"handoff_id": handoff.handoff_id, "tenant": handoff.tenant, "kid": handoff.kid}
         redemption_id = asked["redemption_id"]
+        known = {**facts, "redemption_id": redemption_id}
         reached(Step.REDEEM_VERIFIED)
         # Here first: losers and floods never reach bff-consumer, and the outbox entry is in the same transaction.
         answer: Consumption = await self._store.consume(handoff.handoff_id, **asked)
         reached(Step.REDEEM_CONSUMED)
         try:
             redemption = self._rule.decide(handoff, asked, answer)
-        except ReplayedTokenError:
+        except errors.ReplayedTokenError:
             gap = asked["consumed_at"] - answer.consumed_at
-            self.reporter.report(
-                events.HandoffReplayed(redemption_id=redemption_id, holder=answer.holder, gap_seconds=gap, **facts)
-            )
+            self.reporter.report(events.HandoffReplayed(holder=answer.holder, gap_seconds=gap, **known))
             raise
-        except ExpiredTokenError:
+        except errors.ExpiredTokenError:
             if answer.consumed_at >= self._rule.verifier.deadline(handoff):
                 # Ours, but never in time: there is nothing to tell bff-consumer, now or later.
                 await self._settle(handoff.handoff_id, asked["scope"], redemption_id)
             raise
         if self._mode == "strict":
             await self._confirm(redemption, asked["scope"], answer.consumed_at)
-        self.reporter.report(
-            events.HandoffRedeemed(redemption_id=redemption_id, first=redemption.first, mode=self._mode, **facts)
-        )
+        self.reporter.report(events.HandoffRedeemed(first=redemption.first, mode=self._mode, **known))
         return redemption
 
     async def _confirm(self, redemption: Redemption[_PayloadT], scope: str, consumed_at: int) -> None:
@@ -172,21 +161,19 @@ class AsyncHandshake(Generic[_PayloadT]):
                 redemption_id=redemption_id,
                 consumed_at=consumed_at,
             )
-        except ReplayedTokenError:
+        except errors.ReplayedTokenError:
             # Our store names this browser and the log names another: our store has lost the other browser's row.
             self.reporter.report(events.LocalRowLost(redemption_id=redemption_id, deferred=False, **facts))
             await self._settle(handoff.handoff_id, scope, redemption_id)
-            raise ReplayedTokenError("bff-consumer's log names another browser", **facts) from None
-        except (RevokedHandoffError, ExpiredTokenError) as exc:
+            raise errors.ReplayedTokenError("bff-consumer's log names another browser", **facts) from None
+        except (errors.RevokedHandoffError, errors.ExpiredTokenError) as exc:
             await self._settle(handoff.handoff_id, scope, redemption_id)
             raise type(exc)(str(exc), **facts) from None
-        except ConfirmationUnavailableError as exc:
+        except errors.ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
                 self.reporter.report(events.HandoffUnknown(redemption_id=redemption_id, **facts))
             self.reporter.report(events.ConfirmationFailed(redemption_id=redemption_id, reason=exc.reason, **facts))
-            error = ConfirmationUnavailableError(str(exc), **facts)
-            error.reason = exc.reason
-            raise error from None
+            raise errors.ConfirmationUnavailableError(str(exc), reason=exc.reason, **facts) from None
         reached(Step.REDEEM_CONFIRMED)
         await self._settle(handoff.handoff_id, scope, redemption_id)
         reached(Step.REDEEM_SETTLED)
@@ -194,5 +181,5 @@ class AsyncHandshake(Generic[_PayloadT]):
     async def _settle(self, handoff_id: str, scope: str, redemption_id: str) -> None:
         if self._outbox is not None:
             # If it fails, a worker delivers the entry once more, and gets the same final answer.
-            with suppress(ReplayStoreError):
+            with suppress(errors.ReplayStoreError):
                 await self._outbox.settle(handoff_id, scope, redemption_id)

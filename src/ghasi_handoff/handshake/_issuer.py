@@ -50,13 +50,6 @@ class HandoffIssuer:
 
 
 def _record(minted: MintedHandoff[_PayloadT]) -> HandoffRecord:
-    body = minted.body
-    return HandoffRecord(
-        handoff_id=body.handoff_id,
-        issuer=body.issuer,
-        audience=body.audience,
-        tenant=body.tenant,
-        kid=minted.kid,
-        issued_at=body.issued_at,
-        expires_at=body.expires_at,
-    )
+    signed = minted.body._asdict()
+    del signed["payload"]  # what the guest chose is not in the log
+    return HandoffRecord(kid=minted.kid, **signed)

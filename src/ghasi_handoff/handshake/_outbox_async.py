@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import (
     DELIVERY_BATCH,
     DELIVERY_GIVEN_UP_SECONDS,
@@ -20,18 +21,8 @@ from ghasi_handoff._limits import (
 from ghasi_handoff._require import require
 from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.errors import (
-    ConfigurationError,
-    ConfirmationUnavailableError,
-    ExpiredTokenError,
-    InvalidHandoffInputError,
-    KeyRingError,
-    ReplayedTokenError,
-    RevokedHandoffError,
-)
 from ghasi_handoff.handshake import _events as events
-from ghasi_handoff.handshake._deliveries import Deliveries, next_try
-from ghasi_handoff.handshake._modes import require_mode
+from ghasi_handoff.handshake._deliveries import Deliveries, next_try, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.replay import OutboxEntry
 
@@ -66,8 +57,8 @@ class AsyncOutboxWorker:
     ) -> None:
         outbox = getattr(store, "outbox", None)
         if outbox is None:
-            name = type(store).__name__
-            raise ConfigurationError(f"the store has no outbox: {name}(…, outbox=True) of SQLite or PostgreSQL has one")
+            text = f"the store has no outbox; {type(store).__name__}(…, outbox=True) of SQLite or PostgreSQL has one"
+            raise errors.ConfigurationError(text)
         require_mode(mode)
         self._outbox: Any = require(outbox, "lease", awaited=True, name="outbox", kind="AsyncOutbox")
         self._client: Any = require(client, "consume", awaited=True, name="client", kind="AsyncConsumeClient")
@@ -80,9 +71,7 @@ class AsyncOutboxWorker:
     async def deliver(self, *, limit: int = DELIVERY_BATCH, whether_due: bool = True) -> Deliveries:
         """Take up to `limit` (at most 32) entries that are due and deliver them, one after the other.
 
-        Args:
-            limit: At most so many.
-            whether_due: False takes entries before their time, too.
+        With `whether_due` False, entries are taken before their time, too.
 
         Raises:
             ReplayStoreError: The store cannot be used. What was taken is due again after two minutes.
@@ -136,21 +125,21 @@ class AsyncOutboxWorker:
                 redemption_id=entry.redemption_id,
                 consumed_at=entry.consumed_at,
             )
-        except ReplayedTokenError:
+        except errors.ReplayedTokenError:
             report(events.LocalRowLost(deferred=self._mode == "deferred", **facts))
             await self._settle(entry)
             return "refused"
-        except (RevokedHandoffError, ExpiredTokenError) as exc:
+        except (errors.RevokedHandoffError, errors.ExpiredTokenError) as exc:
             report(events.DeliveryRefused(code=exc.code, **facts))
             await self._settle(entry)
             return "refused"
-        except ConfirmationUnavailableError as exc:
+        except errors.ConfirmationUnavailableError as exc:
             if exc.reason == "status_404":
                 report(events.HandoffUnknown(**facts))
             return await self._not_now(entry, exc.reason)
-        except KeyRingError:
+        except errors.KeyRingError:
             return await self._not_now(entry, "no_signing_key")
-        except InvalidHandoffInputError:
+        except errors.InvalidHandoffInputError:
             # Not written by a redeemer. It can never be signed, and must not hold up the others.
             return await self._give_up(entry, "invalid_entry")
         reached(Step.DELIVERY_ANSWERED)

@@ -33,14 +33,7 @@ class Trace:
 
 
 def trace_handoff(record: HandoffRecord | None, replay: ReplayTrace | None, now: int, *, log_asked: bool) -> Trace:
-    """What became of a handoff.
-
-    Args:
-        record: Its row in the handoff log; None if there is none, or the log was not asked.
-        replay: What the replay store has; None if the store was not asked.
-        now: Unix seconds.
-        log_asked: Whether the handoff log was asked.
-    """
+    """What became of a handoff, from its row in the handoff log, if any, and the replay store's, if that was asked."""
     rows = ReplayTrace((), (), ()) if replay is None else replay
     scope = None if record is None else str(Scope(record.issuer, record.audience))
     held = next((row for row in rows.records if scope in (None, row.scope)), None)

@@ -24,11 +24,7 @@ class Answer:
     response: Any = None
 
     def beside(self, names: Iterable[str]) -> list[tuple[str, str]]:
-        """The headers to add to `response`: it keeps its own, and gets the browser's cookie in any case.
-
-        Args:
-            names: The names of the headers that `response` has.
-        """
+        """The headers to add to `response`, which has headers of these names: those it lacks, and always the cookie."""
         own = {name.lower() for name in names}
         return [
             (name, value) for name, value in self.headers.items() if name == "Set-Cookie" or name.lower() not in own

@@ -97,9 +97,8 @@ class GuestRequest:
     def browser_secret(self) -> bytes | None:
         """The 32 bytes of this browser's cookie. None if there is no cookie, or it is not well formed.
 
-        Raises:
-            RefusedError: There are two cookies, or one whose name only looks like ours. A page of a sibling subdomain
-                can set a cookie for the whole domain. It cannot set the exact ``__Host-`` name: browsers prevent that.
+        Two cookies are refused, and a name that only looks like ours. A page of a sibling subdomain can set a cookie
+        for the whole domain. It cannot set the exact ``__Host-`` name: browsers prevent that.
         """
         values = []
         # Names and values as they were sent: a library's parser may trim, unquote or fold what it reads.
@@ -133,11 +132,7 @@ class GuestRequest:
         return (_fields(body.decode("latin-1")) if is_form else None) or []
 
     def token(self, form: Sequence[tuple[str, str]] | None = None) -> str:
-        """The one ``handoff`` of a GET's query, or of a POST's form, whose query must have none.
-
-        Raises:
-            RefusedError: It is missing, or there twice, or in the wrong place.
-        """
+        """The one ``handoff`` of a GET's query, or of a POST's form, whose query must have none."""
         query = _fields(self.query)
         fields, elsewhere = (query, []) if form is None else (form, query)
         tokens = [value for name, value in fields or () if name == PARAMETER]

@@ -9,21 +9,14 @@ from typing import Any, Final, Generic
 
 from typing_extensions import TypeVar
 
+from ghasi_handoff import errors
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, MAX_FORM_BYTES
 from ghasi_handoff._redeem import Redemption
-from ghasi_handoff._require import require
-from ghasi_handoff.errors import (
-    ConfirmationUnavailableError,
-    InvalidTokenError,
-    KeyRingError,
-    ReplayedTokenError,
-    ReplayStoreError,
-)
+from ghasi_handoff._require import require, require_callables
 from ghasi_handoff.handshake import AsyncHandshake, PageRefused
 from ghasi_handoff.keyfile import WatchedKeyRing
 from ghasi_handoff.landing._answer import Answer
 from ghasi_handoff.landing._guest_request import GuestRequest, named_kid, set_cookie, whole_number
-from ghasi_handoff.landing._options import check_callables, check_pages
 from ghasi_handoff.landing._pages import Kind, Page, headers_of, html_of, make_page
 from ghasi_handoff.landing._places import sent_on, without_slashes
 from ghasi_handoff.landing._refusals import (
@@ -35,7 +28,7 @@ from ghasi_handoff.landing._refusals import (
     not_now,
     refusal_of,
 )
-from ghasi_handoff.landing._texts import TEXTS, PageTexts
+from ghasi_handoff.landing._texts import TEXTS, PageTexts, check_pages
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
 
 METHODS: Final = ("GET", "HEAD", "POST")
@@ -77,9 +70,9 @@ class AsyncLanding(Generic[_PayloadT]):
         response_type: type | tuple[type, ...] = (),
     ) -> None:
         require(handshake, "redeem", awaited=True, name="handshake", kind="AsyncHandshake")
-        check_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
+        require_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
         if render is not None:
-            check_callables(render=render)
+            require_callables(render=render)
         check_pages(texts, start_url)
         self._handshake = handshake
         self._tenant = tenant
@@ -130,7 +123,7 @@ class AsyncLanding(Generic[_PayloadT]):
         try:
             await self._catch_up(token)
             self._handshake.look(token, tenant, browser_known=secret is not None)
-        except (InvalidTokenError, KeyRingError) as exc:
+        except (errors.InvalidTokenError, errors.KeyRingError) as exc:
             raise refusal_of(exc) from exc
         delay = 0 if request.may_submit_itself else None
         page = await self._page(request, "proceed", 200, fields={PARAMETER: token}, delay=delay)
@@ -152,13 +145,13 @@ class AsyncLanding(Generic[_PayloadT]):
         try:
             await self._catch_up(token)
             redemption = await self._handshake.redeem(token, tenant=tenant, browser_secret=secret)
-        except InvalidTokenError as exc:
+        except errors.InvalidTokenError as exc:
             raise refusal_of(exc) from exc
-        except (ReplayStoreError, ConfirmationUnavailableError, KeyRingError) as exc:
+        except (errors.ReplayStoreError, errors.ConfirmationUnavailableError, errors.KeyRingError) as exc:
             raise not_now(exc, token, whole_number(form, SINCE), self._handshake.now()) from exc
         try:
             place = await self._on_redeemed(request, redemption)
-        except ReplayedTokenError as exc:
+        except errors.ReplayedTokenError as exc:
             raise refusal_of(exc) from exc
         return sent_on(place, self._response_type, origin=origin, token=token, cookie=set_cookie(secret))
 

@@ -25,9 +25,7 @@ def without_slashes(slashes: int, query: str) -> Answer:
 def sent_on(given: object, response_type: type | tuple[type, ...], *, origin: str, token: str, cookie: str) -> Answer:
     """The answer to a redemption: what `on_redeemed` gave, if it is a response or a place on this origin.
 
-    Raises:
-        ConfigurationError: It is neither. Some browsers stop a redirect elsewhere because of ``form-action``, and one
-            that a client can steer would be an open redirect.
+    Some browsers stop a redirect elsewhere because of ``form-action``. One that a client can steer would be open.
     """
     headers = {**_KEPT_HERE, "Set-Cookie": cookie}
     if isinstance(given, response_type):

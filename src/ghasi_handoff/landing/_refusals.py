@@ -37,15 +37,7 @@ _TOLD: Final[Mapping[type[HandoffError], tuple[int, Kind]]] = {
 
 
 class RefusedError(Exception):
-    """The guest gets a page that says no, or not now.
-
-    Attributes:
-        kind: Which page.
-        status: Its HTTP status.
-        code: The code for the log.
-        facts: What else the log is told: an error's ``log_fields``.
-        form: With what the guest may try again: ``fields`` and ``delay`` of `make_page`.
-    """
+    """The guest gets a page that says no, or not now. Code and facts are for the log."""
 
     def __init__(self, kind: Kind, status: int, code: str, facts: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
@@ -53,7 +45,7 @@ class RefusedError(Exception):
         self.status = status
         self.code = code
         self.facts = facts or {}
-        self.form: dict[str, Any] = {}
+        self.form: dict[str, Any] = {}  # with what the guest may try again: `fields` and `delay` of `make_page`
 
 
 def refusal_of(error: HandoffError) -> RefusedError:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, Literal
+
+from ghasi_handoff.errors import ConfigurationError
+
+_is_language_tag: Final = re.compile("[A-Za-z0-9]+(-[A-Za-z0-9]+)*").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,16 @@ TEXTS: Final[Mapping[str, PageTexts]] = {
     language: _texts(table)
     for language, table in tomllib.loads((files("ghasi_handoff.landing") / "texts.toml").read_text("utf-8")).items()
 }
+
+
+def check_pages(texts: Mapping[str, PageTexts], start_url: str | None) -> None:
+    """Refuse, when a service starts, what could only fail while a guest waits."""
+    if not texts or not all(isinstance(name, str) and _is_language_tag(name) for name in texts):
+        raise ConfigurationError("texts must hold a language, and language tags as its keys")
+    if not all(isinstance(said, PageTexts) for said in texts.values()):
+        raise ConfigurationError("texts must hold PageTexts")
+    if start_url is not None and not start_url.startswith(("https://", "http://", "/")):
+        raise ConfigurationError("start_url must be an absolute URL or a path")
 
 
 def choose_language(wanted: Sequence[str], texts: Mapping[str, PageTexts]) -> str:

@@ -27,7 +27,7 @@ from ghasi_handoff.handshake import (
     Handshake,
     OutboxWorker,
 )
-from ghasi_handoff.handshake._modes import Mode
+from ghasi_handoff.handshake._deliveries import Mode
 from ghasi_handoff.integrations.opentelemetry import HandoffTelemetry
 from ghasi_handoff.stores.sqlite import AsyncSQLiteReplayStore, SQLiteReplayStore
 from tests.handshake.services import AUDIENCE, GUEST, ISSUER, STRANGER, TENANT, Clock, Consumer

@@ -25,9 +25,6 @@ def install_error_handlers(app: FastAPI) -> None:
     A problem has the members ``type``, ``title`` (the error's public text), ``status``, ``code`` and ``reference``.
     The reference is logged with the error and its fields, to the logger ``ghasi_handoff``; outsiders are not told why
     a token was refused beyond the code.
-
-    Args:
-        app: The application.
     """
     app.add_exception_handler(HandoffError, _answer_error)
     app.add_exception_handler(UnknownTenantError, _answer_unknown_tenant)

@@ -16,19 +16,19 @@ from starlette.types import Scope
 from typing_extensions import override
 
 from ghasi_handoff._redeem import Redemption
+from ghasi_handoff._require import require_callables
 from ghasi_handoff.handshake import AsyncHandshake, Handshake
 from ghasi_handoff.integrations.fastapi._openapi import answers
-from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
 from ghasi_handoff.integrations.fastapi._starlette import (
     PublicOrigin,
     Tenant,
     guest_request,
+    hide_query_in_span,
     of_guest,
     read_body,
     response_of,
 )
 from ghasi_handoff.landing import TEXTS, AsyncLanding, Page, PageTexts
-from ghasi_handoff.landing._options import check_callables
 from ghasi_handoff.landing._refusals import PARAMETER
 from ghasi_handoff.payload import HandoffPayload
 
@@ -84,9 +84,9 @@ def landing_router(
     Raises:
         ConfigurationError: An argument is something else.
     """
-    check_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
+    require_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
     if render is not None:
-        check_callables(render=render)
+        require_callables(render=render)
     if isinstance(handshake, Handshake):
         handshake = cast("AsyncHandshake[_PayloadT]", _Threaded(handshake))
     landing = AsyncLanding(

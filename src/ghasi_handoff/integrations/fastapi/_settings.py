@@ -82,14 +82,10 @@ class _HandoffSettings(BaseSettings):
         return keyfile.from_env(self._key_variables())
 
     def watched_keys(self, on_event: Callable[[KeyRingEvent], None] | None = None) -> WatchedKeyRing:
-        """As `key_ring`, following the file: a service then rotates and revokes keys without a restart.
+        """As `key_ring`, errors too, following the file: a service then rotates and revokes keys without a restart.
 
         Args:
             on_event: Gets a `KeyRingEvent` when the file has changed, or cannot be used.
-
-        Raises:
-            ConfigurationError: Neither is given, or both.
-            KeyRingError: What is given is no key ring.
         """
         interval = timedelta(seconds=self.keys_interval_seconds)
         return WatchedKeyRing.from_env(self._key_variables(), interval=interval, on_event=on_event)

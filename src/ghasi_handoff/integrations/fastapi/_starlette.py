@@ -1,21 +1,27 @@
-"""Starlette's requests, responses and functions <-> those of the landing. Needs no FastAPI."""
+"""Starlette's requests, responses and functions <-> those of the landing; a request's span without its query."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from copy import copy
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from ghasi_handoff.handshake import ConsumeAnswer
+from ghasi_handoff.handshake._events import harmless
 from ghasi_handoff.landing import Answer, GuestRequest
 
 Tenant: TypeAlias = Callable[[Request], str | None] | Callable[[Request], Awaitable[str | None]]
 PublicOrigin: TypeAlias = Callable[[Request], str] | Callable[[Request], Awaitable[str]]
+
+# Where FastAPI keeps the span that it makes of each request by itself, as soon as the application has set up tracing.
+_SPAN: Final = "fastapi.telemetry"
 
 
 async def called(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -81,3 +87,24 @@ def _with_headers(response: Response, answer: Answer) -> Response:
     for name, value in answer.beside(own.headers):
         own.headers.append(name, value)
     return own
+
+
+def hide_query_in_span(scope: Scope) -> None:
+    """Whoever reads traces could otherwise redeem a handoff before its guest does.
+
+    FastAPI's own span, and that of an instrumentation around the application. What fails changes no answer.
+    """
+    harmless("telemetry", lambda: _hide(scope))
+
+
+def _hide(scope: Scope) -> None:
+    spans: list[Any] = [getattr(scope.get(_SPAN), "span", None)]
+    # Only where somebody else has loaded it: without OpenTelemetry there is no span.
+    tracing: Any = sys.modules.get("opentelemetry.trace")
+    if tracing is not None:
+        spans.append(tracing.get_current_span())
+    for span in spans:
+        if getattr(span, "attributes", None):
+            from ghasi_handoff.integrations.opentelemetry import hide_query
+
+            hide_query(span, scope)

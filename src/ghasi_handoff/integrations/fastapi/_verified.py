@@ -7,14 +7,13 @@ from typing import Annotated, TypeVar
 
 from fastapi import Query, Request
 
+from ghasi_handoff._require import require_callables
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import MalformedTokenError
 from ghasi_handoff.integrations.fastapi._problems import UnknownTenantError
-from ghasi_handoff.integrations.fastapi._request_span import hide_query_in_span
-from ghasi_handoff.integrations.fastapi._starlette import Tenant, called
+from ghasi_handoff.integrations.fastapi._starlette import Tenant, called, hide_query_in_span
 from ghasi_handoff.keyfile import catch_up
 from ghasi_handoff.landing._guest_request import named_kid
-from ghasi_handoff.landing._options import check_callables
 from ghasi_handoff.payload import HandoffPayload
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
@@ -45,7 +44,7 @@ def verified_handoff(
     ... async def preview(handoff: Annotated[VerifiedHandoff[BookingHandoff], Depends(handoff)]) -> int:
     ...     return handoff.payload.adults
     """
-    check_callables(tenant=tenant)
+    require_callables(tenant=tenant)
 
     async def dependency(
         request: Request,

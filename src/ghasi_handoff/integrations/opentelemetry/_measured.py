@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from opentelemetry import trace
 from opentelemetry.metrics import Histogram
@@ -14,8 +14,14 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from ghasi_handoff.errors import ConfigurationError, ConfirmationUnavailableError, HandoffError
 from ghasi_handoff.handshake._events import harmless
-from ghasi_handoff.integrations.opentelemetry._attributes import ERROR_TYPE, OUTCOME, REASON
 from ghasi_handoff.replay import Consumption
+
+# Attributes of several metrics and spans. What an outsider may choose freely is never a value of one.
+ERROR_TYPE: Final = "error.type"  # of the semantic conventions
+KEY_STATE: Final = "ghasi_handoff.key.state"
+OUTCOME: Final = "ghasi_handoff.outcome"
+REASON: Final = "ghasi_handoff.reason"
+TENANT: Final = "ghasi_handoff.tenant"
 
 
 class Probe(NamedTuple):
@@ -52,11 +58,7 @@ class Probe(NamedTuple):
 
 
 def measured(target: object, probe: Probe) -> object:
-    """`target` with its consume measured. Everything else that is public is the target's own.
-
-    Raises:
-        ConfigurationError: It has no ``consume``.
-    """
+    """`target` with its consume measured. Everything else that is public is the target's own."""
     consume = getattr(target, "consume", None)
     if not callable(consume):
         raise ConfigurationError(f"{type(target).__name__} has no consume that could be measured")

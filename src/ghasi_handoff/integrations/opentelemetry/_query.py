@@ -15,11 +15,8 @@ _URL_QUERY: Final = "url.query"
 def hide_query(span: Span, scope: Mapping[str, Any]) -> None:
     """Take the query out of a request's span: the query of the landing page is the token.
 
-    Pass it as ``server_request_hook=`` to the instrumentation of FastAPI, Starlette or any ASGI application.
-
-    Args:
-        span: The request's span, just started.
-        scope: The ASGI scope. Not used.
+    Pass it as ``server_request_hook=`` to the instrumentation of FastAPI, Starlette or any ASGI application. It gets
+    the span, just started, and the ASGI scope, which it does not use.
     """
     # The API writes attributes and does not read them; a span that is recorded is the SDK's, which does.
     attributes = dict(getattr(span, "attributes", None) or {})

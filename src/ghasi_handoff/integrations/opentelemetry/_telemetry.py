@@ -13,8 +13,15 @@ from opentelemetry.trace import SpanKind, TracerProvider
 from ghasi_handoff._version import __version__
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.handshake import _events as events
-from ghasi_handoff.integrations.opentelemetry._attributes import ERROR_TYPE, KEY_STATE, OUTCOME, REASON, TENANT
-from ghasi_handoff.integrations.opentelemetry._measured import Probe, measured
+from ghasi_handoff.integrations.opentelemetry._measured import (
+    ERROR_TYPE,
+    KEY_STATE,
+    OUTCOME,
+    REASON,
+    TENANT,
+    Probe,
+    measured,
+)
 from ghasi_handoff.keys import KeyRing, KeyState, ring_source
 from ghasi_handoff.replay import AsyncReplayStore, ReplayStore
 
@@ -60,26 +67,23 @@ class HandoffTelemetry:
         self._by_tenant = by_tenant
         self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider)
         meter = metrics.get_meter(_SCOPE, __version__, meter_provider)
+        counter, gauge = meter.create_counter, meter.create_gauge
 
         def seconds(name: str, description: str, bounds: tuple[float, ...]) -> Histogram:
             return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=bounds)
 
-        self._events = meter.create_counter("ghasi_handoff.events", "{event}", "Events, by name.")
-        self._redemptions = meter.create_counter(
-            "ghasi_handoff.redemptions", "{attempt}", "Attempts to redeem a handoff, by outcome."
-        )
-        self._consume_calls = meter.create_counter(
+        self._events = counter("ghasi_handoff.events", "{event}", "Events, by name.")
+        self._redemptions = counter("ghasi_handoff.redemptions", "{attempt}", "Attempts to redeem, by outcome.")
+        self._consume_calls = counter(
             "ghasi_handoff.consume_calls", "{call}", "Consume calls that bff-consumer answered, by status."
         )
         self._replay_gap = seconds(
             "ghasi_handoff.replay.gap", "From a redemption to another browser's attempt.", _GAP_SECONDS
         )
         # Gauges: all processes see one outbox and one ring, so a sum over them would mean nothing.
-        self._pending = meter.create_gauge(
-            "ghasi_handoff.outbox.pending", "{entry}", "Outbox entries still to be delivered."
-        )
-        self._dead = meter.create_gauge("ghasi_handoff.outbox.dead", "{entry}", "Outbox entries given up.")
-        self._age = meter.create_gauge("ghasi_handoff.outbox.age", "s", "Age of the oldest pending outbox entry.")
+        self._pending = gauge("ghasi_handoff.outbox.pending", "{entry}", "Outbox entries still to be delivered.")
+        self._dead = gauge("ghasi_handoff.outbox.dead", "{entry}", "Outbox entries given up.")
+        self._age = gauge("ghasi_handoff.outbox.age", "s", "Age of the oldest pending outbox entry.")
         self._store_duration = seconds(
             "ghasi_handoff.store.duration", "Duration of a replay store's consume.", _CALL_SECONDS
         )
@@ -94,11 +98,7 @@ class HandoffTelemetry:
             )
 
     def on_event(self, event: events.HandoffEvent) -> None:
-        """Count `event`. Pass this method as ``on_event=`` to whatever reports events.
-
-        Args:
-            event: What happened.
-        """
+        """Count `event`. Pass this method as ``on_event=`` to whatever reports events."""
         tenant = event.tenant if self._by_tenant else None
         self._events.add(1, _given({"ghasi_handoff.event": event.name, REASON: _reason(event)}))
         outcome = _outcome(event)
@@ -117,26 +117,18 @@ class HandoffTelemetry:
                 self._consume_calls.add(1, _given({"http.response.status_code": event.status, **found}))
 
     def store(self, store: _StoreT) -> _StoreT:
-        """`store` with a span around each consume, and its duration. Everything else is the store's own.
+        """A replay store (for threads or asyncio) with a span around each consume, and its duration.
 
-        Args:
-            store: A replay store, for threads or for asyncio.
-
-        Raises:
-            ConfigurationError: It has no ``consume``.
+        Everything else is the store's own. `ConfigurationError` if it has no ``consume``.
         """
         known = {"ghasi_handoff.store.type": type(store).__name__}
         probe = Probe(self._tracer, "ghasi_handoff.consume", SpanKind.INTERNAL, self._store_duration, known)
         return cast(_StoreT, measured(store, probe))
 
     def client(self, client: _ClientT) -> _ClientT:
-        """`client` with a span around each consume call, and its duration. Everything else is the client's own.
+        """A client (for threads or asyncio) with a span around each consume call, and its duration.
 
-        Args:
-            client: Calls bff-consumer, for threads or for asyncio.
-
-        Raises:
-            ConfigurationError: It has no ``consume``.
+        Everything else is the client's own. `ConfigurationError` if it has no ``consume``.
         """
         probe = Probe(self._tracer, "ghasi_handoff.confirm", SpanKind.CLIENT, self._confirmation_duration, {})
         return cast(_ClientT, measured(client, probe))
