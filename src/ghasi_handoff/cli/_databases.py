@@ -6,19 +6,16 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._options import packed
+from ghasi_handoff.cli._output import Clock
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._open import make_log, make_store
+from ghasi_handoff.replay import Outbox
+from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
+from ghasi_handoff.stores._open import Kind, make_log, make_store
 from ghasi_handoff.stores._opening import Opening
-
-if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
-    from ghasi_handoff.replay import Outbox
-    from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
-    from ghasi_handoff.stores._open import Kind
 
 # Without a handler on the root, Python prints what is logged; a command reports a failure itself, once.
 _unheard: Final = logging.NullHandler()

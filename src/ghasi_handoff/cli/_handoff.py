@@ -16,16 +16,14 @@ from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._databases import LogOptions, StoreOptions, log_options, required
 from ghasi_handoff.cli._input import read_line
 from ghasi_handoff.cli._options import OrderedGroup, span
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, printable
-from ghasi_handoff.cli._progress import progress_shown
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown
 from ghasi_handoff.cli._store import removed_answer, sql_answer
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
+from ghasi_handoff.replay import ReplayTrace
 from ghasi_handoff.stores._open import migration, product_of
 
 if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.handshake import HandoffRecord
-    from ghasi_handoff.replay import ReplayTrace
 
 
 @click.group(cls=OrderedGroup, short_help="Trace, find, revoke and maintain handoffs.")

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._canonical_json import is_canonical_payload
-from ghasi_handoff._signing_string import parse_body, signing_string_prefix
+from ghasi_handoff._signing_string import Body, parse_body, signing_string_prefix
 from ghasi_handoff._times import read_clock
-from ghasi_handoff._token import parse_token
+from ghasi_handoff._token import UnverifiedToken, parse_token
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_token
-from ghasi_handoff.cli._output import Answer, answers, pretty
+from ghasi_handoff.cli._output import Answer, Clock, answers, pretty
 from ghasi_handoff.cli._token_views import token_facts, token_table
 from ghasi_handoff.errors import MalformedTokenError
-
-if TYPE_CHECKING:
-    from ghasi_handoff._signing_string import Body
-    from ghasi_handoff._token import UnverifiedToken
-    from ghasi_handoff.cli._output import Clock
 
 
 @click.command("inspect", short_help="Show what a token says, without verifying it.")

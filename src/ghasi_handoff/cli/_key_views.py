@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from ghasi_handoff.cli._output import facts_of, iso
-from ghasi_handoff.keys import KeyState
+from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import state_changes, waits
-
-if TYPE_CHECKING:
-    from ghasi_handoff.keys import KeyRing
 
 _LINES: Final = {
     KeyState.PENDING: ".",

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import click
 
 from ghasi_handoff._limits import DEFAULT_PROPAGATION
 from ghasi_handoff.cli import _key_views as views
-from ghasi_handoff.cli._key_files import KeyFileOptions, key_file, key_file_to_change, new_key_file
+from ghasi_handoff.cli._key_files import ChangeOptions, KeyFileOptions, key_file, key_file_to_change, new_key_file
 from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, peers_option
 from ghasi_handoff.cli._keys_seal import seal
 from ghasi_handoff.cli._options import OrderedGroup, span
-from ghasi_handoff.cli._output import Answer, answers, iso, now_of, printable, table
+from ghasi_handoff.cli._output import Answer, Clock, answers, iso, now_of, printable, table
 from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import waits
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ghasi_handoff.cli._key_files import ChangeOptions
-    from ghasi_handoff.cli._output import Clock
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:

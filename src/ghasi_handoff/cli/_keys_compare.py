@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from datetime import datetime
+from typing import Final
 
 import click
 
 from ghasi_handoff.cli._key_files import KeyFileOptions, key_file
 from ghasi_handoff.cli._key_views import sign_at_once, signer
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, now_of, printable, table
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, now_of, printable, table
 from ghasi_handoff.cli._peers import read_peer
 from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import Finding, compare, fingerprint, waits
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ghasi_handoff.cli._output import Clock
 
 _MARKS: Final = {"alarm": ("ALARM", "red"), "wait": ("wait", "yellow"), "ok": ("ok", "green")}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -12,12 +12,9 @@ from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mint import Minter
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_payload, read_ring
-from ghasi_handoff.cli._output import Answer, answers
+from ghasi_handoff.cli._output import Answer, Clock, answers
 from ghasi_handoff.cli._token_views import payload_facts, token_facts
 from ghasi_handoff.payload import BookingHandoff
-
-if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
 
 # What a stay cannot do without, as option and as member of the payload.
 _REQUIRED_OF_A_STAY: Final = {

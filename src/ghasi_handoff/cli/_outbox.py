@@ -8,19 +8,16 @@ import click
 
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import store_options
+from ghasi_handoff.cli._databases import StoreOptions, store_options
 from ghasi_handoff.cli._input import read_ring
 from ghasi_handoff.cli._options import OrderedGroup
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso
-from ghasi_handoff.cli._progress import progress_shown
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, progress_shown
 from ghasi_handoff.errors import ReplayedTokenError
+from ghasi_handoff.replay import OutboxEntry
 from ghasi_handoff.stores._open import require_extra
 
 if TYPE_CHECKING:
-    from ghasi_handoff.cli._databases import StoreOptions
-    from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.handshake import HandoffEvent
-    from ghasi_handoff.replay import OutboxEntry
 
 
 @click.group(cls=OrderedGroup, short_help="List and deliver what bff-consumer is still to be told.")

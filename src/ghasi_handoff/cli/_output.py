@@ -11,7 +11,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
@@ -22,8 +23,6 @@ from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff.errors import ConfigurationError, HandoffError, KeyRingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from _typeshed import DataclassInstance
 
 Clock: TypeAlias = Callable[[], float]
@@ -116,6 +115,30 @@ def write_object(problem: str | None, message: str, facts: Mapping[str, object])
     """The JSON object of a command, on one line, in ASCII: what an unverified token holds can't steer a terminal."""
     whole = {"ok": problem is None, "code": problem or "ok", "message": message, **facts}
     write(json.dumps(whole, ensure_ascii=True))
+
+
+@contextmanager
+def progress_shown(text: str, *, quiet: bool = False) -> Generator[Callable[[int], None] | None]:
+    """What to call with a number to show `text` with it, on standard error, until the answer is there.
+
+    None where nobody is to see it: with ``--json`` and `quiet`, and where standard error is no terminal.
+    """
+    if quiet or click.get_current_context().params["as_json"] or sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    widest = 0
+
+    def show(number: int) -> None:
+        nonlocal widest
+        line = text.format(f"{number:,}")
+        widest = max(widest, len(line))
+        click.echo(f"\r{line}", nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        if widest:
+            click.echo(f"\r{' ' * widest}\r", nl=False, err=True)
 
 
 def forget_unwritten() -> None:

@@ -9,11 +9,10 @@ import click
 
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._options import OrderedGroup
-from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, answers, printable
+from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, Clock, answers, printable
 from ghasi_handoff.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.sync_contract import Finding, UnreadableError
 
 # Imported in the commands: the parser is an extra, and no other command needs it.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from ghasi_handoff._signing_string import Body
 from ghasi_handoff.cli._output import iso, table
-
-if TYPE_CHECKING:
-    from ghasi_handoff._signing_string import Body
-    from ghasi_handoff.payload import BookingHandoff
+from ghasi_handoff.payload import BookingHandoff
 
 
 def token_facts(kid: str, body: Body) -> dict[str, str]:

@@ -5,24 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from ghasi_handoff._limits import DEFAULT_MAX_LIFETIME, MAX_LIFETIME_SECONDS
 from ghasi_handoff._redeem import Redeemer
 from ghasi_handoff._times import read_clock
-from ghasi_handoff._verify import Verifier
+from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._databases import StoreOptions
 from ghasi_handoff.cli._input import read_browser_secret, read_ring, read_token
-from ghasi_handoff.cli._output import Answer, answers, iso, pretty, table
+from ghasi_handoff.cli._output import Answer, Clock, answers, iso, pretty, table
 from ghasi_handoff.cli._token_views import payload_facts, token_facts, token_table
 from ghasi_handoff.errors import ExpiredTokenError
-
-if TYPE_CHECKING:
-    from ghasi_handoff._verify import VerifiedHandoff
-    from ghasi_handoff.cli._output import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,125 @@
-"""content of a key file -> `KeyRing`, sealed or in the clear, as the reader expects."""
+"""key file or environment <-> `KeyRing`, sealed or in the clear, as the caller expects.
+
+Of the environment no error repeats a value but a path.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from typing import Final
+
 from ghasi_handoff._limits import MAX_KEY_FILE_BYTES
 from ghasi_handoff.errors import KeyRingError
-from ghasi_handoff.keyfile._kek import KeyEncryptionKey
-from ghasi_handoff.keyfile._seal import is_sealed, unseal
+from ghasi_handoff.keyfile._file import read_secret_file, write_secret_file
+from ghasi_handoff.keyfile._kek import KeyEncryptionKey, LocalKeyEncryptionKey
+from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE, is_sealed, seal, unseal
 from ghasi_handoff.keys import KeyRing
+
+RING: Final = "GHASI_HANDOFF_KEYS"
+RING_FILE: Final = "GHASI_HANDOFF_KEYS_FILE"
+PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
+
+
+def load(
+    path: str | os.PathLike[str], *, kek: KeyEncryptionKey | None = None, purpose: str = DEFAULT_PURPOSE
+) -> KeyRing:
+    """The ring in the file `path`.
+
+    Args:
+        path: The file. Only its owner may read it; or it belongs to root and to a group of this process, as a
+            Kubernetes secret does, and only root and that group may read it.
+        kek: Opens a sealed file. With it, a file that is not sealed is refused: else whoever can write the file could
+            put keys of their own there.
+        purpose: What the file was sealed for. Another file, sealed with the same `kek` for another purpose, is refused.
+
+    Raises:
+        KeyRingError: No such file, no regular file, others may use it, or it is not a key ring, or not as sealed as
+            `kek` says.
+    """
+    data = b""
+    try:
+        data = read_secret_file(path, "key file")
+        return opened(data, kek, purpose)
+    except KeyRingError as exc:
+        raise located(exc, f"key file {os.fspath(path)}") from exc.__cause__
+    finally:
+        del data  # a traceback that shows local variables must not show the secrets
+
+
+def save(
+    path: str | os.PathLike[str], keys: KeyRing, *, kek: KeyEncryptionKey | None = None, purpose: str = DEFAULT_PURPOSE
+) -> None:
+    """Write the ring to the file `path`, which only its owner can read (mode 0600).
+
+    The new content is written beside it, flushed to disk and renamed over it: after a crash there is the old file or
+    the new one. If root does so, a file keeps its owner, so that a service can go on reading its own.
+
+    Args:
+        path: The file.
+        keys: The ring.
+        kek: Seals the file. Without it the file holds the secrets in the clear.
+        purpose: What the file is for: 1 to 64 characters of ``A-Z a-z 0-9 . _ : / -``. Whoever opens it must say the
+            same.
+
+    Raises:
+        KeyRingError: It cannot be written or sealed, or `keys` is no ring. An earlier file is still there, whole.
+    """
+    if not isinstance(keys, KeyRing):
+        raise KeyRingError(f"what is saved must be a KeyRing, not {type(keys).__name__}")
+    text = ""
+    try:
+        text = keys.to_json() if kek is None else seal(keys, kek, purpose)
+        write_secret_file(path, text)
+    finally:
+        del text
+
+
+def whereabouts(
+    environ: Mapping[str, str], kek: KeyEncryptionKey | None, purpose: str | None
+) -> tuple[str | None, KeyEncryptionKey | None, str]:
+    """The key file (None: the environment holds the ring itself), what opens it, and what it was sealed for.
+
+    An argument that is given is not looked for in the environment.
+    """
+    try:
+        opener = LocalKeyEncryptionKey.from_env(environ) if kek is None else kek
+        meant_for = (environ.get(PURPOSE) or DEFAULT_PURPOSE) if purpose is None else purpose
+        path = environ.get(RING_FILE) or None
+        if (path is not None) == bool(environ.get(RING)):
+            raise KeyRingError(f"set {RING_FILE} to a key file, or else {RING} to what is in one, and not both")
+        return path, opener, meant_for
+    finally:
+        del environ  # a traceback that shows local variables must not show the environment
+
+
+def from_env(
+    environ: Mapping[str, str] | None = None, *, kek: KeyEncryptionKey | None = None, purpose: str | None = None
+) -> KeyRing:
+    """The ring that the environment names: ``GHASI_HANDOFF_KEYS_FILE`` a file, or ``GHASI_HANDOFF_KEYS`` holds it.
+
+    Args:
+        environ: By default the process's environment.
+        kek: Opens a sealed ring. By default `LocalKeyEncryptionKey.from_env`: ``GHASI_HANDOFF_KEK_FILE`` or
+            ``GHASI_HANDOFF_KEK``, if one is set.
+        purpose: By default ``GHASI_HANDOFF_KEYS_PURPOSE``, or else `DEFAULT_PURPOSE`.
+
+    Raises:
+        KeyRingError: Neither is set, or both, or what is set is no ring. The message repeats no value but the path.
+    """
+    variables = os.environ if environ is None else environ
+    data = b""
+    try:
+        path, opener, meant_for = whereabouts(variables, kek, purpose)
+        if path is not None:
+            return load(path, kek=opener, purpose=meant_for)
+        data = variables[RING].encode("utf-8", errors="replace")
+        try:
+            return opened(data, opener, meant_for)
+        except KeyRingError as exc:
+            raise located(exc, RING) from exc.__cause__
+    finally:
+        del environ, variables, data  # a traceback that shows local variables must not show the environment
 
 
 def opened(data: bytes, kek: KeyEncryptionKey | None, purpose: str) -> KeyRing:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, TypeAlias
 
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile._file import read_secret_file
@@ -25,20 +25,6 @@ class Found(NamedTuple):
     mark: bytes
 
 
-class Source(Protocol):
-    """Where a ring comes from. `name` is for messages."""
-
-    name: str
-
-    def read(self, last: Found | None) -> Found:
-        """What is there now; `last`, which an earlier read found, if nothing has changed.
-
-        Raises:
-            KeyRingError: The source cannot be used now.
-        """
-        ...
-
-
 class FileSource:
     """A key file. Its content tells whether it has changed: a copy, a mount or a coarse clock cannot hide that.
 
@@ -51,7 +37,7 @@ class FileSource:
         self._purpose = purpose
 
     def read(self, last: Found | None) -> Found:
-        """See `Source`."""
+        """What is there now; `last`, which an earlier read found, if nothing has changed."""
         data = b""
         try:
             data = self._content(twice=last is not None)
@@ -82,7 +68,7 @@ class FunctionSource:
         self._function = function
 
     def read(self, last: Found | None) -> Found:
-        """See `Source`."""
+        """What the function returns now."""
         try:
             ring = self._function()
         except KeyRingError:
@@ -92,3 +78,6 @@ class FunctionSource:
         if not isinstance(ring, KeyRing):
             raise KeyRingError(f"{self.name} must return a KeyRing, not {type(ring).__name__}")
         return Found(ring, b"")
+
+
+Source: TypeAlias = FileSource | FunctionSource

@@ -28,9 +28,9 @@ from ghasi_handoff._limits import (
     MIN_WATCH_INTERVAL,
 )
 from ghasi_handoff.errors import ConfigurationError, KeyRingError
-from ghasi_handoff.keyfile._environment import from_env, whereabouts
 from ghasi_handoff.keyfile._events import KeyRingReloaded, KeyRingReloadFailed, OnKeyRingEvent, report
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey
+from ghasi_handoff.keyfile._open import from_env, whereabouts
 from ghasi_handoff.keyfile._reader import Reader
 from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE
 from ghasi_handoff.keyfile._sources import FileSource, FunctionSource, Source
@@ -202,14 +202,11 @@ class WatchedKeyRing:
         self._ring = new
         self._revoked |= revoked
         kids = tuple(key.kid for key in new.keys)
-        event = KeyRingReloaded(
-            source=self._source.name,
-            kids=kids,
-            added=tuple(kid for kid in kids if kid not in before),
-            removed=tuple(key.kid for key in before.keys if key.kid not in new),
-            revoked=tuple(kid for kid in kids if kid in revoked - _revoked(before)),
-        )
-        report(event, self._on_event)
+        added = tuple(kid for kid in kids if kid not in before)
+        removed = tuple(key.kid for key in before.keys if key.kid not in new)
+        fresh = tuple(kid for kid in kids if kid in revoked - _revoked(before))
+        name = self._source.name
+        report(KeyRingReloaded(source=name, kids=kids, added=added, removed=removed, revoked=fresh), self._on_event)
 
 
 def _revoked(ring: KeyRing) -> set[str]:

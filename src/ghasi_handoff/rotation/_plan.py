@@ -14,13 +14,7 @@ from ghasi_handoff.keys import KeyRing, KeyState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """From `at` on, key `kid` is in `state`.
-
-    Attributes:
-        at: Aware datetime.
-        kid: The key's name.
-        state: Its new state.
-    """
+    """From `at` on, an aware datetime, key `kid` is in `state`."""
 
     at: datetime
     kid: str
@@ -49,7 +43,7 @@ def state_changes(keys: KeyRing, now: datetime | None = None) -> tuple[StateChan
         keys: The ring.
         now: Aware datetime; by default the present.
     """
-    present = _floored(now)
+    present = floored(now)
     dates = {date for key in keys.keys for date in (key.sign_from, key.verify_until) if date is not None}
     found = []
     states = {key.kid: keys.state(key.kid, present) for key in keys.keys}
@@ -75,7 +69,7 @@ def waits(
         now: Aware datetime; by default the present.
         propagation: As `KeyRing.rotate` will get it.
     """
-    return tuple(_waits(keys, _floored(now), propagation))
+    return tuple(_waits(keys, floored(now), propagation))
 
 
 def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wait]:
@@ -120,5 +114,6 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
         yield Wait(code="short_propagation", text=text, until=None)
 
 
-def _floored(now: datetime | None) -> datetime:
+def floored(now: datetime | None) -> datetime:
+    """`now`, or else the present, in whole seconds."""
     return from_seconds(to_seconds(datetime.now(UTC) if now is None else now, name="now", error=KeyRingError))
