@@ -13,9 +13,8 @@ from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
 from ghasi_handoff._times import read_clock, to_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import LogOptions, StoreOptions, log_options, required
 from ghasi_handoff.cli._input import read_line
-from ghasi_handoff.cli._options import OrderedGroup, span
+from ghasi_handoff.cli._options import LogOptions, OrderedGroup, StoreOptions, log_options, required, span
 from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown
 from ghasi_handoff.cli._store import removed_answer, sql_answer
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
@@ -156,13 +155,9 @@ def revoke(clock: Clock, *, which: str, given: LogOptions) -> Answer:
     with given.opened(clock) as log:
         record = log.revoke(handoff_id)
     revoked = record.state.value == "revoked"
-    return Answer(
-        message=f"revoked: handoff {handoff_id}"
-        if revoked
-        else f"not revoked: handoff {handoff_id} is {_state(record)}",
-        facts={"handoff_id": handoff_id, "state": record.state.value},
-        problem=None if revoked else "not_revoked",
-    )
+    message = f"revoked: handoff {handoff_id}" if revoked else f"not revoked: handoff {handoff_id} is {_state(record)}"
+    facts = {"handoff_id": handoff_id, "state": record.state.value}
+    return Answer(message=message, facts=facts, problem=None if revoked else "not_revoked")
 
 
 @handoff.command()

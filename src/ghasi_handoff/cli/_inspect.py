@@ -8,13 +8,13 @@ import click
 
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._canonical_json import is_canonical_payload
+from ghasi_handoff._handoff import Handoff
 from ghasi_handoff._signing_string import Body, parse_body, signing_string_prefix
 from ghasi_handoff._times import read_clock
 from ghasi_handoff._token import UnverifiedToken, parse_token
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_token
-from ghasi_handoff.cli._output import Answer, Clock, answers, pretty
-from ghasi_handoff.cli._token_views import token_facts, token_table
+from ghasi_handoff.cli._output import Answer, Clock, answers, iso, pretty, table
 from ghasi_handoff.errors import MalformedTokenError
 
 
@@ -73,6 +73,37 @@ def signing_string(_clock: Clock, *, token: str) -> Answer:
         "signing_string_b64u": b64u_encode(data),
     }
     return Answer(message=f"the MAC covers {len(data)} bytes; nothing was verified", facts=facts, text=data)
+
+
+def token_facts(kid: str, body: Body) -> dict[str, str]:
+    """What it says besides its payload, for ``--json``."""
+    return {
+        "kid": kid,
+        "issuer": body.issuer,
+        "audience": body.audience,
+        "tenant": body.tenant,
+        "handoff_id": body.handoff_id,
+        "issued_at": iso(body.issued_at),
+        "expires_at": iso(body.expires_at),
+    }
+
+
+def token_table(kid: str, body: Body, now: int) -> str:
+    """The same for people: one line each, the times with their distance from `now`."""
+    rows = {name.replace("_", " "): value for name, value in token_facts(kid, body).items()}
+    rows["issued at"] += f"  ({_distance(body.issued_at - now, 'ahead')})"
+    rows["expires at"] += f"  ({_distance(body.expires_at - now, 'left')})"
+    return table(list(rows.items()))
+
+
+def handoff_facts(handoff: Handoff) -> dict[str, object]:
+    """What it says with its payload, whose members at their default are left out, as in the token."""
+    payload = handoff.payload.model_dump(mode="json", exclude_defaults=True)
+    return {**token_facts(handoff.kid, handoff.body), "payload": payload}
+
+
+def _distance(seconds: int, word_for_future: str) -> str:
+    return f"{seconds} s {word_for_future}" if seconds > 0 else f"{-seconds} s ago"
 
 
 def _parse(token: str) -> tuple[UnverifiedToken, Body]:

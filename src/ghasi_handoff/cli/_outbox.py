@@ -8,9 +8,8 @@ import click
 
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import StoreOptions, store_options
 from ghasi_handoff.cli._input import read_ring
-from ghasi_handoff.cli._options import OrderedGroup
+from ghasi_handoff.cli._options import OrderedGroup, StoreOptions, store_options
 from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, progress_shown
 from ghasi_handoff.errors import ReplayedTokenError
 from ghasi_handoff.replay import OutboxEntry
@@ -55,9 +54,7 @@ def list_(clock: Clock, *, given: StoreOptions, limit: int) -> Answer:
 @outbox.command(short_help="Deliver what waits.")
 @store_options
 @_options.keys_file
-@_options.setting(
-    "--consumer-url", variable="GHASI_HANDOFF_CONSUMER_URL", text="Where bff-consumer is.", metavar="URL", required=True
-)
+@_options.setting("--consumer-url", "GHASI_HANDOFF_CONSUMER_URL", "URL", "Where bff-consumer is.", required=True)
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine, where a mesh encrypts.")
 @click.option("--now", "at_once", is_flag=True, help="Also what is not due yet.")
 @click.option("--dead", is_flag=True, help="Also what was given up.")

@@ -83,7 +83,7 @@ def answers(command: Callable[..., Answer]) -> Callable[..., None]:
 def refuse(exc: HandoffError, *, as_json: bool) -> NoReturn:
     """Report `exc` and end: 2 for a key ring or configuration that cannot be used, 1 for everything else."""
     status = UNUSABLE if isinstance(exc, (ConfigurationError, KeyRingError)) else REFUSED
-    message = without_secrets(printable(str(exc)))
+    message = plain(exc)
     if as_json:
         write_object(exc.code, message, exc.log_fields)
     else:
@@ -98,9 +98,11 @@ def refuse(exc: HandoffError, *, as_json: bool) -> NoReturn:
 def write(text: str | bytes) -> None:
     """Text with an end of line, or bytes as they are, to standard output."""
     # Bytes may come from a token that nobody has verified: data in a pipe, but maybe commands to a terminal.
-    if isinstance(text, bytes) and _is_terminal() and not _shows_as_it_is(text):
-        reason = "these bytes would not show as they are in a terminal; redirect the output, or use --json"
-        refuse(ConfigurationError(reason), as_json=False)
+    if isinstance(text, bytes) and sys.stdout is not None and sys.stdout.isatty():
+        shown = text.decode("utf-8", errors="surrogateescape")  # a surrogate is not printable
+        if not shown.replace("\n", "").isprintable():
+            reason = "these bytes would not show as they are in a terminal; redirect the output, or use --json"
+            refuse(ConfigurationError(reason), as_json=False)
     try:
         click.echo(text, nl=isinstance(text, str))
     except BrokenPipeError:
@@ -156,11 +158,12 @@ def printable(text: str) -> str:
     )
 
 
-def without_secrets(message: str) -> str:
-    """`message` without what was given for a path, where that is a token or looks like a secret in hex or base64.
+def plain(exc: Exception) -> str:
+    """The printable message, without what was given for a path and is a token, or looks like a secret.
 
     ``--browser-secret-file SECRET`` is an easy mistake, and a message about a file names it. What exists is a path.
     """
+    message = printable(str(exc))
     return _SECRET_LIKE.sub(lambda word: word[0] if os.path.exists(word[0]) else f"{word[0][:6]}...", message)
 
 
@@ -198,15 +201,3 @@ def _fact(name: str, value: object) -> object:
 def pretty(payload: object) -> str:
     """A payload for people: JSON on several lines, indented, in ASCII for the reason that `write_object` gives."""
     return "\n".join(f"  {line}" for line in json.dumps(payload, ensure_ascii=True, indent=2).splitlines())
-
-
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _shows_as_it_is(data: bytes) -> bool:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return text.replace("\n", "").isprintable()

@@ -9,8 +9,7 @@ import click
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY, MAX_LEEWAY_SECONDS
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import StoreOptions, store_options
-from ghasi_handoff.cli._options import OrderedGroup
+from ghasi_handoff.cli._options import OrderedGroup, StoreOptions, store_options
 from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown, table
 from ghasi_handoff.replay import StoreReport
 from ghasi_handoff.stores._open import migration

@@ -13,7 +13,7 @@ from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, Clock, answers,
 from ghasi_handoff.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ghasi_handoff.sync_contract import Finding, UnreadableError
+    from ghasi_handoff.sync_contract import Finding, Place, UnreadableError
 
 # Imported in the commands: the parser is an extra, and no other command needs it.
 
@@ -53,7 +53,7 @@ def check(_clock: Clock, *, as_sarif: bool, registries: tuple[str, ...]) -> Answ
         else:
             entries.append(len(read))
             findings += check_entries(read)
-    lines = [*map(_line, findings), *map(_unreadable_line, unreadable)]
+    lines = [*map(_line, findings), *(_said(one, "unreadable", one.reason) for one in unreadable)]
     clean = f"nothing of bff-consumer-service in {sum(entries)} entries"
     return Answer(
         message=f"{len(findings)} findings, {len(unreadable)} registries that cannot be read" if lines else clean,
@@ -118,10 +118,9 @@ def show(_clock: Clock) -> Answer:
 
 
 def _line(finding: Finding) -> str:
-    at = printable(f"{finding.at.file}:{finding.at.line}:{finding.at.column}")
-    return f"{at}: {click.style(finding.rule, fg='red', bold=True)}: {printable(finding.reason)}"
+    return _said(finding.at, finding.rule, finding.reason)
 
 
-def _unreadable_line(problem: UnreadableError) -> str:
-    at = printable(f"{problem.file}:{problem.line}:{problem.column}")
-    return f"{at}: {click.style('unreadable', fg='red', bold=True)}: {printable(problem.reason)}"
+def _said(at: Place | UnreadableError, what: str, reason: str) -> str:
+    where = printable(f"{at.file}:{at.line}:{at.column}")
+    return f"{where}: {click.style(what, fg='red', bold=True)}: {printable(reason)}"
