@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -18,7 +19,6 @@ from ghasi_handoff.cli._options import LogOptions, OrderedGroup, StoreOptions, l
 from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown
 from ghasi_handoff.cli._store import removed_answer, sql_answer
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
-from ghasi_handoff.replay import ReplayTrace
 from ghasi_handoff.stores._open import migration, product_of
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
     from ghasi_handoff.handshake._trace import trace_handoff
 
     handoff_id, scope = _identified(read_line(which))
-    record: HandoffRecord | None = None
-    replay: ReplayTrace | None = None
+    record = replay = None
     if log_url is None and store_url is None:
         raise click.UsageError("name at least one of --log-url and --store-url")
     if log_url is not None:
@@ -178,22 +177,15 @@ def _identified(text: str) -> tuple[str, Scope | None]:
     """The handoff id, and the scope where a token says it. Nothing of a token is quoted, nothing of it is trusted."""
     if as_handoff_id(text.strip().lower()) is not None:
         return text.strip().lower(), None
-    for candidate in (text, *_parameters(text)):
-        try:
-            _, body_bytes, _ = parse_token(candidate)
-        except MalformedTokenError:
-            continue
-        body = parse_body(body_bytes)
-        if body is not None:
-            return body.handoff_id, Scope(body.issuer, body.audience)
+    candidates = [text]
+    with suppress(ValueError):  # no URL
+        candidates += [value for _, value in parse_qsl(urlsplit(text).query)]
+    for candidate in candidates:
+        with suppress(MalformedTokenError):
+            body = parse_body(parse_token(candidate).body)
+            if body is not None:
+                return body.handoff_id, Scope(body.issuer, body.audience)
     raise InvalidHandoffInputError("this is no handoff id, no token, and no URL with one")
-
-
-def _parameters(text: str) -> list[str]:
-    try:
-        return [value for _, value in parse_qsl(urlsplit(text).query)]
-    except ValueError:
-        return []
 
 
 def _moment(text: str | None, now: int, option: str) -> int | None:

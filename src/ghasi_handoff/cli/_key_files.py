@@ -48,7 +48,6 @@ class KeyFile:
     purpose: str
 
     def load(self) -> KeyRing:
-        """The ring."""
         return keyfile.load(self.path, kek=self.kek, purpose=self.purpose)
 
     def save(self, ring: KeyRing, *, new: bool) -> None:

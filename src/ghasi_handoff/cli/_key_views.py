@@ -82,20 +82,15 @@ def timeline(ring: KeyRing, now: datetime) -> str:
     What does not fit beside each other in 80 characters goes on below.
     """
     moments = sorted({now, *(change.at for change in state_changes(ring, now))})
-    fitting = max(1, (_COLUMNS - max(len(key.kid) for key in ring.keys) - 2) // _CELL)
-    parts = [_part(ring, now, moments[start : start + fitting]) for start in range(0, len(moments), fitting)]
-    return "\n\n".join([*parts, _LEGEND])
-
-
-def _part(ring: KeyRing, now: datetime, moments: list[datetime]) -> str:
     width = max(len(key.kid) for key in ring.keys)
-    head = "".join(f"{'now' if at == now else f'{at:%d %b %H:%M}':{_CELL}}" for at in moments)
-    marks = "".join(f"|{'':{_CELL - 1}}" for _ in moments)
-    lines = [f"{'':{width}}  {head.rstrip()}", f"{'':{width}}  {marks.rstrip()}"]
-    for key in ring.keys:
-        drawn = "".join(_LINES[ring.state(key.kid, at)] * _CELL for at in moments)
-        lines.append(f"{key.kid:{width}}  {drawn}".rstrip())
-    return "\n".join(lines)
+    fitting = max(1, (_COLUMNS - width - 2) // _CELL)
+    parts = []
+    for shown in (moments[start : start + fitting] for start in range(0, len(moments), fitting)):
+        head = "".join(f"{'now' if at == now else f'{at:%d %b %H:%M}':{_CELL}}" for at in shown)
+        rows = [("", head), ("", f"|{'':{_CELL - 1}}" * len(shown))]
+        rows += [(key.kid, "".join(_LINES[ring.state(key.kid, at)] * _CELL for at in shown)) for key in ring.keys]
+        parts.append("\n".join(f"{name:{width}}  {drawn}".rstrip() for name, drawn in rows))
+    return "\n\n".join([*parts, _LEGEND])
 
 
 def what_happens(ring: KeyRing, now: datetime) -> str:

@@ -85,10 +85,7 @@ def setting(option: str, variable: str, metavar: str, text: str, *names: str, **
 
 
 def _keys(text: str, *, required: bool = True) -> Option:
-    variable = "GHASI_HANDOFF_KEYS_FILE"
-    return click.option(
-        "--keys", "keys_file", metavar="FILE", envvar=variable, show_envvar=True, required=required, help=text
-    )
+    return setting("--keys", "GHASI_HANDOFF_KEYS_FILE", "FILE", text, "keys_file", required=required)
 
 
 def seconds(option: str, least: int, most: int, default: timedelta, text: str) -> Option:

@@ -39,21 +39,13 @@ _SECRET_LIKE: Final = re.compile(r"(?<!\S)(ghasi1\.[^\s:]+|[A-Za-z0-9+/_-]{40,}=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command found out.
+    """What a command found out."""
 
-    Attributes:
-        message: One short sentence.
-        facts: For ``--json``, beside ``ok``, ``code`` and `message`: the same names each time.
-        text: For people, if that is more than `message`. Bytes are written exactly as they are.
-        problem: The stable code of what is wrong; None if nothing is.
-        status: The exit code if there is a problem.
-    """
-
-    message: str
-    facts: Mapping[str, object]
-    text: str | bytes | None = None
-    problem: str | None = None
-    status: int = REFUSED
+    message: str  # one short sentence
+    facts: Mapping[str, object]  # for --json, beside ok, code and message: the same names each time
+    text: str | bytes | None = None  # for people, if that is more than the message; bytes are written as they are
+    problem: str | None = None  # the stable code of what is wrong
+    status: int = REFUSED  # the exit code if there is a problem
 
 
 def answers(command: Callable[..., Answer]) -> Callable[..., None]:

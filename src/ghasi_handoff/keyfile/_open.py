@@ -27,15 +27,13 @@ def load(
     """The ring in the file `path`.
 
     Args:
-        path: The file. Only its owner may read it; or it belongs to root and to a group of this process, as a
-            Kubernetes secret does, and only root and that group may read it.
+        path: The file. Only its owner may read it; or, as a Kubernetes secret, root and a group of this process.
         kek: Opens a sealed file. With it, a file that is not sealed is refused: else whoever can write the file could
             put keys of their own there.
-        purpose: What the file was sealed for. Another file, sealed with the same `kek` for another purpose, is refused.
+        purpose: What the file was sealed for. A file sealed for another purpose is refused.
 
     Raises:
-        KeyRingError: No such file, no regular file, others may use it, or it is not a key ring, or not as sealed as
-            `kek` says.
+        KeyRingError: It cannot be read, others may use it, it is no key ring, or not as sealed as `kek` says.
     """
     data = b""
     try:
@@ -52,15 +50,14 @@ def save(
 ) -> None:
     """Write the ring to the file `path`, which only its owner can read (mode 0600).
 
-    The new content is written beside it, flushed to disk and renamed over it: after a crash there is the old file or
-    the new one. If root does so, a file keeps its owner, so that a service can go on reading its own.
+    After a crash there is the old file or the new one, whole. If root replaces a file it keeps its owner, so that a
+    service can go on reading its own.
 
     Args:
         path: The file.
         keys: The ring.
         kek: Seals the file. Without it the file holds the secrets in the clear.
-        purpose: What the file is for: 1 to 64 characters of ``A-Z a-z 0-9 . _ : / -``. Whoever opens it must say the
-            same.
+        purpose: What it is for: 1 to 64 of ``A-Z a-z 0-9 . _ : / -``. Whoever opens it must say the same.
 
     Raises:
         KeyRingError: It cannot be written or sealed, or `keys` is no ring. An earlier file is still there, whole.

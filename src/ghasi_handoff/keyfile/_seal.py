@@ -95,18 +95,13 @@ def _parts(text: str, purpose: str) -> dict[str, bytes]:
     document = _document(text)
     try:
         if not str(document.get("format")).startswith(_FAMILY):
-            raise KeyRingError(
-                "it is not sealed, or is cut short, though a key-encryption key is given; seal it: ghasi-handoff keys"
-                " seal"
-            )
+            raise KeyRingError("it is cut short, or not sealed as it should be; seal it: ghasi-handoff keys seal")
         if document["format"] != SEALED_KEY_RING:
             raise KeyRingError(f"its version is unknown; this library knows {SEALED_KEY_RING!r}: update ghasi-handoff")
         if set(document) != _MEMBERS:
             raise KeyRingError(f"its members must be {', '.join(sorted(_MEMBERS))}")
         if document["purpose"] != purpose:
-            raise KeyRingError(
-                f"it is sealed for another purpose than {purpose}; is it the file of this service and environment?"
-            )
+            raise KeyRingError(f"it is sealed for another purpose than {purpose}; is it this environment's file?")
         texts = {name: document[name] for name in _BYTE_MEMBERS if isinstance(document[name], str)}
     finally:
         del text, document

@@ -48,8 +48,7 @@ class WatchedKeyRing:
     ``subPath``, which Kubernetes never updates).
 
     Args:
-        source: The key file's path; or a function without arguments that returns a ring, from a secrets manager say. It
-            is called in the watching thread.
+        source: The key file's path; or a function that returns a ring, called without arguments in the watching thread.
         interval: How often the source is read, at most an hour.
         kek: Opens a sealed file. It is asked only when the file has changed.
         purpose: What the file was sealed for.
@@ -98,12 +97,7 @@ class WatchedKeyRing:
         purpose: str | None = None,
         on_event: OnKeyRingEvent | None = None,
     ) -> Self:
-        """As `ghasi_handoff.keyfile.from_env`, following the file. A ring in the environment itself never changes.
-
-        Raises:
-            KeyRingError: As `from_env` does.
-            ConfigurationError: An argument has the wrong type.
-        """
+        """As `ghasi_handoff.keyfile.from_env`, following the file. A ring in the environment itself never changes."""
         variables = os.environ if environ is None else environ
         try:
             path, opener, meant_for = whereabouts(variables, kek, purpose)
@@ -216,8 +210,7 @@ def _revoked(ring: KeyRing) -> set[str]:
 async def catch_up(keys: object, kid: str | None) -> None:
     """Read a watched ring again before verifying a token that names a key that the ring does not have.
 
-    For integrations, which do not know whether their keys are watched: only a `WatchedKeyRing` is read again.
-    Verifying itself never reads a file.
+    For integrations, which do not know whether their keys are watched. Verifying itself never reads a file.
 
     Args:
         keys: What the verifier was given: a ring, a callable or a `WatchedKeyRing`.
