@@ -71,7 +71,7 @@ MISTAKES: Final = {
     ),
     "sealed for another purpose": Mistake(
         lambda tmp_path: sealed(tmp_path, purpose="staging"),
-        ("another purpose than prod", "of this service and environment?"),
+        ("another purpose than prod", "is it this environment's file?"),
         sealed=True,
     ),
     "future version": Mistake(lambda _: ring_text().replace("keys/v1", "keys/v2"), ("ghasi-handoff-keys/v1", "update ghasi-handoff")),

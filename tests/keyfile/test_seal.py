@@ -169,7 +169,7 @@ def test_a_plain_file_is_refused_where_a_sealed_one_is_expected(
 ) -> None:
     """Whoever can write the file, but has no key-encryption key, cannot put a ring of their own there."""
     keyfile.save(path, ring)
-    with pytest.raises(KeyRingError, match="it is not sealed"):
+    with pytest.raises(KeyRingError, match="not sealed as it should be"):
         keyfile.load(path, kek=kek)
 
 

@@ -96,8 +96,7 @@ def _serve(services: Services, folder: Path) -> None:
         write("\nstopping both services")
         raise
     except ServiceError as exc:
-        click.echo(f"{click.style('failed', fg='red', bold=True)}: {plain(exc)}", err=True)
-        raise click.exceptions.Exit(REFUSED) from None
+        _fail(plain(exc))
 
 
 @contextmanager
@@ -131,7 +130,12 @@ def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
             try:
                 happened = step.run(story)
             except (HandoffError, SurpriseError, ServiceError, OSError, httpx2.HTTPError) as exc:
-                _end_surprised(number, step, exc, told, as_json=as_json)
+                code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
+                message = f'step {number} ("{step.title}") did not behave as told: {code}{plain(exc)}'
+                if not as_json:
+                    _fail(message)
+                write_object("demo_failed", message, {"step": number, "steps": told})
+                raise click.exceptions.Exit(REFUSED) from None
             what = {"number": number, "title": step.title, "why": step.why, "call": step.call}
             told.append({**what, "happened": happened.lines, **happened.facts})
             if not as_json:
@@ -143,16 +147,9 @@ def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
         write("\n" + textwrap.fill(f"{end} ghasi-handoff demo --serve", _WIDTH, break_on_hyphens=False))
 
 
-def _end_surprised(
-    number: int, step: Step, exc: Exception, told: list[dict[str, object]], *, as_json: bool
-) -> NoReturn:
-    code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
-    message = f'step {number} ("{step.title}") did not behave as told: {code}{plain(exc)}'
-    if as_json:
-        write_object("demo_failed", message, {"step": number, "steps": told})
-    else:
-        click.echo(f"{click.style('failed', fg='red', bold=True)}: {message}", err=True)
-    raise click.exceptions.Exit(REFUSED)
+def _fail(message: str) -> NoReturn:
+    click.echo(f"{click.style('failed', fg='red', bold=True)}: {message}", err=True)
+    raise click.exceptions.Exit(REFUSED) from None
 
 
 def _heading(number: int, step: Step) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import click
 
@@ -64,12 +65,15 @@ def signing_string(_clock: Clock, *, token: str) -> Answer:
     """
     unverified, body = _parse(read_token(token))
     data = signing_string_prefix(unverified.kid) + unverified.body
+    text = None
+    with suppress(UnicodeDecodeError):  # a payload that nobody has verified
+        text = data.decode("utf-8")
     facts = {
         "verified": False,
         "kid": unverified.kid,
         "handoff_id": body.handoff_id,
         "length": len(data),
-        "signing_string": _utf8(data),
+        "signing_string": text,
         "signing_string_b64u": b64u_encode(data),
     }
     return Answer(message=f"the MAC covers {len(data)} bytes; nothing was verified", facts=facts, text=data)
@@ -115,10 +119,3 @@ def _parse(token: str) -> tuple[UnverifiedToken, Body]:
     if body.expires_at <= body.issued_at:
         raise MalformedTokenError("expires-at is not after issued-at", kid=unverified.kid)
     return unverified, body
-
-
-def _utf8(data: bytes) -> str | None:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None

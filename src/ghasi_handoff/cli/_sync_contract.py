@@ -53,7 +53,8 @@ def check(_clock: Clock, *, as_sarif: bool, registries: tuple[str, ...]) -> Answ
         else:
             entries.append(len(read))
             findings += check_entries(read)
-    lines = [*map(_line, findings), *(_said(one, "unreadable", one.reason) for one in unreadable)]
+    lines = [_line(one.at, one.rule, one.reason) for one in findings]
+    lines += [_line(one, "unreadable", one.reason) for one in unreadable]
     clean = f"nothing of bff-consumer-service in {sum(entries)} entries"
     return Answer(
         message=f"{len(findings)} findings, {len(unreadable)} registries that cannot be read" if lines else clean,
@@ -99,7 +100,7 @@ def matrix(_clock: Clock, *, policies: tuple[str, ...], folder: str) -> Answer:
     return Answer(
         message=f"{len(findings)} findings" if findings else "nothing of bff-consumer-service is replicated",
         facts={"matrix": built.to_json(), "findings": [finding.to_json() for finding in findings]},
-        text="\n".join(map(_line, findings)) or built.to_markdown(),
+        text="\n".join(_line(one.at, one.rule, one.reason) for one in findings) or built.to_markdown(),
         problem="findings" if findings else None,
     )
 
@@ -117,10 +118,6 @@ def show(_clock: Clock) -> Answer:
     )
 
 
-def _line(finding: Finding) -> str:
-    return _said(finding.at, finding.rule, finding.reason)
-
-
-def _said(at: Place | UnreadableError, what: str, reason: str) -> str:
+def _line(at: Place | UnreadableError, what: str, reason: str) -> str:
     where = printable(f"{at.file}:{at.line}:{at.column}")
     return f"{where}: {click.style(what, fg='red', bold=True)}: {printable(reason)}"

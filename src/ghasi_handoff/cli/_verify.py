@@ -71,13 +71,12 @@ def verify(clock: Clock, *, given: TokenToVerify) -> Answer:
     """
     token, verifier = given.read(clock)
     verified = verifier.verify(token, tenant=given.tenant)
-    facts = {"verified": True, **handoff_facts(verified)}
     word = click.style("verified", fg="green", bold=True)
-    headline = f"authentic, for {verified.tenant}, and current. It is not redeemed by this."
+    said = f"authentic, for {verified.tenant}, and current"
     return Answer(
-        message=f"the token is authentic, for {verified.tenant}, and current; it is not redeemed by this",
-        facts=facts,
-        text=f"{word}: {headline}\n\n{_description(verified, clock)}",
+        message=f"the token is {said}; it is not redeemed by this",
+        facts={"verified": True, **handoff_facts(verified)},
+        text=f"{word}: {said}. It is not redeemed by this.\n\n{_description(verified, clock)}",
     )
 
 

@@ -1,4 +1,4 @@
-"""key file or environment <-> `KeyRing`, sealed or in the clear, as the caller expects.
+"""key file, environment or function <-> `KeyRing`: once or again and again, sealed or in the clear.
 
 Of the environment no error repeats a value but a path.
 """
@@ -6,8 +6,10 @@ Of the environment no error repeats a value but a path.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Final
+import time
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Final, NamedTuple, TypeAlias
 
 from ghasi_handoff._limits import MAX_KEY_FILE_BYTES
 from ghasi_handoff.errors import KeyRingError
@@ -19,6 +21,9 @@ from ghasi_handoff.keys import KeyRing
 RING: Final = "GHASI_HANDOFF_KEYS"
 RING_FILE: Final = "GHASI_HANDOFF_KEYS_FILE"
 PURPOSE: Final = "GHASI_HANDOFF_KEYS_PURPOSE"
+
+# While a mounted secret is exchanged, its link leads for a moment to a folder that is gone.
+_SECOND_TRY_SECONDS: Final = 0.05
 
 
 def load(
@@ -117,6 +122,71 @@ def from_env(
             raise located(exc, RING) from exc.__cause__
     finally:
         del environ, variables, data  # a traceback that shows local variables must not show the environment
+
+
+class Found(NamedTuple):
+    """The ring that a source had, and what tells whether the source has changed since."""
+
+    ring: KeyRing
+    mark: bytes
+
+
+class FileSource:
+    """A key file. Its content tells whether it has changed: a copy, a mount or a coarse clock cannot hide that.
+
+    A KMS is asked, and paid, only for what is new.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], kek: KeyEncryptionKey | None, purpose: str) -> None:
+        self.name = os.fspath(path)
+        self._kek = kek
+        self._purpose = purpose
+
+    def read(self, last: Found | None) -> Found:
+        """What is there now; `last`, which an earlier read found, if nothing has changed."""
+        data = b""
+        try:
+            data = self._content(once=last is None)
+            mark = sha256(data).digest()
+            if last is not None and mark == last.mark:
+                return last
+            return Found(opened(data, self._kek, self._purpose), mark)
+        except KeyRingError as exc:
+            raise located(exc, f"key file {self.name}") from exc.__cause__
+        finally:
+            del data  # a traceback that shows local variables must not show the secrets
+
+    def _content(self, *, once: bool) -> bytes:
+        try:
+            return read_secret_file(self.name, "key file")
+        except KeyRingError as exc:
+            if once or not isinstance(exc.__cause__, FileNotFoundError):
+                raise
+        time.sleep(_SECOND_TRY_SECONDS)
+        return self._content(once=True)
+
+
+class FunctionSource:
+    """A function that returns a ring, from a secrets manager say. It is called each time."""
+
+    def __init__(self, function: Callable[[], KeyRing]) -> None:
+        self.name = getattr(function, "__qualname__", type(function).__name__)
+        self._function = function
+
+    def read(self, last: Found | None) -> Found:
+        """What the function returns now."""
+        try:
+            ring = self._function()
+        except KeyRingError:
+            raise
+        except Exception as exc:  # a client of a secrets manager raises what it likes
+            raise KeyRingError(f"{self.name} raised {type(exc).__name__}; can the secrets manager be reached?") from exc
+        if not isinstance(ring, KeyRing):
+            raise KeyRingError(f"{self.name} must return a KeyRing, not {type(ring).__name__}")
+        return Found(ring, b"")
+
+
+Source: TypeAlias = FileSource | FunctionSource
 
 
 def opened(data: bytes, kek: KeyEncryptionKey | None, purpose: str) -> KeyRing:

@@ -30,10 +30,9 @@ from ghasi_handoff._limits import (
 from ghasi_handoff.errors import ConfigurationError, KeyRingError
 from ghasi_handoff.keyfile._events import KeyRingReloaded, KeyRingReloadFailed, OnKeyRingEvent, report
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey
-from ghasi_handoff.keyfile._open import from_env, whereabouts
+from ghasi_handoff.keyfile._open import FileSource, FunctionSource, Source, from_env, whereabouts
 from ghasi_handoff.keyfile._reader import Reader
 from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE
-from ghasi_handoff.keyfile._sources import FileSource, FunctionSource, Source
 from ghasi_handoff.keys import KeyRing
 
 

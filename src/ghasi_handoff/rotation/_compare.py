@@ -42,7 +42,7 @@ def compare(ours: Fingerprint, theirs: Fingerprint, *, made_now: bool = False) -
     Args:
         ours: Of our copy, made now.
         theirs: Of the other side's.
-        made_now: Whether `theirs` was made just now, as by an endpoint. Then its time tells their clock's difference.
+        made_now: Whether `theirs` was made just now, as by an endpoint: then its time shows what their clock reads.
     """
     now = ours.at
     found: list[Finding] = []

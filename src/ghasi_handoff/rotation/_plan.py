@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -69,10 +68,7 @@ def waits(
         now: Aware datetime; by default the present.
         propagation: As `KeyRing.rotate` will get it.
     """
-    return tuple(_waits(keys, floored(now), propagation))
-
-
-def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wait]:
+    now, found = floored(now), []
     latest, changed = max(
         (date, key.kid) for key in keys.keys for date in (key.created_at, key.revoked_at) if date is not None
     )
@@ -82,7 +78,7 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
             " the new key would sign before the others have it; set the clock; or, if it is right now and was ahead"
             " then, use --emergency with --propagation"
         )
-        yield Wait(code="clock_behind", text=text, until=latest)
+        found.append(Wait(code="clock_behind", text=text, until=latest))
     pending = [key for key in keys.keys if keys.state(key.kid, now) is KeyState.PENDING]
     if pending:
         last = pending[-1]
@@ -91,7 +87,7 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
             " its way, and could replace the new one; wait until then, or take that rotation back with:"
             f" keys revoke {last.kid}"
         )
-        yield Wait(code="pending_key", text=text, until=last.sign_from)
+        found.append(Wait(code="pending_key", text=text, until=last.sign_from))
     recent = [
         (key.revoked_at, key.kid)
         for key in keys.keys
@@ -104,14 +100,15 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
             f"key {kid} was revoked at {iso(revoked)}: that file may still be on its way, and could replace the new"
             f" one; wait until {iso(arrived)}, or, if that is too late, use --emergency"
         )
-        yield Wait(code="recent_revocation", text=text, until=arrived)
+        found.append(Wait(code="recent_revocation", text=text, until=arrived))
     if propagation < LEAST_PROPAGATION:
         given, least = (time // timedelta(seconds=1) for time in (propagation, LEAST_PROPAGATION))
         text = (
             f"a propagation of {given} s is less than {least} s: where clocks differ, the new key would sign before"
             " the others have it; give it more time"
         )
-        yield Wait(code="short_propagation", text=text, until=None)
+        found.append(Wait(code="short_propagation", text=text, until=None))
+    return tuple(found)
 
 
 def floored(now: datetime | None) -> datetime:
