@@ -96,7 +96,12 @@ class WatchedKeyRing:
         purpose: str | None = None,
         on_event: OnKeyRingEvent | None = None,
     ) -> Self:
-        """As `ghasi_handoff.keyfile.from_env`, following the file. A ring in the environment itself never changes."""
+        """As `ghasi_handoff.keyfile.from_env`, following the file. A ring in the environment itself never changes.
+
+        Raises:
+            KeyRingError: As `from_env` does.
+            ConfigurationError: An argument has the wrong type.
+        """
         variables = os.environ if environ is None else environ
         try:
             path, opener, meant_for = whereabouts(variables, kek, purpose)
