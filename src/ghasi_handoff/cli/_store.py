@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 
 import click
@@ -112,12 +111,7 @@ def _reported(report: StoreReport, facts: dict[str, str]) -> Answer:
         lines.append("\nno hazards")
     return Answer(
         message="no hazards" if report.ok else f"{report.hazards[0].code}: {report.hazards[0].text}",
-        facts={
-            "server": report.server,
-            **facts,
-            "settings": report.settings,
-            "hazards": [asdict(hazard) for hazard in report.hazards],
-        },
+        facts={**facts, **facts_of(report)},
         text="\n".join(lines),
         problem=None if report.ok else "hazards",
     )
