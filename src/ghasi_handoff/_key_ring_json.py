@@ -56,7 +56,7 @@ def _parsed(text: str) -> object:
     problem = "not a string"
     try:
         if isinstance(text, str):
-            return json.loads(text, object_pairs_hook=_unique)
+            return json.loads(text, object_pairs_hook=unique_members)
     except (ValueError, RecursionError):
         problem = "not JSON, or a member stands twice; is it whole? Take it from its source again"
     finally:
@@ -65,7 +65,8 @@ def _parsed(text: str) -> object:
     raise KeyRingError(f"not a key ring: {problem}")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose members have different names: of two equal ones, which would count?"""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a member stands twice")

@@ -199,6 +199,14 @@ def test_a_forged_payload_does_not_reach_a_terminal_raw() -> None:
     assert (code, shown[-2:]) == (0, b"{}")
 
 
+def test_bytes_that_are_no_text_do_not_reach_a_terminal_raw() -> None:
+    """To some terminals the single byte 9B begins a command, as ESC [ does; outside UTF-8 it is not shown there either."""
+    code, shown = run_in_terminal(["signing-string", forged(b"\x9b2J")], {"NO_COLOR": "1"})
+    assert code == 2
+    assert shown.startswith(b"error: configuration: ")
+    assert b"\x9b" not in shown
+
+
 WITHOUT_CLICK = "import sys; sys.modules['click'] = None; sys.argv[0] = 'ghasi-handoff'; "
 
 

@@ -71,12 +71,12 @@ MISTAKES: Final = {
     ),
     "sealed for another purpose": Mistake(
         lambda tmp_path: sealed(tmp_path, purpose="staging"),
-        ("another purpose than prod", "of this service and environment?"),
+        ("another purpose than prod", "is it this environment's file?"),
         sealed=True,
     ),
     "future version": Mistake(lambda _: ring_text().replace("keys/v1", "keys/v2"), ("ghasi-handoff-keys/v1", "update ghasi-handoff")),
     "future sealed version": Mistake(
-        lambda tmp_path: sealed(tmp_path).replace("keys/v1", "keys/v2"), ("it knows", "sealed-keys/v1", "update ghasi-handoff"), sealed=True
+        lambda tmp_path: sealed(tmp_path).replace("keys/v1", "keys/v2"), ("library knows", "sealed-keys/v1", "update ghasi-handoff"), sealed=True
     ),
     "world-readable": Mistake(
         lambda _: ring_text(), ("others than its owner", "mode 0644", "chmod 600", "defaultMode 0400", "rotate"), mode=0o644

@@ -115,7 +115,7 @@ def test_no_two_sealed_files_share_a_key(ring: KeyRing, kek: LocalKeyEncryptionK
 BAD_FILES: Final[dict[str, tuple[Callable[[str], str], str]]] = {
     "truncated": (lambda text: text[: len(text) // 2], "cut short"),
     "not sealed": (lambda text: KeyRing.generate().to_json(), "keys seal"),
-    "future version": (lambda text: text.replace("keys/v1", "keys/v2"), "version this library does not know"),
+    "future version": (lambda text: text.replace("keys/v1", "keys/v2"), "its version is unknown"),
     "swapped purpose": (lambda text: text.replace(PURPOSE, "staging"), "another purpose"),
     "member twice": (lambda text: text.replace('"nonce"', '"nonce": "", "nonce"'), "cut short"),
     "no ciphertext": (lambda text: text.replace('"ciphertext"', '"text"'), "its members must be"),
@@ -169,7 +169,7 @@ def test_a_plain_file_is_refused_where_a_sealed_one_is_expected(
 ) -> None:
     """Whoever can write the file, but has no key-encryption key, cannot put a ring of their own there."""
     keyfile.save(path, ring)
-    with pytest.raises(KeyRingError, match="it is not sealed"):
+    with pytest.raises(KeyRingError, match="not sealed as it should be"):
         keyfile.load(path, kek=kek)
 
 

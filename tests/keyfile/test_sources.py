@@ -134,7 +134,7 @@ def test_a_file_that_is_gone_for_a_moment_is_looked_for_twice(key_file: Path, mo
 
     events = Events()
     with WatchedKeyRing(key_file, interval=QUICK, on_event=events.append):
-        monkeypatch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", away_every_other_time)
+        monkeypatch.setattr("ghasi_handoff.keyfile._open.read_secret_file", away_every_other_time)
         eventually(lambda: looks >= 6)
         assert events == []
         key_file.unlink()

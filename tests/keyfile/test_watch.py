@@ -232,7 +232,7 @@ def test_an_unforeseen_error_does_not_end_the_watching(
     events = Events()
     with WatchedKeyRing(key_file, interval=QUICK, on_event=events.append) as keys:
         with monkeypatch.context() as patch:
-            patch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", lambda *_: 1 // 0)
+            patch.setattr("ghasi_handoff.keyfile._open.read_secret_file", lambda *_: 1 // 0)
             eventually(lambda: len(events.reasons()) >= 2)
         assert "unexpected ZeroDivisionError" in events.reasons()[0]
         keyfile.save(key_file, ring.revoke("k1"))
@@ -263,7 +263,7 @@ def test_verify_never_reads(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with WatchedKeyRing(key_file, interval=NEVER) as keys:
         foreign = Minter(KeyRing.generate("other"), issuer=ISSUER, audience=AUDIENCE).mint(STAY, tenant=TENANT)
         verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE)
-        monkeypatch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", lambda *_: 1 // 0)
+        monkeypatch.setattr("ghasi_handoff.keyfile._open.read_secret_file", lambda *_: 1 // 0)
         monkeypatch.setattr(keys, "_ask", lambda *_: 1 // 0)
         with pytest.raises(UnknownKeyError):
             verifier.verify(foreign.token, tenant=TENANT)

@@ -74,7 +74,7 @@ def test_made_up_keys_cost_one_read(
         reads += 1
         return read_secret_file(path, what)
 
-    monkeypatch.setattr("ghasi_handoff.keyfile._sources.read_secret_file", counted)
+    monkeypatch.setattr("ghasi_handoff.keyfile._open.read_secret_file", counted)
     for number in range(20):
         assert services.browser().get(f"ghasi1.nobody{number}.AAAA." + "A" * 43).status == 400
     assert reads == 1

@@ -6,27 +6,27 @@ import signal
 import sys
 import tempfile
 import textwrap
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from ghasi_handoff._version import __version__
-from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_object
+from ghasi_handoff.cli._output import REFUSED, plain, refuse, write, write_object
 from ghasi_handoff.demo.service_process import ServiceError
 from ghasi_handoff.demo.services import Arrangement, Services, watch
 from ghasi_handoff.errors import ConfigurationError, HandoffError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
-
     from ghasi_handoff.demo.steps import Step
 
 _WIDTH: Final = 100
 _NEEDED: Final = ("fastapi", "httpx2", "pydantic_settings", "uvicorn")
+_MODE_HELP: Final = "Whether bff-consumer is told before the guest goes on, or after."
 _port: Final = click.IntRange(1, 65535)
 
 
@@ -38,13 +38,7 @@ _port: Final = click.IntRange(1, 65535)
 @click.option("--keys", "keys_file", metavar="FILE", help="The key file.  [default: a new one]")
 @click.option("--log-url", metavar="URL", help="The handoff log: sqlite:///... or postgresql://...")
 @click.option("--store-url", metavar="URL", help="The replay store: sqlite:///..., postgresql://... or redis://...")
-@click.option(
-    "--mode",
-    type=click.Choice(["strict", "deferred"]),
-    default="strict",
-    show_default=True,
-    help="Whether bff-consumer is told before the guest goes on, or after.",
-)
+@click.option("--mode", type=click.Choice(["strict", "deferred"]), default="strict", show_default=True, help=_MODE_HELP)
 @click.option("--data", metavar="FOLDER", help="Keep keys, databases and logs there.  [default: a temporary folder]")
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON object.")
 def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None, **options: Any) -> None:
@@ -60,33 +54,41 @@ def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None,
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         refuse(ConfigurationError(f"the demo needs {', '.join(missing)}: install ghasi-handoff[all]"), as_json=as_json)
-    with _folder(data, as_json=as_json) as folder:
-        given = {name: value for name, value in options.items() if value}
-        keys = None if keys_file is None else Path(keys_file)
-        arrangement = Arrangement(folder=folder, keys_file=keys, **given)
-        _run_services(arrangement, serve=serve, as_json=as_json, kept=data is not None)
-
-
-def _run_services(arrangement: Arrangement, *, serve: bool, as_json: bool, kept: bool) -> None:
+    given = {name: value for name, value in options.items() if value}
+    keys = None if keys_file is None else Path(keys_file)
     try:
-        services = Services(arrangement, quiet=not serve)
-    except HandoffError as exc:
-        refuse(exc, as_json=as_json)
-    with _ending_on_sigterm(), services:
-        if serve:
-            _serve(services, arrangement)
-            return
-        where = f"everything is kept in {arrangement.folder}" if kept else "the temporary folder is gone"
-        _tell_story(services, where, as_json=as_json)
+        made = _folder(data)
+    except OSError as exc:
+        kind = "temporary folder" if data is None else f"folder {data}"
+        refuse(ConfigurationError(f"no {kind} can be made: {exc.strerror}"), as_json=as_json)
+    with made as folder:
+        try:
+            services = Services(Arrangement(folder=Path(folder), keys_file=keys, **given), quiet=not serve)
+        except HandoffError as exc:
+            refuse(exc, as_json=as_json)
+        with _ending_on_sigterm(), services:
+            if serve:
+                _serve(services, Path(folder))
+            else:
+                where = "the temporary folder is gone" if data is None else f"everything is kept in {data}"
+                _tell_story(services, where, as_json=as_json)
 
 
-def _serve(services: Services, arrangement: Arrangement) -> None:
+def _folder(data: str | None) -> AbstractContextManager[str]:
+    """The folder that is to be kept, made if need be; or a temporary one."""
+    if data is None:
+        return tempfile.TemporaryDirectory(prefix="ghasi-handoff-demo-")
+    Path(data).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return nullcontext(data)
+
+
+def _serve(services: Services, folder: Path) -> None:
     try:
         services.start()
         write(
             f"Open {click.style(f'{services.consumer.origin}/', bold=True)} in Chromium or Firefox; Ctrl-C stops both"
             " services.\n"
-            f"Mode {services.mode}; files in {arrangement.folder.absolute()}.\n"
+            f"Mode {services.mode}; files in {folder.absolute()}.\n"
             "Safari keeps no Secure cookies from http, so it is told that cookies are needed."
         )
         watch(services)
@@ -94,24 +96,7 @@ def _serve(services: Services, arrangement: Arrangement) -> None:
         write("\nstopping both services")
         raise
     except ServiceError as exc:
-        click.echo(f"{click.style('failed', fg='red', bold=True)}: {_plain(exc)}", err=True)
-        raise click.exceptions.Exit(REFUSED) from None
-
-
-@contextmanager
-def _folder(data: str | None, *, as_json: bool) -> Generator[Path]:
-    """The folder that is to be kept, made if need be; or a temporary one."""
-    with ExitStack() as stack:
-        try:
-            if data is not None:
-                folder = Path(data)
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            else:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ghasi-handoff-demo-")))
-        except OSError as exc:
-            kind = "temporary folder" if data is None else f"folder {data}"
-            refuse(ConfigurationError(f"no {kind} can be made: {exc.strerror}"), as_json=as_json)
-        yield folder
+        _fail(plain(exc))
 
 
 @contextmanager
@@ -145,7 +130,12 @@ def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
             try:
                 happened = step.run(story)
             except (HandoffError, SurpriseError, ServiceError, OSError, httpx2.HTTPError) as exc:
-                _end_surprised(number, step, exc, told, as_json=as_json)
+                code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
+                message = f'step {number} ("{step.title}") did not behave as told: {code}{plain(exc)}'
+                if not as_json:
+                    _fail(message)
+                write_object("demo_failed", message, {"step": number, "steps": told})
+                raise click.exceptions.Exit(REFUSED) from None
             what = {"number": number, "title": step.title, "why": step.why, "call": step.call}
             told.append({**what, "happened": happened.lines, **happened.facts})
             if not as_json:
@@ -157,20 +147,9 @@ def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
         write("\n" + textwrap.fill(f"{end} ghasi-handoff demo --serve", _WIDTH, break_on_hyphens=False))
 
 
-def _end_surprised(
-    number: int, step: Step, exc: Exception, told: list[dict[str, object]], *, as_json: bool
-) -> NoReturn:
-    code = f"{exc.code}: " if isinstance(exc, HandoffError) else ""
-    message = f'step {number} ("{step.title}") did not behave as told: {code}{_plain(exc)}'
-    if as_json:
-        write_object("demo_failed", message, {"step": number, "steps": told})
-    else:
-        click.echo(f"{click.style('failed', fg='red', bold=True)}: {message}", err=True)
-    raise click.exceptions.Exit(REFUSED)
-
-
-def _plain(exc: Exception) -> str:
-    return without_secrets(printable(str(exc)))
+def _fail(message: str) -> NoReturn:
+    click.echo(f"{click.style('failed', fg='red', bold=True)}: {message}", err=True)
+    raise click.exceptions.Exit(REFUSED) from None
 
 
 def _heading(number: int, step: Step) -> str:

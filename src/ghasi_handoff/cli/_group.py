@@ -8,8 +8,9 @@ import os
 import re
 import sys
 import time
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 from typing_extensions import override
@@ -26,9 +27,6 @@ from ghasi_handoff.cli._output import BROKEN_PIPE, INTERRUPTED, UNUSABLE, forget
 from ghasi_handoff.cli._store import store
 from ghasi_handoff.cli._sync_contract import sync_contract
 from ghasi_handoff.cli._verify import redeem, verify
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 _EPILOG: Final = """\
 \b

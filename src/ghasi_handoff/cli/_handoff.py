@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -13,19 +14,15 @@ from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
 from ghasi_handoff._times import read_clock, to_seconds
 from ghasi_handoff._token import parse_token
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import LogOptions, StoreOptions, log_options, required
 from ghasi_handoff.cli._input import read_line
-from ghasi_handoff.cli._options import OrderedGroup, span
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, printable
-from ghasi_handoff.cli._progress import progress_shown
+from ghasi_handoff.cli._options import LogOptions, OrderedGroup, StoreOptions, log_options, required, span
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown
 from ghasi_handoff.cli._store import removed_answer, sql_answer
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
 from ghasi_handoff.stores._open import migration, product_of
 
 if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.handshake import HandoffRecord
-    from ghasi_handoff.replay import ReplayTrace
 
 
 @click.group(cls=OrderedGroup, short_help="Trace, find, revoke and maintain handoffs.")
@@ -68,8 +65,7 @@ def trace(clock: Clock, *, which: str, log_url: str | None, store_url: str | Non
     from ghasi_handoff.handshake._trace import trace_handoff
 
     handoff_id, scope = _identified(read_line(which))
-    record: HandoffRecord | None = None
-    replay: ReplayTrace | None = None
+    record = replay = None
     if log_url is None and store_url is None:
         raise click.UsageError("name at least one of --log-url and --store-url")
     if log_url is not None:
@@ -158,13 +154,9 @@ def revoke(clock: Clock, *, which: str, given: LogOptions) -> Answer:
     with given.opened(clock) as log:
         record = log.revoke(handoff_id)
     revoked = record.state.value == "revoked"
-    return Answer(
-        message=f"revoked: handoff {handoff_id}"
-        if revoked
-        else f"not revoked: handoff {handoff_id} is {_state(record)}",
-        facts={"handoff_id": handoff_id, "state": record.state.value},
-        problem=None if revoked else "not_revoked",
-    )
+    message = f"revoked: handoff {handoff_id}" if revoked else f"not revoked: handoff {handoff_id} is {_state(record)}"
+    facts = {"handoff_id": handoff_id, "state": record.state.value}
+    return Answer(message=message, facts=facts, problem=None if revoked else "not_revoked")
 
 
 @handoff.command()
@@ -185,22 +177,15 @@ def _identified(text: str) -> tuple[str, Scope | None]:
     """The handoff id, and the scope where a token says it. Nothing of a token is quoted, nothing of it is trusted."""
     if as_handoff_id(text.strip().lower()) is not None:
         return text.strip().lower(), None
-    for candidate in (text, *_parameters(text)):
-        try:
-            _, body_bytes, _ = parse_token(candidate)
-        except MalformedTokenError:
-            continue
-        body = parse_body(body_bytes)
-        if body is not None:
-            return body.handoff_id, Scope(body.issuer, body.audience)
+    candidates = [text]
+    with suppress(ValueError):  # no URL
+        candidates += [value for _, value in parse_qsl(urlsplit(text).query)]
+    for candidate in candidates:
+        with suppress(MalformedTokenError):
+            body = parse_body(parse_token(candidate).body)
+            if body is not None:
+                return body.handoff_id, Scope(body.issuer, body.audience)
     raise InvalidHandoffInputError("this is no handoff id, no token, and no URL with one")
-
-
-def _parameters(text: str) -> list[str]:
-    try:
-        return [value for _, value in parse_qsl(urlsplit(text).query)]
-    except ValueError:
-        return []
 
 
 def _moment(text: str | None, now: int, option: str) -> int | None:

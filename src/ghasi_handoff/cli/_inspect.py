@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 import click
 
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff._canonical_json import is_canonical_payload
-from ghasi_handoff._signing_string import parse_body, signing_string_prefix
+from ghasi_handoff._handoff import Handoff
+from ghasi_handoff._signing_string import Body, parse_body, signing_string_prefix
 from ghasi_handoff._times import read_clock
-from ghasi_handoff._token import parse_token
+from ghasi_handoff._token import UnverifiedToken, parse_token
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_token
-from ghasi_handoff.cli._output import Answer, answers, pretty
-from ghasi_handoff.cli._token_views import token_facts, token_table
+from ghasi_handoff.cli._output import Answer, Clock, answers, iso, pretty, table
 from ghasi_handoff.errors import MalformedTokenError
-
-if TYPE_CHECKING:
-    from ghasi_handoff._signing_string import Body
-    from ghasi_handoff._token import UnverifiedToken
-    from ghasi_handoff.cli._output import Clock
 
 
 @click.command("inspect", short_help="Show what a token says, without verifying it.")
@@ -70,15 +65,49 @@ def signing_string(_clock: Clock, *, token: str) -> Answer:
     """
     unverified, body = _parse(read_token(token))
     data = signing_string_prefix(unverified.kid) + unverified.body
+    text = None
+    with suppress(UnicodeDecodeError):  # a payload that nobody has verified
+        text = data.decode("utf-8")
     facts = {
         "verified": False,
         "kid": unverified.kid,
         "handoff_id": body.handoff_id,
         "length": len(data),
-        "signing_string": _utf8(data),
+        "signing_string": text,
         "signing_string_b64u": b64u_encode(data),
     }
     return Answer(message=f"the MAC covers {len(data)} bytes; nothing was verified", facts=facts, text=data)
+
+
+def token_facts(kid: str, body: Body) -> dict[str, str]:
+    """What it says besides its payload, for ``--json``."""
+    return {
+        "kid": kid,
+        "issuer": body.issuer,
+        "audience": body.audience,
+        "tenant": body.tenant,
+        "handoff_id": body.handoff_id,
+        "issued_at": iso(body.issued_at),
+        "expires_at": iso(body.expires_at),
+    }
+
+
+def token_table(kid: str, body: Body, now: int) -> str:
+    """The same for people: one line each, the times with their distance from `now`."""
+    rows = {name.replace("_", " "): value for name, value in token_facts(kid, body).items()}
+    rows["issued at"] += f"  ({_distance(body.issued_at - now, 'ahead')})"
+    rows["expires at"] += f"  ({_distance(body.expires_at - now, 'left')})"
+    return table(list(rows.items()))
+
+
+def handoff_facts(handoff: Handoff) -> dict[str, object]:
+    """What it says with its payload, whose members at their default are left out, as in the token."""
+    payload = handoff.payload.model_dump(mode="json", exclude_defaults=True)
+    return {**token_facts(handoff.kid, handoff.body), "payload": payload}
+
+
+def _distance(seconds: int, word_for_future: str) -> str:
+    return f"{seconds} s {word_for_future}" if seconds > 0 else f"{-seconds} s ago"
 
 
 def _parse(token: str) -> tuple[UnverifiedToken, Body]:
@@ -90,10 +119,3 @@ def _parse(token: str) -> tuple[UnverifiedToken, Body]:
     if body.expires_at <= body.issued_at:
         raise MalformedTokenError("expires-at is not after issued-at", kid=unverified.kid)
     return unverified, body
-
-
-def _utf8(data: bytes) -> str | None:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None

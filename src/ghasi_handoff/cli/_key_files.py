@@ -1,12 +1,16 @@
-"""--keys, --kek-file, --purpose, --out -> a ring, and where its successor goes. One change at a time."""
+"""--keys, --kek-file, --purpose, --out -> a ring, and where its successor goes. One change at a time.
+
+``keys seal`` is here, too: it changes the file and not the ring.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import secrets
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,22 +18,25 @@ from typing import Final
 import click
 
 from ghasi_handoff import keyfile
+from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._options import packed
-from ghasi_handoff.cli._output import printable
+from ghasi_handoff.cli._output import Answer, Clock, answers, printable, table
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keyfile import LocalKeyEncryptionKey
+from ghasi_handoff.keyfile._file import read_secret_file, write_secret_file
+from ghasi_handoff.keyfile._seal import is_sealed
 from ghasi_handoff.keys import KeyRing
 
 _READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 
-out: Final = click.option(
+_out: Final = click.option(
     "--out",
     metavar="FILE",
     help="Write the new ring to this file, which must not exist yet, and leave the other as it is: for a file that is"
     " mounted read-only.",
 )
-dry_run: Final = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+_dry_run: Final = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,53 +48,35 @@ class KeyFile:
     purpose: str
 
     def load(self) -> KeyRing:
-        """The ring."""
         return keyfile.load(self.path, kek=self.kek, purpose=self.purpose)
 
-    def save(self, ring: KeyRing) -> None:
-        """Replace the file."""
+    def save(self, ring: KeyRing, *, new: bool) -> None:
+        """Replace the file; or make a `new` one, which must not exist yet."""
         try:
-            keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
+            with _taking(self.path, "key file", "name another file") if new else nullcontext():
+                keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
         except KeyRingError as exc:
-            if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _READ_ONLY:
+            if not new and isinstance(exc.__cause__, OSError) and exc.__cause__.errno in _READ_ONLY:
                 raise KeyRingError(f"{exc}; to write the new ring to another file: --out FILE") from exc.__cause__
             raise
-
-    def save_new(self, ring: KeyRing) -> None:
-        """Save to a file that does not exist yet."""
-        with taking(self.path, "key file", "name another file"):
-            keyfile.save(self.path, ring, kek=self.kek, purpose=self.purpose)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A ring that is being changed.
-
-    Attributes:
-        ring: As it is in the file.
-        target: Where the new one goes; None for a dry run.
-        is_new: Whether that must be a file which does not exist yet.
-    """
+    """A ring that is being changed, and where its successor goes: None for a dry run."""
 
     ring: KeyRing
     target: KeyFile | None
-    is_new: bool
+    is_new: bool  # the target must not exist yet
 
-    def write(self, new: KeyRing) -> str | None:
-        """Write the new ring, and return where it is now; None for a dry run, or where nothing has changed."""
-        if self.target is None or (new == self.ring and not self.is_new):
-            return None
-        if self.is_new:
-            self.target.save_new(new)
-        else:
-            self.target.save(new)
-        return self.target.path
-
-    def written(self, path: str | None) -> tuple[str, str]:
-        """A row that says what was written where, for the `path` that `write` returned."""
+    def write(self, new: KeyRing) -> tuple[str | None, tuple[str, str]]:
+        """Write the new ring. Returns where it is now, None if nothing was written, and a row that says so."""
         if self.target is None:
-            return ("dry run", "nothing was written")
-        return ("file", printable(path) if path is not None else "unchanged")
+            return None, ("dry run", "nothing was written")
+        if new == self.ring and not self.is_new:
+            return None, ("file", "unchanged")
+        self.target.save(new, new=self.is_new)
+        return self.target.path, ("file", printable(self.target.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +109,58 @@ class ChangeOptions(KeyFileOptions):
     def changing(self) -> Generator[Change]:
         """The ring, to be changed, with no other command changing it meanwhile."""
         file = self.file()
-        if self.dry_run or self.out is not None:
-            target = None if self.dry_run or self.out is None else replace(file, path=self.out)
-            yield Change(file.load(), target, is_new=True)
-            return
-        real = replace(file, path=behind_link(file.path))
-        with locked(real.path):
-            yield Change(real.load(), real, is_new=False)
+        if self.dry_run:
+            yield Change(file.load(), None, is_new=False)
+        elif self.out is not None:
+            yield Change(file.load(), replace(file, path=self.out), is_new=True)
+        else:
+            real = replace(file, path=_behind_link(file.path))
+            with _locked(real.path):
+                yield Change(real.load(), real, is_new=False)
 
 
 _named: Final = (_options.required_keys_file, _options.kek_file, _options.purpose)
 key_file: Final = packed("given", KeyFileOptions, *_named)
-key_file_to_change: Final = packed("given", ChangeOptions, *_named, out, dry_run)
+key_file_to_change: Final = packed("given", ChangeOptions, *_named, _out, _dry_run)
 new_key_file: Final = packed("given", KeyFileOptions, _options.new_keys_file, *_named[1:])
 
 
+@click.command()
+@key_file
+@_out
+@click.option("--make-kek", is_flag=True, help="First make the --kek-file, which must not exist yet.")
+@click.option("--new-kek-file", metavar="FILE", help="Seal a file that is sealed already with this key instead.")
+@answers
+def seal(_clock: Clock, *, given: KeyFileOptions, out: str | None, make_kek: bool, new_kek_file: str | None) -> Answer:
+    """Encrypt a key file with a key-encryption key, so that the file alone is worth nothing.
+
+    It needs --kek-file (or GHASI_HANDOFF_KEK), and whoever reads the file needs it from now on, and the same --purpose.
+    Keep the two apart. What was in the clear may still be in backups: rotate, and revoke the old keys in time.
+    """
+    source = _behind_link(given.keys_file)
+    with _locked(source):
+        if make_kek:
+            if given.kek_file is None:
+                raise click.UsageError("--make-kek needs --kek-file: where to put it.")
+            _in_the_clear(source)  # what cannot be sealed must not leave a key behind, which the next try would refuse
+            with _taking(given.kek_file, "key-encryption key", "leave out --make-kek to use it"):
+                write_secret_file(given.kek_file, b64u_encode(secrets.token_bytes(32)) + "\n")
+        file = replace(given, keys_file=source).file()
+        if file.kek is None:
+            raise click.UsageError("Missing option '--kek-file' (or GHASI_HANDOFF_KEK_FILE, or GHASI_HANDOFF_KEK).")
+        new_kek = file.kek if new_kek_file is None else LocalKeyEncryptionKey.from_file(new_kek_file)
+        ring = _in_the_clear(source) if new_kek_file is None else file.load()
+        target = KeyFile(source if out is None else out, new_kek, given.purpose)
+        target.save(ring, new=out is not None)
+    return Answer(
+        message="sealed the key file",
+        facts={"path": target.path, "purpose": given.purpose, "kids": [key.kid for key in ring.keys]},
+        text=table([("sealed", printable(target.path)), ("purpose", printable(given.purpose))]),
+    )
+
+
 @contextmanager
-def taking(path: str, what: str, instead: str) -> Generator[None]:
+def _taking(path: str, what: str, instead: str) -> Generator[None]:
     """The name of a file that does not exist yet, to be written within; free again if that fails.
 
     If it exists, the error says what to do `instead`.
@@ -155,7 +179,7 @@ def taking(path: str, what: str, instead: str) -> Generator[None]:
         raise
 
 
-def behind_link(path: str) -> str:
+def _behind_link(path: str) -> str:
     """The file that is to be replaced: where a link leads to, as its content was read there.
 
     If the link itself were replaced, whoever reads the other file would never learn of the change.
@@ -164,7 +188,7 @@ def behind_link(path: str) -> str:
 
 
 @contextmanager
-def locked(path: str) -> Generator[None]:
+def _locked(path: str) -> Generator[None]:
     """While this is held, no other command changes a key file of the same folder."""
     # On the folder: the file itself is replaced by a save, and a lock on it would go with it.
     folder = os.path.dirname(os.path.abspath(path))
@@ -176,9 +200,7 @@ def locked(path: str) -> Generator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise KeyRingError(
-                f"key file {path}: another command is changing it; see what it did with: keys list"
-            ) from exc
+            raise KeyRingError(f"key file {path}: another command is changing it; see: keys list") from exc
         except OSError as exc:  # not every network file system has locks
             raise KeyRingError(
                 f"key file {path}: its folder cannot be locked ({exc.strerror}); make sure that nobody else changes"
@@ -187,3 +209,9 @@ def locked(path: str) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _in_the_clear(path: str) -> KeyRing:
+    if is_sealed(read_secret_file(path, "key file").decode("utf-8", errors="replace")):
+        raise KeyRingError(f"key file {path}: it is sealed already; to seal it with another key: --new-kek-file FILE")
+    return keyfile.load(path)

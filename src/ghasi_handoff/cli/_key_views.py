@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from ghasi_handoff.cli._output import facts_of, iso
-from ghasi_handoff.keys import KeyState
+from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import state_changes, waits
-
-if TYPE_CHECKING:
-    from ghasi_handoff.keys import KeyRing
 
 _LINES: Final = {
     KeyState.PENDING: ".",
@@ -47,17 +44,22 @@ def change_facts(ring: KeyRing, now: datetime) -> list[dict[str, object]]:
     return [facts_of(change) for change in state_changes(ring, now)]
 
 
+def kids_in(ring: KeyRing, state: KeyState, now: datetime) -> list[str]:
+    """The keys that are in this state now."""
+    return [key.kid for key in ring.keys if ring.state(key.kid, now) is state]
+
+
 def signer(ring: KeyRing, now: datetime) -> str | None:
     """The key that signs now."""
-    return next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.ACTIVE), None)
+    return next(iter(kids_in(ring, KeyState.ACTIVE, now)), None)
 
 
 def sign_at_once(ring: KeyRing, now: datetime) -> str:
     """What makes a key sign at once. A new key always signs after those that are pending, so they must go."""
     if any(wait.code == "clock_behind" for wait in waits(ring, now)):
         return "set this clock, which seems to be behind"  # else a good key would be revoked as pending
-    pending = next((key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING), None)
-    return "keys rotate --emergency" if pending is None else f"keys revoke {pending} --replace"
+    pending = kids_in(ring, KeyState.PENDING, now)
+    return f"keys revoke {pending[0]} --replace" if pending else "keys rotate --emergency"
 
 
 def key_table(ring: KeyRing, now: datetime) -> str:
@@ -80,39 +82,28 @@ def timeline(ring: KeyRing, now: datetime) -> str:
     What does not fit beside each other in 80 characters goes on below.
     """
     moments = sorted({now, *(change.at for change in state_changes(ring, now))})
-    fitting = max(1, (_COLUMNS - max(len(key.kid) for key in ring.keys) - 2) // _CELL)
-    parts = [_part(ring, now, moments[start : start + fitting]) for start in range(0, len(moments), fitting)]
-    return "\n\n".join([*parts, _LEGEND])
-
-
-def _part(ring: KeyRing, now: datetime, moments: list[datetime]) -> str:
     width = max(len(key.kid) for key in ring.keys)
-    head = "".join(f"{_moment(at, now):{_CELL}}" for at in moments)
-    marks = "".join(f"|{'':{_CELL - 1}}" for _ in moments)
-    lines = [f"{'':{width}}  {head.rstrip()}", f"{'':{width}}  {marks.rstrip()}"]
-    for key in ring.keys:
-        drawn = "".join(_LINES[ring.state(key.kid, at)] * _CELL for at in moments)
-        lines.append(f"{key.kid:{width}}  {drawn}".rstrip())
-    return "\n".join(lines)
+    fitting = max(1, (_COLUMNS - width - 2) // _CELL)
+    parts = []
+    for shown in (moments[start : start + fitting] for start in range(0, len(moments), fitting)):
+        head = "".join(f"{'now' if at == now else f'{at:%d %b %H:%M}':{_CELL}}" for at in shown)
+        rows = [("", head), ("", f"|{'':{_CELL - 1}}" * len(shown))]
+        rows += [(key.kid, "".join(_LINES[ring.state(key.kid, at)] * _CELL for at in shown)) for key in ring.keys]
+        parts.append("\n".join(f"{name:{width}}  {drawn}".rstrip() for name, drawn in rows))
+    return "\n\n".join([*parts, _LEGEND])
 
 
 def what_happens(ring: KeyRing, now: datetime) -> str:
     """Each change that is still to come, in words; and nothing where there is none."""
-    words = {
+    words = {  # the states that time alone brings
         KeyState.ACTIVE: "signs from now on",
         KeyState.VERIFY_ONLY: "signs no more, still verifies",
         KeyState.RETIRED: "is retired: `keys prune` may remove it some time after",
-        KeyState.PENDING: "is pending",
-        KeyState.REVOKED: "is revoked",
     }
     return "\n".join(
         f"{iso(change.at)}  {_distance(change.at - now):>10}  {change.kid} {words[change.state]}"
         for change in state_changes(ring, now)
     )
-
-
-def _moment(at: datetime, now: datetime) -> str:
-    return "now" if at == now else f"{at:%d %b %H:%M}"
 
 
 def _distance(span: timedelta) -> str:

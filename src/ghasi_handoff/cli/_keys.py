@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import click
 
 from ghasi_handoff._limits import DEFAULT_PROPAGATION
 from ghasi_handoff.cli import _key_views as views
-from ghasi_handoff.cli._key_files import KeyFileOptions, key_file, key_file_to_change, new_key_file
-from ghasi_handoff.cli._keys_compare import compared, doctor, fingerprint_command, peers_option
-from ghasi_handoff.cli._keys_seal import seal
+from ghasi_handoff.cli._key_files import ChangeOptions, KeyFileOptions, key_file, key_file_to_change, new_key_file, seal
+from ghasi_handoff.cli._keys_compare import alarms_of, doctor, fingerprint_command, peers_option
 from ghasi_handoff.cli._options import OrderedGroup, span
-from ghasi_handoff.cli._output import Answer, answers, iso, now_of, printable, table
+from ghasi_handoff.cli._output import Answer, Clock, answers, iso, now_of, printable, table
 from ghasi_handoff.keys import KeyRing, KeyState
 from ghasi_handoff.rotation import waits
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ghasi_handoff.cli._key_files import ChangeOptions
-    from ghasi_handoff.cli._output import Clock
 
 
 def _span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> timedelta | None:
@@ -59,7 +52,7 @@ def init(clock: Clock, *, given: KeyFileOptions, kid: str | None) -> Answer:
     over a secure channel: whoever has it can mint. With --kek-file it is sealed.
     """
     ring = KeyRing.generate(kid, now_of(clock))
-    given.file().save_new(ring)
+    given.file().save(ring, new=True)
     (key,) = ring.keys
     path, sign_from = given.keys_file, iso(key.sign_from)
     return Answer(
@@ -128,13 +121,12 @@ def rotate(
         found = [] if emergency else waits(change.ring, now, propagation=delay)
         reasons = [(wait.code, wait.text, wait.until) for wait in found]
         for peer in peers:
-            alarms = [one for one in compared(change.ring, now, peer) if one.level == "alarm"]
-            reasons += [(one.code, f"{peer}: {one.text}", None) for one in alarms]
+            reasons += [(one.code, f"{peer}: {one.text}", None) for one in alarms_of(change.ring, now, peer)]
         if reasons:
             return _not_now(reasons)
         new = change.ring.rotate(kid, now, delay)
-        path = change.write(new)
-    added = next(key for key in new.keys if key.kid not in {old.kid for old in change.ring.keys})
+        path, written = change.write(new)
+    added = next(key for key in new.keys if key.kid not in change.ring)
     bring = (
         f"Bring the file to the verifiers first, then to the minters, now: {added.kid} signs already."
         if added.sign_from <= now
@@ -143,11 +135,9 @@ def rotate(
     at_once = views.sign_at_once(change.ring if given.dry_run else new, now)
     if added.sign_from > now and views.signer(new, now) is None:
         bring += f"\nUntil then no key signs, and nothing is minted; to sign at once: {at_once}"
-    elif added.sign_from > now + delay and any(
-        change.ring.state(key.kid, now) is KeyState.PENDING for key in change.ring.keys
-    ):
+    elif added.sign_from > now + delay and views.kids_in(change.ring, KeyState.PENDING, now):
         bring += f"\nIt signs after the key that is pending; to sign at once: {at_once}"
-    rows = table([("new key", added.kid), change.written(path)])
+    rows = table([("new key", added.kid), written])
     return Answer(
         message=f"key {added.kid} signs from {iso(added.sign_from)}",
         facts={
@@ -189,24 +179,21 @@ def revoke(
             new = new.revoke(one, now)
         if replace:
             # A key that is pending would sign later than the new one and may have leaked with the others.
-            for key in new.keys:
-                if new.state(key.kid, now) is KeyState.PENDING:
-                    new = new.revoke(key.kid, now)
+            for pending in views.kids_in(new, KeyState.PENDING, now):
+                new = new.revoke(pending, now)
             new = new.rotate(kid, now, timedelta(0))
-        path = change.write(new)
-    before = {key.kid: key for key in change.ring.keys}
-    fresh = [key.kid for key in new.keys if key.kid not in before]
-    revoked = [key.kid for key in new.keys if key.revoked_at is not None and key.kid in before]
-    gone = [one for one in revoked if before[one].revoked_at is None]
+        path, written = change.write(new)
+    fresh = [key.kid for key in new.keys if key.kid not in change.ring]
+    still = {key.kid for key in change.ring.keys if key.revoked_at is None}
+    gone = [key.kid for key in new.keys if key.revoked_at is not None and key.kid in still]
     signs = views.signer(new, now) or (fresh[0] if fresh else None)
     say = (
         f"{signs} signs. Bring the file to the verifiers first, then to the minters."
         if signs is not None
         else f"No key signs: minting stops. Bring the file to the verifiers, then: {views.sign_at_once(new, now)}"
     )
-    rows = [("revoked", ", ".join(gone) if gone else "nothing: it was already"), change.written(path)]
-    if fresh:
-        rows.insert(1, ("new key", fresh[0]))
+    rows = [("revoked", ", ".join(gone) if gone else "nothing: it was already")]
+    rows += [("new key", one) for one in fresh]
     return Answer(
         message=f"revoked {', '.join(gone)}" if gone else "nothing was revoked: it was already",
         facts={
@@ -217,7 +204,7 @@ def revoke(
             "dry_run": given.dry_run,
             "keys": views.key_facts(new, now),
         },
-        text=f"{table(rows)}\n\n{say}",
+        text=f"{table([*rows, written])}\n\n{say}",
     )
 
 
@@ -229,21 +216,20 @@ def prune(clock: Clock, *, given: ChangeOptions) -> Answer:
     now = now_of(clock)
     with given.changing() as change:
         new = change.ring.prune(now)
-        path = change.write(new)
-    left = {key.kid for key in new.keys}
-    removed = [key.kid for key in change.ring.keys if key.kid not in left]
+        path, written = change.write(new)
+    removed = [key.kid for key in change.ring.keys if key.kid not in new]
     gone = ", ".join(removed) if removed else "nothing"
     return Answer(
         message=f"removed {gone}",
         facts={"removed": removed, "path": path, "dry_run": given.dry_run, "keys": views.key_facts(new, now)},
-        text=table([("removed", gone), change.written(path)]),
+        text=table([("removed", gone), written]),
     )
 
 
 def _not_now(reasons: list[tuple[str, str, datetime | None]]) -> Answer:
     """The refusal of a rotation, with all its reasons, and from when on it is safe, as far as waiting helps."""
-    dates = [until for _, _, until in reasons]
-    until = max((date for date in dates if date is not None), default=None) if None not in dates else None
+    dates = [until for _, _, until in reasons if until is not None]
+    until = max(dates) if len(dates) == len(reasons) else None
     word = click.style("refused", fg="red", bold=True)
     return Answer(
         message=reasons[0][1],

@@ -1,22 +1,29 @@
-"""``keys fingerprint`` and ``keys doctor``: one copy of a ring beside another."""
+"""``keys fingerprint`` and ``keys doctor``: one copy of a ring beside another.
+
+The other side's fingerprint is read from a file, or by one GET with limits; https only, but for loopback.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import http.client
+import urllib.error
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import click
+from typing_extensions import override
 
+from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS, PEER_TIMEOUT_SECONDS
+from ghasi_handoff._mint import is_loopback
 from ghasi_handoff.cli._key_files import KeyFileOptions, key_file
-from ghasi_handoff.cli._key_views import sign_at_once, signer
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, now_of, printable, table
-from ghasi_handoff.cli._peers import read_peer
+from ghasi_handoff.cli._key_views import kids_in, sign_at_once, signer
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, now_of, printable, table
+from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keys import KeyRing, KeyState
-from ghasi_handoff.rotation import Finding, compare, fingerprint, waits
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from ghasi_handoff.cli._output import Clock
+from ghasi_handoff.rotation import Finding, Fingerprint, compare, fingerprint, waits
 
 _MARKS: Final = {"alarm": ("ALARM", "red"), "wait": ("wait", "yellow"), "ok": ("ok", "green")}
 
@@ -58,7 +65,7 @@ def doctor(clock: Clock, *, given: KeyFileOptions, peers: tuple[str, ...]) -> An
     sides: list[tuple[str, list[Finding]]] = [("this file", _of_ring(ring, now))]
     last_used: dict[str, str] = {}
     for peer in peers:
-        theirs, made_now = read_peer(peer)
+        theirs, made_now = _read_peer(peer)
         sides.append((printable(peer), list(compare(fingerprint(ring, now), theirs, made_now=made_now))))
         for key in theirs.keys:
             if key.last_used_at is not None:
@@ -73,48 +80,41 @@ def doctor(clock: Clock, *, given: KeyFileOptions, peers: tuple[str, ...]) -> An
     ]
     if last_used:
         lines += ["", table([(f"last use of {kid}", last_used[kid]) for kid in sorted(last_used)])]
-    facts = {
-        "level": level,
-        "at": iso(now),
-        "next_step": following,
-        "last_used_at": last_used,
-        "findings": [{"where": where, **facts_of(one)} for where, found in sides for one in found],
-    }
     return Answer(
         message=next(one.text for one in findings if one.level == level),
-        facts=facts,
+        facts={
+            "level": level,
+            "at": iso(now),
+            "next_step": following,
+            "last_used_at": last_used,
+            "findings": [{"where": where, **facts_of(one)} for where, found in sides for one in found],
+        },
         text="\n".join([*lines, "", f"next: {following}"]),
         problem="alarm" if level == "alarm" else None,
     )
 
 
-def compared(ring: KeyRing, now: datetime, peer: str) -> tuple[Finding, ...]:
-    """What the ring and the other side's fingerprint say about each other."""
-    theirs, made_now = read_peer(peer)
-    return compare(fingerprint(ring, now), theirs, made_now=made_now)
+def alarms_of(ring: KeyRing, now: datetime, peer: str) -> list[Finding]:
+    """What is wrong with the ring or with the other side's."""
+    theirs, made_now = _read_peer(peer)
+    return [one for one in compare(fingerprint(ring, now), theirs, made_now=made_now) if one.level == "alarm"]
 
 
 def _of_ring(ring: KeyRing, now: datetime) -> list[Finding]:
     """The findings about a ring by itself."""
-    found = []
-    if signer(ring, now) is None:
+    signs, found = signer(ring, now), []
+    if signs is None:
         text = f"no key signs, so nothing is minted; to sign at once: {sign_at_once(ring, now)}"
         found.append(Finding(level="alarm", code="no_signer", text=text))
-    found += [
-        Finding(level="alarm", code=wait.code, text=wait.text, until=wait.until)
-        for wait in waits(ring, now)
-        if wait.code == "clock_behind"
-    ]
-    if not found:
-        text = f"{signer(ring, now)} signs"
-        found.append(Finding(level="ok", code="signs", text=text))
-    return found
+    for wait in waits(ring, now):
+        if wait.code == "clock_behind":
+            found.append(Finding(level="alarm", code=wait.code, text=wait.text, until=wait.until))
+    return found or [Finding(level="ok", code="signs", text=f"{signs} signs")]
 
 
 def _next_step(ring: KeyRing, now: datetime, findings: list[Finding]) -> str:
     """What to do next, and from when on it is safe."""
-    alarms = [finding for finding in findings if finding.level == "alarm"]
-    if alarms:
+    if any(finding.level == "alarm" for finding in findings):
         return "repair what is wrong, then run this again"
     missing = [finding.until for finding in findings if finding.level == "wait"]
     if missing:
@@ -124,10 +124,53 @@ def _next_step(ring: KeyRing, now: datetime, findings: list[Finding]) -> str:
     waiting = [(wait.until, wait.code) for wait in waits(ring, now) if wait.until is not None]
     if waiting:
         until, code = max(waiting)
-        pending = [key.kid for key in ring.keys if ring.state(key.kid, now) is KeyState.PENDING]
+        pending = kids_in(ring, KeyState.PENDING, now)
         why = f"{pending[-1]} signs" if code == "pending_key" else "the revocation has had its time to arrive"
         return f"nothing before {iso(until)}; then {why}, and keys rotate is safe again"
     if ring.prune(now) != ring:
         return "keys prune is safe now, or keys rotate; then the other, once that file is everywhere"
     ending = [key.verify_until for key in ring.keys if key.verify_until is not None and key.verify_until > now]
     return "keys rotate is safe now" + (f"; keys prune from {iso(max(ending))} on" if ending else "")
+
+
+def _read_peer(where: str) -> tuple[Fingerprint, bool]:
+    """The other side's fingerprint, and whether it was made just now."""
+    if "://" in where:
+        return Fingerprint.from_json(_fetched(where)), True
+    try:
+        with Path(where).open("rb") as file:
+            return Fingerprint.from_json(file.read(MAX_FINGERPRINT_CHARACTERS).decode("utf-8", errors="replace")), False
+    except OSError as exc:
+        raise ConfigurationError(f"peer {where}: {exc.strerror or exc}") from exc
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The answer must come from where it was asked: a redirect could lead to any host, and out of TLS."""
+
+    @override
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
+        return None
+
+
+def _fetched(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise ConfigurationError("the peer's URL has no valid host") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ConfigurationError("the peer's URL must be https; http is for loopback addresses only")
+    if "@" in parts.netloc:
+        raise ConfigurationError("the peer's URL must not hold a user name or password")
+    # What is asked in the clear must not leave the machine: no proxy of the environment stands between.
+    direct = [urllib.request.ProxyHandler({})] if parts.scheme == "http" else []
+    opener = urllib.request.build_opener(_NoRedirect, *direct)
+    try:
+        with opener.open(url, timeout=PEER_TIMEOUT_SECONDS) as answer:
+            data: bytes = answer.read(MAX_FINGERPRINT_CHARACTERS)
+    except urllib.error.HTTPError as exc:
+        raise ConfigurationError(f"peer {parts.netloc}: it answers {exc.code}") from None
+    except (OSError, ValueError, http.client.HTTPException) as exc:  # the last: not HTTP, or a space in the URL
+        reason = getattr(exc, "reason", None) or f"{type(exc).__name__}: {exc}"
+        raise ConfigurationError(f"peer {parts.netloc}: {reason}") from None
+    return data.decode("utf-8", errors="replace")

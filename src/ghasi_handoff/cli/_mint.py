@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -12,31 +13,20 @@ from ghasi_handoff._limits import DEFAULT_LIFETIME, MAX_LIFETIME_SECONDS
 from ghasi_handoff._mint import Minter
 from ghasi_handoff.cli import _options
 from ghasi_handoff.cli._input import read_payload, read_ring
-from ghasi_handoff.cli._output import Answer, answers
-from ghasi_handoff.cli._token_views import payload_facts, token_facts
+from ghasi_handoff.cli._inspect import handoff_facts
+from ghasi_handoff.cli._output import Answer, Clock, answers
 from ghasi_handoff.payload import BookingHandoff
 
-if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
-
-# What a stay cannot do without, as option and as member of the payload.
-_REQUIRED_OF_A_STAY: Final = {
-    "--property-id": "property_id",
-    "--check-in": "check_in",
-    "--check-out": "check_out",
-    "--adults": "adults",
-}
+_REQUIRED_OF_A_STAY: Final = ("property_id", "check_in", "check_out", "adults")
 _is_day: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 
 
 def _day(_ctx: click.Context, _option: click.Parameter, text: str | None) -> date | None:
     if text is None:
         return None
-    if _is_day(text):
-        try:
+    with suppress(ValueError):  # the thirtieth of February
+        if _is_day(text):
             return date.fromisoformat(text)
-        except ValueError:
-            pass  # the thirtieth of February: said below like every other text that is no date
     raise click.BadParameter("a date is written like 2026-12-24")
 
 
@@ -90,14 +80,11 @@ def mint(
     minter = Minter(ring, issuer=issuer, audience=audience, lifetime=timedelta(seconds=lifetime), clock=clock)
     minted = minter.mint(payload, tenant=tenant)
     url = None if base is None else minted.url(base, "handoff" if param is None else param)
-    facts = {
-        "token": minted.token,
-        "url": url,
-        **token_facts(minted.kid, minted.body),
-        "payload": payload_facts(minted.payload),
-    }
-    message = f"minted a token for {minted.tenant}, valid for {lifetime} s"
-    return Answer(message=message, facts=facts, text=minted.token if url is None else url)
+    return Answer(
+        message=f"minted a token for {minted.tenant}, valid for {lifetime} s",
+        facts={"token": minted.token, "url": url, **handoff_facts(minted)},
+        text=minted.token if url is None else url,
+    )
 
 
 def _payload(path: str | None, stay: dict[str, object]) -> BookingHandoff:
@@ -106,7 +93,7 @@ def _payload(path: str | None, stay: dict[str, object]) -> BookingHandoff:
         if given:
             raise click.UsageError("the payload comes from --payload or from options of its own, not from both")
         return read_payload(path)
-    missing = [option for option, name in _REQUIRED_OF_A_STAY.items() if name not in given]
+    missing = [f"--{name.replace('_', '-')}" for name in _REQUIRED_OF_A_STAY if name not in given]
     if missing:
         raise click.UsageError(f"nothing to hand over: give --payload, or these too: {', '.join(missing)}")
     return BookingHandoff.from_input(given)

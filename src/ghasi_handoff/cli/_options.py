@@ -1,13 +1,18 @@
-"""The options that several commands share, each declared once; and groups that list their commands in order."""
+"""The options that several commands share, each declared once, and the stores and logs that they name.
+
+Groups list their commands in order.
+"""
 
 from __future__ import annotations
 
 import functools
+import logging
 import re
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 from typing_extensions import override
@@ -20,7 +25,13 @@ from ghasi_handoff._limits import (
     MAX_LEEWAY_SECONDS,
     MAX_LISTED_ROWS,
 )
+from ghasi_handoff.cli._output import Clock
+from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keyfile import DEFAULT_PURPOSE
+from ghasi_handoff.replay import Outbox
+from ghasi_handoff.stores._maintained import MaintainedLog, MaintainedStore
+from ghasi_handoff.stores._open import Kind, make_log, make_store
+from ghasi_handoff.stores._opening import Opening
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,13 +79,13 @@ def span(text: str) -> timedelta | None:
     return None if found is None else timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
-def setting(*names: str, variable: str, text: str, metavar: str = "FILE", required: bool = False) -> Option:
+def setting(option: str, variable: str, metavar: str, text: str, *names: str, **more: Any) -> Option:
     """An option that an environment variable may stand in for."""
-    return click.option(*names, metavar=metavar, envvar=variable, show_envvar=True, required=required, help=text)
+    return click.option(option, *names, metavar=metavar, envvar=variable, show_envvar=True, help=text, **more)
 
 
-def _keys(text: str, *, required: bool) -> Option:
-    return setting("--keys", "keys_file", variable="GHASI_HANDOFF_KEYS_FILE", text=text, required=required)
+def _keys(text: str, *, required: bool = True) -> Option:
+    return setting("--keys", "GHASI_HANDOFF_KEYS_FILE", "FILE", text, "keys_file", required=required)
 
 
 def seconds(option: str, least: int, most: int, default: timedelta, text: str) -> Option:
@@ -91,44 +102,34 @@ def number(option: str, metavar: str, limits: click.IntRange | click.FloatRange,
 keys_file: Final = _keys(
     "The key file: a key ring as JSON, mode 0600. Without it, GHASI_HANDOFF_KEYS must hold that JSON.", required=False
 )
-required_keys_file: Final = _keys("The key file.", required=True)
-new_keys_file: Final = _keys("The key file to make: a key ring as JSON, mode 0600.", required=True)
+required_keys_file: Final = _keys("The key file.")
+new_keys_file: Final = _keys("The key file to make: a key ring as JSON, mode 0600.")
 kek_file: Final = setting(
     "--kek-file",
-    variable="GHASI_HANDOFF_KEK_FILE",
-    text="The key-encryption key of a sealed key file. GHASI_HANDOFF_KEK may hold it instead.",
+    "GHASI_HANDOFF_KEK_FILE",
+    "FILE",
+    "The key-encryption key of a sealed key file. GHASI_HANDOFF_KEK may hold it instead.",
 )
-purpose: Final = click.option(
+purpose: Final = setting(
     "--purpose",
-    metavar="NAME",
-    envvar="GHASI_HANDOFF_KEYS_PURPOSE",
-    show_envvar=True,
+    "GHASI_HANDOFF_KEYS_PURPOSE",
+    "NAME",
+    "What a sealed key file was sealed for.",
     default=DEFAULT_PURPOSE,
     show_default=True,
-    help="What a sealed key file was sealed for.",
 )
-issuer: Final = setting(
-    "--issuer", variable="GHASI_HANDOFF_ISSUER", text="The service that mints.", metavar="NAME", required=True
-)
-audience: Final = setting(
-    "--audience", variable="GHASI_HANDOFF_AUDIENCE", text="The service that verifies.", metavar="NAME", required=True
-)
+issuer: Final = setting("--issuer", "GHASI_HANDOFF_ISSUER", "NAME", "The service that mints.", required=True)
+audience: Final = setting("--audience", "GHASI_HANDOFF_AUDIENCE", "NAME", "The service that verifies.", required=True)
 tenant: Final = click.option("--tenant", metavar="NAME", required=True, help="The hotel whose site the guest is on.")
 parties: Final = (keys_file, issuer, audience, tenant)
 leeway: Final = seconds("--leeway", 0, MAX_LEEWAY_SECONDS, DEFAULT_LEEWAY, "How far the two clocks may differ.")
 token: Final = click.argument("token", metavar="TOKEN|-")
 handoff: Final = click.argument("which", metavar="ID|-")
 store_url: Final = setting(
-    "--store-url",
-    variable="GHASI_HANDOFF_STORE_URL",
-    text="The replay store: sqlite:///..., postgresql://... or redis://...",
-    metavar="URL",
+    "--store-url", "GHASI_HANDOFF_STORE_URL", "URL", "The replay store: sqlite:///..., postgresql://... or redis://..."
 )
 log_url: Final = setting(
-    "--log-url",
-    variable="GHASI_HANDOFF_LOG_URL",
-    text="The handoff log: sqlite:///... or postgresql://...",
-    metavar="URL",
+    "--log-url", "GHASI_HANDOFF_LOG_URL", "URL", "The handoff log: sqlite:///... or postgresql://..."
 )
 timeout: Final = number(
     "--timeout",
@@ -140,3 +141,59 @@ timeout: Final = number(
 sql: Final = click.option("--sql", is_flag=True, help="Print PostgreSQL's migration as plain SQL; connect to nothing.")
 quiet: Final = click.option("--quiet", is_flag=True, help="Print nothing on success, for a cron job.")
 limit: Final = number("--limit", "N", click.IntRange(1, MAX_LISTED_ROWS), DEFAULT_LISTED_ROWS, "The most rows to list.")
+
+# Without a handler on the root, Python prints what is logged; a command reports a failure itself, once.
+_unheard: Final = logging.NullHandler()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Which replay store, and how long it may take to answer, in seconds."""
+
+    store_url: str | None
+    timeout: float
+
+    @contextmanager
+    def opened(self, clock: Clock, *, outbox: bool = False, new: bool = False) -> Generator[MaintainedStore]:
+        """The replay store. Only a `new` one may be created by being opened."""
+        logging.getLogger().addHandler(_unheard)
+        opening = Opening(create=new, outbox=outbox, timeout=self.timeout, clock=clock)
+        store, running = make_store(required(self.store_url, "store"), opening)
+        with running:
+            yield store
+
+    @contextmanager
+    def opened_outbox(self, clock: Clock) -> Generator[tuple[MaintainedStore, Outbox]]:
+        """The replay store and its outbox."""
+        with self.opened(clock, outbox=True) as store:
+            if store.outbox is None:
+                raise ConfigurationError("a store of this product has no outbox")
+            yield store, store.outbox
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Which handoff log, and how long it may take to answer, in seconds."""
+
+    log_url: str | None
+    timeout: float
+
+    @contextmanager
+    def opened(self, clock: Clock, *, new: bool = False) -> Generator[MaintainedLog]:
+        """The handoff log. Only a `new` one may be created by being opened."""
+        logging.getLogger().addHandler(_unheard)
+        opening = Opening(create=new, timeout=self.timeout, clock=clock)
+        log, running = make_log(required(self.log_url, "log"), opening)
+        with running:
+            yield log
+
+
+store_options: Final = packed("given", StoreOptions, store_url, timeout)
+log_options: Final = packed("given", LogOptions, log_url, timeout)
+
+
+def required(url: str | None, kind: Kind) -> str:
+    """The URL that an option or the environment gave."""
+    if url is None:
+        raise ConfigurationError(f"name the {kind}: --{kind}-url, or GHASI_HANDOFF_{kind.upper()}_URL")
+    return url

@@ -8,19 +8,15 @@ import click
 
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import store_options
 from ghasi_handoff.cli._input import read_ring
-from ghasi_handoff.cli._options import OrderedGroup
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso
-from ghasi_handoff.cli._progress import progress_shown
+from ghasi_handoff.cli._options import OrderedGroup, StoreOptions, store_options
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, progress_shown
 from ghasi_handoff.errors import ReplayedTokenError
+from ghasi_handoff.replay import OutboxEntry
 from ghasi_handoff.stores._open import require_extra
 
 if TYPE_CHECKING:
-    from ghasi_handoff.cli._databases import StoreOptions
-    from ghasi_handoff.cli._output import Clock
     from ghasi_handoff.handshake import HandoffEvent
-    from ghasi_handoff.replay import OutboxEntry
 
 
 @click.group(cls=OrderedGroup, short_help="List and deliver what bff-consumer is still to be told.")
@@ -58,9 +54,7 @@ def list_(clock: Clock, *, given: StoreOptions, limit: int) -> Answer:
 @outbox.command(short_help="Deliver what waits.")
 @store_options
 @_options.keys_file
-@_options.setting(
-    "--consumer-url", variable="GHASI_HANDOFF_CONSUMER_URL", text="Where bff-consumer is.", metavar="URL", required=True
-)
+@_options.setting("--consumer-url", "GHASI_HANDOFF_CONSUMER_URL", "URL", "Where bff-consumer is.", required=True)
 @click.option("--allow-http", is_flag=True, help="Allow plain http to another machine, where a mesh encrypts.")
 @click.option("--now", "at_once", is_flag=True, help="Also what is not due yet.")
 @click.option("--dead", is_flag=True, help="Also what was given up.")

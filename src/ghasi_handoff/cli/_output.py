@@ -11,7 +11,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
@@ -22,8 +23,6 @@ from ghasi_handoff._times import from_seconds, read_clock
 from ghasi_handoff.errors import ConfigurationError, HandoffError, KeyRingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from _typeshed import DataclassInstance
 
 Clock: TypeAlias = Callable[[], float]
@@ -40,21 +39,13 @@ _SECRET_LIKE: Final = re.compile(r"(?<!\S)(ghasi1\.[^\s:]+|[A-Za-z0-9+/_-]{40,}=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command found out.
+    """What a command found out."""
 
-    Attributes:
-        message: One short sentence.
-        facts: For ``--json``, beside ``ok``, ``code`` and `message`: the same names each time.
-        text: For people, if that is more than `message`. Bytes are written exactly as they are.
-        problem: The stable code of what is wrong; None if nothing is.
-        status: The exit code if there is a problem.
-    """
-
-    message: str
-    facts: Mapping[str, object]
-    text: str | bytes | None = None
-    problem: str | None = None
-    status: int = REFUSED
+    message: str  # one short sentence
+    facts: Mapping[str, object]  # for --json, beside ok, code and message: the same names each time
+    text: str | bytes | None = None  # for people, if that is more than the message; bytes are written as they are
+    problem: str | None = None  # the stable code of what is wrong
+    status: int = REFUSED  # the exit code if there is a problem
 
 
 def answers(command: Callable[..., Answer]) -> Callable[..., None]:
@@ -84,7 +75,7 @@ def answers(command: Callable[..., Answer]) -> Callable[..., None]:
 def refuse(exc: HandoffError, *, as_json: bool) -> NoReturn:
     """Report `exc` and end: 2 for a key ring or configuration that cannot be used, 1 for everything else."""
     status = UNUSABLE if isinstance(exc, (ConfigurationError, KeyRingError)) else REFUSED
-    message = without_secrets(printable(str(exc)))
+    message = plain(exc)
     if as_json:
         write_object(exc.code, message, exc.log_fields)
     else:
@@ -99,9 +90,11 @@ def refuse(exc: HandoffError, *, as_json: bool) -> NoReturn:
 def write(text: str | bytes) -> None:
     """Text with an end of line, or bytes as they are, to standard output."""
     # Bytes may come from a token that nobody has verified: data in a pipe, but maybe commands to a terminal.
-    if isinstance(text, bytes) and _is_terminal() and not _shows_as_it_is(text):
-        reason = "these bytes would not show as they are in a terminal; redirect the output, or use --json"
-        refuse(ConfigurationError(reason), as_json=False)
+    if isinstance(text, bytes) and sys.stdout is not None and sys.stdout.isatty():
+        shown = text.decode("utf-8", errors="surrogateescape")  # a surrogate is not printable
+        if not shown.replace("\n", "").isprintable():
+            reason = "these bytes would not show as they are in a terminal; redirect the output, or use --json"
+            refuse(ConfigurationError(reason), as_json=False)
     try:
         click.echo(text, nl=isinstance(text, str))
     except BrokenPipeError:
@@ -116,6 +109,30 @@ def write_object(problem: str | None, message: str, facts: Mapping[str, object])
     """The JSON object of a command, on one line, in ASCII: what an unverified token holds can't steer a terminal."""
     whole = {"ok": problem is None, "code": problem or "ok", "message": message, **facts}
     write(json.dumps(whole, ensure_ascii=True))
+
+
+@contextmanager
+def progress_shown(text: str, *, quiet: bool = False) -> Generator[Callable[[int], None] | None]:
+    """What to call with a number to show `text` with it, on standard error, until the answer is there.
+
+    None where nobody is to see it: with ``--json`` and `quiet`, and where standard error is no terminal.
+    """
+    if quiet or click.get_current_context().params["as_json"] or sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    widest = 0
+
+    def show(number: int) -> None:
+        nonlocal widest
+        line = text.format(f"{number:,}")
+        widest = max(widest, len(line))
+        click.echo(f"\r{line}", nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        if widest:
+            click.echo(f"\r{' ' * widest}\r", nl=False, err=True)
 
 
 def forget_unwritten() -> None:
@@ -133,11 +150,12 @@ def printable(text: str) -> str:
     )
 
 
-def without_secrets(message: str) -> str:
-    """`message` without what was given for a path, where that is a token or looks like a secret in hex or base64.
+def plain(exc: Exception) -> str:
+    """The printable message, without what was given for a path and is a token, or looks like a secret.
 
     ``--browser-secret-file SECRET`` is an easy mistake, and a message about a file names it. What exists is a path.
     """
+    message = printable(str(exc))
     return _SECRET_LIKE.sub(lambda word: word[0] if os.path.exists(word[0]) else f"{word[0][:6]}...", message)
 
 
@@ -175,15 +193,3 @@ def _fact(name: str, value: object) -> object:
 def pretty(payload: object) -> str:
     """A payload for people: JSON on several lines, indented, in ASCII for the reason that `write_object` gives."""
     return "\n".join(f"  {line}" for line in json.dumps(payload, ensure_ascii=True, indent=2).splitlines())
-
-
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _shows_as_it_is(data: bytes) -> bool:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return text.replace("\n", "").isprintable()

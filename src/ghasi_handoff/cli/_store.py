@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY, MAX_LEEWAY_SECONDS
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import store_options
-from ghasi_handoff.cli._options import OrderedGroup
-from ghasi_handoff.cli._output import Answer, answers, facts_of, iso, printable, table
-from ghasi_handoff.cli._progress import progress_shown
+from ghasi_handoff.cli._options import OrderedGroup, StoreOptions, store_options
+from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown, table
+from ghasi_handoff.replay import StoreReport
 from ghasi_handoff.stores._open import migration
-
-if TYPE_CHECKING:
-    from ghasi_handoff.cli._databases import StoreOptions
-    from ghasi_handoff.cli._output import Clock
-    from ghasi_handoff.replay import StoreReport
 
 
 @click.group(cls=OrderedGroup, short_help="Make, check, count and maintain a replay store.")
@@ -119,12 +111,7 @@ def _reported(report: StoreReport, facts: dict[str, str]) -> Answer:
         lines.append("\nno hazards")
     return Answer(
         message="no hazards" if report.ok else f"{report.hazards[0].code}: {report.hazards[0].text}",
-        facts={
-            "server": report.server,
-            **facts,
-            "settings": report.settings,
-            "hazards": [asdict(hazard) for hazard in report.hazards],
-        },
+        facts={**facts, **facts_of(report)},
         text="\n".join(lines),
         problem=None if report.ok else "hazards",
     )

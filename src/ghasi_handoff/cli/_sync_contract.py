@@ -9,12 +9,11 @@ import click
 
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._options import OrderedGroup
-from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, answers, printable
+from ghasi_handoff.cli._output import REFUSED, UNUSABLE, Answer, Clock, answers, printable
 from ghasi_handoff.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ghasi_handoff.cli._output import Clock
-    from ghasi_handoff.sync_contract import Finding, UnreadableError
+    from ghasi_handoff.sync_contract import Finding, Place, UnreadableError
 
 # Imported in the commands: the parser is an extra, and no other command needs it.
 
@@ -54,7 +53,8 @@ def check(_clock: Clock, *, as_sarif: bool, registries: tuple[str, ...]) -> Answ
         else:
             entries.append(len(read))
             findings += check_entries(read)
-    lines = [*map(_line, findings), *map(_unreadable_line, unreadable)]
+    lines = [_line(one.at, one.rule, one.reason) for one in findings]
+    lines += [_line(one, "unreadable", one.reason) for one in unreadable]
     clean = f"nothing of bff-consumer-service in {sum(entries)} entries"
     return Answer(
         message=f"{len(findings)} findings, {len(unreadable)} registries that cannot be read" if lines else clean,
@@ -100,7 +100,7 @@ def matrix(_clock: Clock, *, policies: tuple[str, ...], folder: str) -> Answer:
     return Answer(
         message=f"{len(findings)} findings" if findings else "nothing of bff-consumer-service is replicated",
         facts={"matrix": built.to_json(), "findings": [finding.to_json() for finding in findings]},
-        text="\n".join(map(_line, findings)) or built.to_markdown(),
+        text="\n".join(_line(one.at, one.rule, one.reason) for one in findings) or built.to_markdown(),
         problem="findings" if findings else None,
     )
 
@@ -118,11 +118,6 @@ def show(_clock: Clock) -> Answer:
     )
 
 
-def _line(finding: Finding) -> str:
-    at = printable(f"{finding.at.file}:{finding.at.line}:{finding.at.column}")
-    return f"{at}: {click.style(finding.rule, fg='red', bold=True)}: {printable(finding.reason)}"
-
-
-def _unreadable_line(problem: UnreadableError) -> str:
-    at = printable(f"{problem.file}:{problem.line}:{problem.column}")
-    return f"{at}: {click.style('unreadable', fg='red', bold=True)}: {printable(problem.reason)}"
+def _line(at: Place | UnreadableError, what: str, reason: str) -> str:
+    where = printable(f"{at.file}:{at.line}:{at.column}")
+    return f"{where}: {click.style(what, fg='red', bold=True)}: {printable(reason)}"

@@ -5,24 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from ghasi_handoff._limits import DEFAULT_MAX_LIFETIME, MAX_LIFETIME_SECONDS
 from ghasi_handoff._redeem import Redeemer
 from ghasi_handoff._times import read_clock
-from ghasi_handoff._verify import Verifier
+from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.cli import _options
-from ghasi_handoff.cli._databases import StoreOptions
 from ghasi_handoff.cli._input import read_browser_secret, read_ring, read_token
-from ghasi_handoff.cli._output import Answer, answers, iso, pretty, table
-from ghasi_handoff.cli._token_views import payload_facts, token_facts, token_table
+from ghasi_handoff.cli._inspect import handoff_facts, token_table
+from ghasi_handoff.cli._output import Answer, Clock, answers, iso, pretty, table
 from ghasi_handoff.errors import ExpiredTokenError
-
-if TYPE_CHECKING:
-    from ghasi_handoff._verify import VerifiedHandoff
-    from ghasi_handoff.cli._output import Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +72,11 @@ def verify(clock: Clock, *, given: TokenToVerify) -> Answer:
     token, verifier = given.read(clock)
     verified = verifier.verify(token, tenant=given.tenant)
     word = click.style("verified", fg="green", bold=True)
-    headline = f"authentic, for {verified.tenant}, and current. It is not redeemed by this."
+    said = f"authentic, for {verified.tenant}, and current"
     return Answer(
-        message=f"the token is authentic, for {verified.tenant}, and current; it is not redeemed by this",
-        facts=_facts(verified),
-        text=f"{word}: {headline}\n\n{_description(verified, clock)}",
+        message=f"the token is {said}; it is not redeemed by this",
+        facts={"verified": True, **handoff_facts(verified)},
+        text=f"{word}: {said}. It is not redeemed by this.\n\n{_description(verified, clock)}",
     )
 
 
@@ -112,12 +107,10 @@ def redeem(
     # A refused token must not make a file. Whether an expired one is in its grace is for the redeemer to say.
     with suppress(ExpiredTokenError):
         verifier.verify(token, tenant=given.tenant)
-    with StoreOptions(store_url, timeout).opened(clock, new=True) as store:
+    with _options.StoreOptions(store_url, timeout).opened(clock, new=True) as store:
         redeemer = Redeemer(verifier, store)
-        if secret is None:
-            redemption = redeemer.redeem(token, tenant=given.tenant)
-        else:
-            redemption = redeemer.redeem(token, tenant=given.tenant, browser_secret=secret)
+        secrets = {} if secret is None else {"browser_secret": secret}
+        redemption = redeemer.redeem(token, tenant=given.tenant, **secrets)
     how = "for the first time" if redemption.first else "again, by the same browser"
     word = click.style("redeemed", fg="green", bold=True)
     redeemed_at = iso(redemption.redeemed_at)
@@ -128,17 +121,13 @@ def redeem(
             "first": redemption.first,
             "redemption_id": redemption.redemption_id,
             "redeemed_at": redeemed_at,
-            **_facts(redemption.handoff),
+            "verified": True,
+            **handoff_facts(redemption.handoff),
         },
         text=f"{word}: {how}\n\n{rows}\n\n{_description(redemption.handoff, clock)}",
     )
 
 
-def _facts(verified: VerifiedHandoff) -> dict[str, object]:
-    said = token_facts(verified.kid, verified.body)
-    return {"verified": True, **said, "payload": payload_facts(verified.payload)}
-
-
 def _description(verified: VerifiedHandoff, clock: Clock) -> str:
     lines = token_table(verified.kid, verified.body, int(read_clock(clock)))
-    return f"{lines}\n\npayload:\n{pretty(payload_facts(verified.payload))}"
+    return f"{lines}\n\npayload:\n{pretty(handoff_facts(verified)['payload'])}"

@@ -55,7 +55,6 @@ class KeyRingReloaded(KeyRingEvent):
 
     @property
     def message(self) -> str:
-        """The keys, and what is new."""
         changes = [("added", self.added), ("removed", self.removed), ("revoked", self.revoked)]
         said = "; ".join(f"{what} {', '.join(kids)}" for what, kids in changes if kids)
         return f"{self.name}: {self.source}: {said or 'dates changed'}"
@@ -78,7 +77,6 @@ class KeyRingReloadFailed(KeyRingEvent):
 
     @property
     def message(self) -> str:
-        """The reason, and for how long."""
         return f"{self.name}: {self.reason}; the last good ring stays in use, read {self.since_seconds} s ago"
 
 

@@ -15,10 +15,26 @@ def read_secret_file(path: str | os.PathLike[str], what: str) -> bytes:
 
     `what` names the file in the `KeyRingError` that says why it is not read.
     """
+    name = f"{what} {os.fspath(path)}"
     try:
-        return _read(path, what)
+        # The checks are made on the open file, not on its name: nobody can exchange it in between. NONBLOCK: a FIFO
+        # must not hang.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyRingError(f"{name}: not a regular file")
+            if _others_may_use(status):
+                raise KeyRingError(
+                    f"{name}: others than its owner may use it (mode {stat.S_IMODE(status.st_mode):04o}); chmod 600 it"
+                    " (a Kubernetes secret: defaultMode 0400), and if others may have read it, rotate and revoke its"
+                    " keys"
+                )
+            if status.st_size > MAX_KEY_FILE_BYTES:
+                raise KeyRingError(f"{name}: {status.st_size} bytes are too many")
+            return file.read(MAX_KEY_FILE_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
-        raise KeyRingError(f"{what} {os.fspath(path)}: {getattr(exc, 'strerror', None) or exc}") from exc
+        raise KeyRingError(f"{name}: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def write_secret_file(path: str | os.PathLike[str], text: str) -> None:
@@ -41,30 +57,15 @@ def write_secret_file(path: str | os.PathLike[str], text: str) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
-        _sync_folder(folder)
+        folder_descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder_descriptor)
+        finally:
+            os.close(folder_descriptor)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         raise KeyRingError(f"key file {target}: {getattr(exc, 'strerror', None) or exc}") from exc
     finally:
         del text  # a traceback that shows local variables must not show the secrets
-
-
-def _read(path: str | os.PathLike[str], what: str) -> bytes:
-    # The checks are made on the open file, not on its name: nobody can exchange it in between. NONBLOCK: a FIFO must
-    # not hang.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyRingError(f"{what} {os.fspath(path)}: not a regular file")
-        if _others_may_use(status):
-            mode = stat.S_IMODE(status.st_mode)
-            raise KeyRingError(
-                f"{what} {os.fspath(path)}: others than its owner may use it (mode {mode:04o}); chmod 600 it (a"
-                " Kubernetes secret: defaultMode 0400), and if others may have read it, rotate and revoke its keys"
-            )
-        if status.st_size > MAX_KEY_FILE_BYTES:
-            raise KeyRingError(f"{what} {os.fspath(path)}: {status.st_size} bytes are too many")
-        return file.read(MAX_KEY_FILE_BYTES + 1)
 
 
 def _others_may_use(status: os.stat_result) -> bool:
@@ -93,11 +94,3 @@ def _keep_owner(descriptor: int, target: str) -> None:
     private = not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if private and folder.st_uid in (0, old.st_uid):
         os.fchown(descriptor, old.st_uid, old.st_gid)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -28,8 +28,8 @@ _HOW_TO_MAKE: Final = "it must be 32 random bytes, raw or as 43 characters of ba
 class KeyEncryptionKey(Protocol):
     """What seals and opens the key of a sealed key file: yours, over a KMS, or `LocalKeyEncryptionKey`.
 
-    The KMS never sees the ring: it encrypts the 32 bytes that encrypt the ring. Let its client's errors through; each
-    becomes the cause of a `KeyRingError`.
+    The KMS sees only the 32 bytes that encrypt the ring. Let its client's errors through: each becomes the cause of a
+    `KeyRingError`.
     """
 
     def wrap(self, data_key: bytes, context: bytes) -> bytes:
@@ -108,11 +108,7 @@ class LocalKeyEncryptionKey:
             del data_key
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` encrypted.
-
-        Raises:
-            KeyRingError: Another key or context, or altered.
-        """
+        """What `wrap` encrypted; `KeyRingError` if with another key or context, or altered since."""
         try:
             return self._cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
         except (InvalidTag, ValueError):  # ValueError: too short for a nonce

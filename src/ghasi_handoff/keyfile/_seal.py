@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff._formats import SEALED_KEY_RING
+from ghasi_handoff._key_ring_json import unique_members
 from ghasi_handoff._limits import MAX_WRAPPED_KEY_BYTES
 from ghasi_handoff._signing_string import as_name
 from ghasi_handoff.errors import KeyRingError
@@ -34,8 +35,7 @@ _MEMBERS: Final = {"format", "purpose", *_BYTE_MEMBERS}
 
 def is_sealed(text: str) -> bool:
     """Whether the text says that it is sealed, in any version. Nothing else is checked."""
-    document = _document(text)
-    return isinstance(document, dict) and str(document.get("format")).startswith(_FAMILY)
+    return str(_document(text).get("format")).startswith(_FAMILY)
 
 
 def seal(
@@ -92,33 +92,23 @@ def _context(purpose: str) -> bytes:
 
 
 def _parts(text: str, purpose: str) -> dict[str, bytes]:
-    document: Any = _document(text)
+    document = _document(text)
     try:
-        if not isinstance(document, dict) or not str(document.get("format")).startswith(_FAMILY):
-            raise KeyRingError(
-                "it is not sealed, or is cut short, though a key-encryption key is given; seal it: ghasi-handoff keys"
-                " seal"
-            )
+        if not str(document.get("format")).startswith(_FAMILY):
+            raise KeyRingError("it is cut short, or not sealed as it should be; seal it: ghasi-handoff keys seal")
         if document["format"] != SEALED_KEY_RING:
-            raise KeyRingError(
-                f"it is sealed in a version this library does not know; it knows {SEALED_KEY_RING!r}: update"
-                " ghasi-handoff here"
-            )
+            raise KeyRingError(f"its version is unknown; this library knows {SEALED_KEY_RING!r}: update ghasi-handoff")
         if set(document) != _MEMBERS:
             raise KeyRingError(f"its members must be {', '.join(sorted(_MEMBERS))}")
         if document["purpose"] != purpose:
-            raise KeyRingError(
-                f"it is sealed for another purpose than {purpose}; is it the file of this service and environment?"
-            )
-        parts = {
-            name: b64u_decode(document[name]) if isinstance(document[name], str) else None for name in _BYTE_MEMBERS
-        }
+            raise KeyRingError(f"it is sealed for another purpose than {purpose}; is it this environment's file?")
+        texts = {name: document[name] for name in _BYTE_MEMBERS if isinstance(document[name], str)}
     finally:
         del text, document
-    found = {name: value for name, value in parts.items() if value}
-    if len(found) != len(parts):
+    parts = {name: b64u_decode(text) or b"" for name, text in texts.items()}
+    if len(parts) != len(_BYTE_MEMBERS) or not all(parts.values()):
         raise KeyRingError(f"its {', '.join(_BYTE_MEMBERS)} must be base64url without padding")
-    return found
+    return parts
 
 
 def _asked(what: str, call: Callable[[bytes, bytes], object], data: bytes, context: bytes) -> bytes:
@@ -139,17 +129,13 @@ def _asked(what: str, call: Callable[[bytes, bytes], object], data: bytes, conte
     return answer
 
 
-def _document(text: str) -> object:
+def _document(text: str) -> dict[str, Any]:
+    """The JSON object; an empty one where there is none."""
+    document: Any = None
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        document = json.loads(text, object_pairs_hook=unique_members)
+        return document if isinstance(document, dict) else {}
     except (ValueError, RecursionError):
-        return None
+        return {}
     finally:
-        del text
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
-    return members
+        del text, document

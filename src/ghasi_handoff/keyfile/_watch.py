@@ -28,12 +28,11 @@ from ghasi_handoff._limits import (
     MIN_WATCH_INTERVAL,
 )
 from ghasi_handoff.errors import ConfigurationError, KeyRingError
-from ghasi_handoff.keyfile._environment import from_env, whereabouts
 from ghasi_handoff.keyfile._events import KeyRingReloaded, KeyRingReloadFailed, OnKeyRingEvent, report
 from ghasi_handoff.keyfile._kek import KeyEncryptionKey
+from ghasi_handoff.keyfile._open import FileSource, FunctionSource, Source, from_env, whereabouts
 from ghasi_handoff.keyfile._reader import Reader
 from ghasi_handoff.keyfile._seal import DEFAULT_PURPOSE
-from ghasi_handoff.keyfile._sources import FileSource, FunctionSource, Source
 from ghasi_handoff.keys import KeyRing
 
 
@@ -48,8 +47,7 @@ class WatchedKeyRing:
     ``subPath``, which Kubernetes never updates).
 
     Args:
-        source: The key file's path; or a function without arguments that returns a ring, from a secrets manager say. It
-            is called in the watching thread.
+        source: The key file's path; or a function that returns a ring, called without arguments in the watching thread.
         interval: How often the source is read, at most an hour.
         kek: Opens a sealed file. It is asked only when the file has changed.
         purpose: What the file was sealed for.
@@ -202,14 +200,11 @@ class WatchedKeyRing:
         self._ring = new
         self._revoked |= revoked
         kids = tuple(key.kid for key in new.keys)
-        event = KeyRingReloaded(
-            source=self._source.name,
-            kids=kids,
-            added=tuple(kid for kid in kids if kid not in before),
-            removed=tuple(key.kid for key in before.keys if key.kid not in new),
-            revoked=tuple(kid for kid in kids if kid in revoked - _revoked(before)),
-        )
-        report(event, self._on_event)
+        added = tuple(kid for kid in kids if kid not in before)
+        removed = tuple(key.kid for key in before.keys if key.kid not in new)
+        fresh = tuple(kid for kid in kids if kid in revoked - _revoked(before))
+        name = self._source.name
+        report(KeyRingReloaded(source=name, kids=kids, added=added, removed=removed, revoked=fresh), self._on_event)
 
 
 def _revoked(ring: KeyRing) -> set[str]:
@@ -219,8 +214,7 @@ def _revoked(ring: KeyRing) -> set[str]:
 async def catch_up(keys: object, kid: str | None) -> None:
     """Read a watched ring again before verifying a token that names a key that the ring does not have.
 
-    For integrations, which do not know whether their keys are watched: only a `WatchedKeyRing` is read again.
-    Verifying itself never reads a file.
+    For integrations, which do not know whether their keys are watched. Verifying itself never reads a file.
 
     Args:
         keys: What the verifier was given: a ring, a callable or a `WatchedKeyRing`.

@@ -42,7 +42,7 @@ def compare(ours: Fingerprint, theirs: Fingerprint, *, made_now: bool = False) -
     Args:
         ours: Of our copy, made now.
         theirs: Of the other side's.
-        made_now: Whether `theirs` was made just now, as by an endpoint. Then its time tells their clock's difference.
+        made_now: Whether `theirs` was made just now, as by an endpoint: then its time shows what their clock reads.
     """
     now = ours.at
     found: list[Finding] = []
@@ -51,8 +51,17 @@ def compare(ours: Fingerprint, theirs: Fingerprint, *, made_now: bool = False) -
         text = f"their clock and this one differ by {seconds} s, more than any leeway; set the one that is wrong"
         found.append(Finding(level="alarm", code="clocks_differ", text=text))
     here, there = ({key.kid: key for key in side.keys} for side in (ours, theirs))
-    found += [_only_here(key) if now >= key.sign_from else _not_there_yet(key) for key in _missing(here, there, now)]
-    found += [_only_there(key) for key in _missing(there, here, now)]
+    for key in _missing(here, there, now):
+        text = f"the other side does not have key {key.kid}"
+        if now < key.sign_from:
+            text += f" yet; bring the file before it signs, at {iso(key.sign_from)}"
+            found.append(Finding(level="wait", code="not_there_yet", kid=key.kid, text=text, until=key.sign_from))
+        else:
+            text += ": its tokens are refused there (unknown_key); bring the file now"
+            found.append(Finding(level="alarm", code="missing_there", kid=key.kid, text=text))
+    for key in _missing(there, here, now):
+        text = f"only the other side has key {key.kid}: this copy is older; take theirs, and change nothing here"
+        found.append(Finding(level="alarm", code="missing_here", kid=key.kid, text=text))
     found += [finding for kid in here if kid in there for finding in _of_both(here[kid], there[kid])]
     if not found:
         # One side may have pruned keys that are over: then the lines to read out differ, and nothing is wrong.
@@ -74,33 +83,12 @@ def _missing(keys: dict[str, KeyFingerprint], there: dict[str, KeyFingerprint], 
     ]
 
 
-def _not_there_yet(key: KeyFingerprint) -> Finding:
-    text = f"the other side does not have key {key.kid} yet; bring the file before it signs, at {iso(key.sign_from)}"
-    return Finding(level="wait", code="not_there_yet", kid=key.kid, text=text, until=key.sign_from)
-
-
-def _only_here(key: KeyFingerprint) -> Finding:
-    text = f"the other side does not have key {key.kid}: its tokens are refused there (unknown_key); bring the file now"
-    return Finding(level="alarm", code="missing_there", kid=key.kid, text=text)
-
-
-def _only_there(key: KeyFingerprint) -> Finding:
-    text = (
-        f"only the other side has key {key.kid}: this copy is older, and a ring made from it would take that key away;"
-        " take theirs, and change nothing here"
-    )
-    return Finding(level="alarm", code="missing_here", kid=key.kid, text=text)
-
-
 def _of_both(here: KeyFingerprint, there: KeyFingerprint) -> list[Finding]:
     kid = here.kid
     level: Level = "alarm"
     if here.hash != there.hash:
         code = "other_secret"
-        text = (
-            f"key {kid} has another secret there: every token that one side signs with it is invalid_mac at the other;"
-            " one of the two files is not a copy: bring the right one"
-        )
+        text = f"key {kid} has another secret there: its tokens are invalid_mac at the other side; bring the right file"
     elif here.revoked_at is not None and there.revoked_at is None:
         code = "not_revoked_there"
         text = f"key {kid} is revoked here, and its tokens are still accepted there; bring them this file now"

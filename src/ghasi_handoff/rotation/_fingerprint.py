@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 
@@ -21,11 +22,14 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from ghasi_handoff._formats import FINGERPRINT_DOCUMENT, KEY_FINGERPRINT, KEY_RING, MAC_ALGORITHM
 from ghasi_handoff._limits import MAX_FINGERPRINT_CHARACTERS
 from ghasi_handoff._signing_string import as_kid
-from ghasi_handoff._times import from_seconds, iso, to_seconds
+from ghasi_handoff._times import iso
 from ghasi_handoff.errors import KeyRingError
 from ghasi_handoff.keys import KeyRing, KeyState, SigningKey
+from ghasi_handoff.rotation._plan import floored
 
 _PROBLEM: Final = f"not a fingerprint: a JSON object with the format {FINGERPRINT_DOCUMENT!r} was expected"
+
+_OPTIONAL_DATES: Final = ("verify_until", "revoked_at", "last_used_at")
 
 _is_hash: Final = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII).fullmatch
@@ -33,12 +37,12 @@ _is_date: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFingerprint:
-    """What may be shown of one key.
+    """What may be shown of one key. Dates are aware datetimes, or None.
 
     Attributes:
         kid: The key's name.
         state: At the fingerprint's time, by the clock of the machine that made it.
-        created_at: Aware datetime; likewise the dates below, or None.
+        created_at: When it was made.
         sign_from: From then on it may sign.
         verify_until: From then on it is retired.
         revoked_at: When it was revoked.
@@ -100,14 +104,13 @@ class Fingerprint:
         """
         document: object = None
         try:
-            document = _parsed(text)
+            if isinstance(text, str) and len(text) <= MAX_FINGERPRINT_CHARACTERS:
+                with suppress(ValueError, RecursionError):
+                    document = json.loads(text)
             if not isinstance(document, dict):
                 raise KeyRingError(_PROBLEM)
             if document.get("format") == KEY_RING:
-                raise KeyRingError(
-                    "this is a key file, with its secrets; make its fingerprint where it is: ghasi-handoff keys"
-                    " fingerprint"
-                )
+                raise KeyRingError("this is a key file, with secrets; where it is, run: ghasi-handoff keys fingerprint")
             keys = document.get("keys")
             if document.get("format") != FINGERPRINT_DOCUMENT or not isinstance(keys, list):
                 raise KeyRingError(_PROBLEM)
@@ -131,8 +134,7 @@ def fingerprint(
     """
     if not isinstance(keys, KeyRing):
         raise KeyRingError(f"a fingerprint is of a KeyRing, not of {type(keys).__name__}")
-    seconds = to_seconds(datetime.now(UTC) if now is None else now, name="now", error=KeyRingError)
-    at = from_seconds(seconds)
+    at = floored(now)
     seen = {} if last_use is None else last_use
     return Fingerprint(
         at=at,
@@ -150,15 +152,6 @@ def fingerprint(
             for key in keys.keys
         ),
     )
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text) if isinstance(text, str) and len(text) <= MAX_FINGERPRINT_CHARACTERS else None
-    except (ValueError, RecursionError):
-        return None
-    finally:
-        del text
 
 
 def _hash(key: SigningKey) -> str:
@@ -179,21 +172,13 @@ def _key(member: Any) -> KeyFingerprint:
         state=KeyState(state),
         created_at=_date(member.get("created_at")),
         sign_from=_date(member.get("sign_from")),
-        verify_until=_optional_date(member.get("verify_until")),
-        revoked_at=_optional_date(member.get("revoked_at")),
         hash=digits,
-        last_used_at=_optional_date(member.get("last_used_at")),
+        **{name: None if member.get(name) is None else _date(member[name]) for name in _OPTIONAL_DATES},
     )
 
 
-def _optional_date(value: object) -> datetime | None:
-    return None if value is None else _date(value)
-
-
 def _date(value: object) -> datetime:
-    if isinstance(value, str) and _is_date(value):
-        try:
+    with suppress(ValueError):  # such as the thirtieth of February
+        if isinstance(value, str) and _is_date(value):
             return datetime.fromisoformat(value)
-        except ValueError:
-            pass  # such as the thirtieth of February
     raise KeyRingError("not a fingerprint: a date must be such as 2026-11-23T09:30:00Z")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,13 +13,7 @@ from ghasi_handoff.keys import KeyRing, KeyState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """From `at` on, key `kid` is in `state`.
-
-    Attributes:
-        at: Aware datetime.
-        kid: The key's name.
-        state: Its new state.
-    """
+    """From `at` on, an aware datetime, key `kid` is in `state`."""
 
     at: datetime
     kid: str
@@ -49,7 +42,7 @@ def state_changes(keys: KeyRing, now: datetime | None = None) -> tuple[StateChan
         keys: The ring.
         now: Aware datetime; by default the present.
     """
-    present = _floored(now)
+    present = floored(now)
     dates = {date for key in keys.keys for date in (key.sign_from, key.verify_until) if date is not None}
     found = []
     states = {key.kid: keys.state(key.kid, present) for key in keys.keys}
@@ -75,10 +68,7 @@ def waits(
         now: Aware datetime; by default the present.
         propagation: As `KeyRing.rotate` will get it.
     """
-    return tuple(_waits(keys, _floored(now), propagation))
-
-
-def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wait]:
+    now, found = floored(now), []
     latest, changed = max(
         (date, key.kid) for key in keys.keys for date in (key.created_at, key.revoked_at) if date is not None
     )
@@ -88,7 +78,7 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
             " the new key would sign before the others have it; set the clock; or, if it is right now and was ahead"
             " then, use --emergency with --propagation"
         )
-        yield Wait(code="clock_behind", text=text, until=latest)
+        found.append(Wait(code="clock_behind", text=text, until=latest))
     pending = [key for key in keys.keys if keys.state(key.kid, now) is KeyState.PENDING]
     if pending:
         last = pending[-1]
@@ -97,7 +87,7 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
             " its way, and could replace the new one; wait until then, or take that rotation back with:"
             f" keys revoke {last.kid}"
         )
-        yield Wait(code="pending_key", text=text, until=last.sign_from)
+        found.append(Wait(code="pending_key", text=text, until=last.sign_from))
     recent = [
         (key.revoked_at, key.kid)
         for key in keys.keys
@@ -110,15 +100,17 @@ def _waits(keys: KeyRing, now: datetime, propagation: timedelta) -> Iterator[Wai
             f"key {kid} was revoked at {iso(revoked)}: that file may still be on its way, and could replace the new"
             f" one; wait until {iso(arrived)}, or, if that is too late, use --emergency"
         )
-        yield Wait(code="recent_revocation", text=text, until=arrived)
+        found.append(Wait(code="recent_revocation", text=text, until=arrived))
     if propagation < LEAST_PROPAGATION:
         given, least = (time // timedelta(seconds=1) for time in (propagation, LEAST_PROPAGATION))
         text = (
             f"a propagation of {given} s is less than {least} s: where clocks differ, the new key would sign before"
             " the others have it; give it more time"
         )
-        yield Wait(code="short_propagation", text=text, until=None)
+        found.append(Wait(code="short_propagation", text=text, until=None))
+    return tuple(found)
 
 
-def _floored(now: datetime | None) -> datetime:
+def floored(now: datetime | None) -> datetime:
+    """`now`, or else the present, in whole seconds."""
     return from_seconds(to_seconds(datetime.now(UTC) if now is None else now, name="now", error=KeyRingError))

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ghasi_handoff import keyfile
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keyfile import KeyRingEvent, WatchedKeyRing
-from ghasi_handoff.keyfile._environment import RING, RING_FILE
+from ghasi_handoff.keyfile._open import RING, RING_FILE
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._open_async import make_log, make_store
 from ghasi_handoff.stores._opening import Opening
