@@ -16,7 +16,7 @@ import click
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._output import REFUSED, printable, refuse, without_secrets, write, write_object
 from ghasi_handoff.demo.service_process import ServiceError
-from ghasi_handoff.demo.services import Arrangement, Services, watch
+from ghasi_handoff.demo.services import Services, watch
 from ghasi_handoff.errors import ConfigurationError, HandoffError
 
 if TYPE_CHECKING:
@@ -62,31 +62,25 @@ def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None,
         refuse(ConfigurationError(f"the demo needs {', '.join(missing)}: install ghasi-handoff[all]"), as_json=as_json)
     with _folder(data, as_json=as_json) as folder:
         given = {name: value for name, value in options.items() if value}
-        keys = None if keys_file is None else Path(keys_file)
-        arrangement = Arrangement(folder=folder, keys_file=keys, **given)
-        _run_services(arrangement, serve=serve, as_json=as_json, kept=data is not None)
+        try:
+            services = Services(folder, quiet=not serve, keys_file=Path(keys_file) if keys_file else None, **given)
+        except HandoffError as exc:
+            refuse(exc, as_json=as_json)
+        with _ending_on_sigterm(), services:
+            if serve:
+                _serve(services)
+                return
+            where = "the temporary folder is gone" if data is None else f"everything is kept in {folder}"
+            _tell_story(services, where, as_json=as_json)
 
 
-def _run_services(arrangement: Arrangement, *, serve: bool, as_json: bool, kept: bool) -> None:
-    try:
-        services = Services(arrangement, quiet=not serve)
-    except HandoffError as exc:
-        refuse(exc, as_json=as_json)
-    with _ending_on_sigterm(), services:
-        if serve:
-            _serve(services, arrangement)
-            return
-        where = f"everything is kept in {arrangement.folder}" if kept else "the temporary folder is gone"
-        _tell_story(services, where, as_json=as_json)
-
-
-def _serve(services: Services, arrangement: Arrangement) -> None:
+def _serve(services: Services) -> None:
     try:
         services.start()
         write(
             f"Open {click.style(f'{services.consumer.origin}/', bold=True)} in Chromium or Firefox; Ctrl-C stops both"
             " services.\n"
-            f"Mode {services.mode}; files in {arrangement.folder.absolute()}.\n"
+            f"Mode {services.mode}; files in {services.folder}.\n"
             "Safari keeps no Secure cookies from http, so it is told that cookies are needed."
         )
         watch(services)

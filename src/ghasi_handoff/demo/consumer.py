@@ -29,20 +29,15 @@ _MAX_FORM_BYTES: Final = 4096
 
 
 class DemoConsumerSettings(ConsumerSettings):
-    """Settings of this service.
-
-    Attributes:
-        booking_origin: ``GHASI_HANDOFF_BOOKING_ORIGIN``: the origin of the hotels' booking sites.
-    """
+    """Settings of this service. ``GHASI_HANDOFF_BOOKING_ORIGIN`` is the origin of the hotels' booking sites."""
 
     booking_origin: str
 
 
 def create_app(settings: DemoConsumerSettings | None = None) -> FastAPI:
-    """The service. For uvicorn: ``uvicorn --factory ghasi_handoff.demo.consumer:create_app``.
+    """The service; its settings are by default those of the environment.
 
-    Args:
-        settings: By default, those of the environment.
+    For uvicorn: ``uvicorn --factory ghasi_handoff.demo.consumer:create_app``.
     """
     settings = settings or DemoConsumerSettings.from_environment()
     keys = settings.watched_keys()

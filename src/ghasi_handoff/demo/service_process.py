@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -40,15 +40,7 @@ def bound_socket(port: int) -> socket.socket:
 
 
 class Port:
-    """A port, held without listening: connections are refused while its service is down, and nobody else gets it.
-
-    Args:
-        number: Which; 0 is any that is free.
-        option: Its name in messages.
-
-    Raises:
-        ConfigurationError: The port cannot be used.
-    """
+    """A port, held without listening: connections are refused while its service is down, and nobody else gets it."""
 
     def __init__(self, number: int, option: str) -> None:
         try:
@@ -77,13 +69,7 @@ class Port:
 
 
 class Service:
-    """One of the two, which can be started, stopped and killed.
-
-    Args:
-        which: ``consumer`` or ``booking``.
-        port: Held for it, so that it comes back where it was.
-        log: The file for its output; None is this process's own output.
-    """
+    """One of the two, which can be started, stopped and killed, and comes back at the same port."""
 
     def __init__(self, which: str, port: Port, log: Path | None) -> None:
         self.name = NAMES[which]
@@ -141,22 +127,20 @@ class Service:
 
     def kill(self) -> None:
         """End it as a power failure would: SIGKILL."""
-        process = self._running()
-        process.kill()
-        self._forget(process)
+        with self._running() as process:
+            process.kill()
+        self._process = None
 
     def stop(self) -> None:
         """Let it end in peace; if it does not, kill it. Does nothing if it does not run."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
-        process.terminate()
+        self._process.terminate()
         try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
         finally:
-            self._forget(process)
+            self.kill()
 
     def logged(self) -> list[str]:
         """What it has logged since the last call, without requests, times and its name."""
@@ -178,9 +162,3 @@ class Service:
         if self._process is None:
             raise ServiceError(f"{self.name} does not run")
         return self._process
-
-    def _forget(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
-        self._process = None

@@ -34,23 +34,14 @@ _HANDOFF_ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]
 
 
 class Happened(NamedTuple):
-    """What came of a step.
-
-    Attributes:
-        lines: For people.
-        facts: For ``--json``.
-    """
+    """What came of a step: lines for people, and facts for ``--json``."""
 
     lines: list[str]
     facts: dict[str, object]
 
 
 class Story:
-    """Both services, two browsers, and what happened so far.
-
-    Args:
-        services: Not started yet.
-    """
+    """Both services, not started yet, two browsers, and what happened so far."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
