@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from ghasi_handoff.sync_contract._models import FutureCandidate, OwnedAggregate, SyncContract
+from ghasi_handoff.sync_contract._models import NOT_STATED, FutureCandidate, OwnedAggregate, SyncContract
 
 _BETWEEN: Final = "consumer mobile and consumer web through the iam-service account, never the desktop"
 
 
-def _not_replicated(name: str, reason: str) -> OwnedAggregate:
-    return OwnedAggregate(name=name, replicated=False, conflict_policy="n/a", reason=reason)
+def _not_replicated(name: str, reason: str, retention: str = NOT_STATED) -> OwnedAggregate:
+    return OwnedAggregate(name=name, replicated=False, conflict_policy="n/a", reason=reason, retention=retention)
 
 
 BFF_CONSUMER: Final = SyncContract(
     service_name="bff-consumer-service",
     aggregates=(
         _not_replicated("GuestSession", "cookie-bound, server-side only"),
-        OwnedAggregate(
-            name="SearchSession",
-            replicated=False,
-            conflict_policy="n/a",
-            reason="TTL 1 h, regenerated on demand",
-            retention="1 h",
-        ),
+        _not_replicated("SearchSession", "TTL 1 h, regenerated on demand", retention="1 h"),
         _not_replicated("Wishlist", "anonymous; phase 2 may sync to an authenticated user, never to the desktop"),
         _not_replicated("BookingHandoff", "single-use, server-side only"),
         _not_replicated("MetaPageView", "telemetry only"),

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ghasi_handoff.sync_contract._errors import UnreadableError
 from ghasi_handoff.sync_contract._models import RegistryEntry
 from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, walk
 from ghasi_handoff.sync_contract._strings import unescape
@@ -36,25 +35,18 @@ _READABLE: Final = "only literals, and constants of this file that hold such, ca
 
 
 class _Member(NamedTuple):
-    """A member of an object: where it is written, and its value."""
-
     at: Node
     value: Node
 
 
 class LiteralReader:
-    """Reads what an expression of a module's top level holds.
-
-    Attributes:
-        followed: The constants that were read and hold an array or object.
-        arrays: Those of them that hold an array.
-    """
+    """Reads what an expression of a module's top level holds."""
 
     def __init__(self, source: Source, constants: dict[str, tuple[Node, Node]]) -> None:
         self.source = source
         self.constants = constants
-        self.followed: set[str] = set()
-        self.arrays: set[str] = set()
+        self.followed: set[str] = set()  # the constants that were read and hold an array or object
+        self.arrays: set[str] = set()  # those of them that hold an array
         self._steps = 0
         self._depth = 0
         self._object_is_known = False
@@ -239,8 +231,7 @@ class LiteralReader:
     def _deeper(self, node: Node) -> Generator[None]:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            at = self.source.place(node)
-            raise UnreadableError(at.file, at.line, "this nests too deep, or refers to itself", column=at.column)
+            self.source.refuse(node, "this nests too deep, or refers to itself")
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""bytes -> syntax tree. What a parser and a person could read differently is refused here, before anything is read."""
+"""bytes -> syntax tree -> constants and exports. What a parser and a person could read differently is refused first."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from ghasi_handoff.sync_contract._errors import UnreadableError
-from ghasi_handoff.sync_contract._models import Place
+from ghasi_handoff.sync_contract._models import Place, UnreadableError
+from ghasi_handoff.sync_contract._strings import unescape
 
 try:
     from tree_sitter import Language, Node, Parser
@@ -18,6 +18,7 @@ except ModuleNotFoundError as exc:
         "reading a registry needs tree-sitter: install ghasi-handoff[sync-contract]", name=exc.name
     ) from exc
 
+REGISTRY: Final = "syncRegistry"
 IDENTIFIERS: Final = frozenset({"identifier", "shorthand_property_identifier", "shorthand_property_identifier_pattern"})
 _NAMES: Final = IDENTIFIERS | {"property_identifier", "type_identifier"}
 # Some of these end a line for JavaScript, and so a comment, but not for every parser and editor: code would hide in
@@ -30,14 +31,7 @@ _LANGUAGE: Final = Language(language_typescript())
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file's text and its syntax tree.
-
-    Attributes:
-        file: The path as it was given.
-        data: What was parsed.
-        root: The tree.
-        shift: How many characters stand before the file's own first line.
-    """
+    """A file's text and its syntax tree. `shift` characters were put before the file's own first line."""
 
     file: str
     data: bytes
@@ -92,10 +86,8 @@ def refuse_what_hides(source: Source) -> None:
 
 
 def walk(root: Node, *, without: Collection[str] = ()) -> Iterator[Node]:
-    """Each node of a tree, in the order of the text, but for those of the types `without` and what is in them.
-
-    Not recursive: a file may nest as deep as it likes.
-    """
+    """Each node of a tree, in the order of the text, but for those of the types `without` and what is in them."""
+    # Not recursive: a file may nest as deep as it likes.
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -106,3 +98,80 @@ def walk(root: Node, *, without: Collection[str] = ()) -> Iterator[Node]:
 def inner(node: Node) -> list[Node]:
     """The named children of a node that are no comments."""
     return [child for child in node.named_children if child.type not in {"comment", "html_comment"}]
+
+
+def constants_of(source: Source) -> dict[str, tuple[Node, Node]]:
+    """The name and the value of each ``const`` of the top level."""
+    constants: dict[str, tuple[Node, Node]] = {}
+    for declaration, _ in _declarations(source.root):
+        for name, value in _constants(declaration):
+            text = source.text(name)
+            if text in constants:
+                source.refuse(name, f"{text} is declared twice")
+            constants[text] = (name, value)
+    return constants
+
+
+def exported_registry(source: Source, constants: Collection[str]) -> str:
+    """The constant that is exported as ``syncRegistry``."""
+    found = [*_declared(source), *_listed(source)]
+    if not found:
+        why = f"there is no exported constant {REGISTRY}; a registry exports one, as an array"
+        raise UnreadableError(source.file, 1, why)
+    if len(found) > 1:
+        source.refuse(found[1][0], f"{REGISTRY} is exported twice")
+    node, name = found[0]
+    if name not in constants:
+        source.refuse(node, f"{name} is not a constant of this file")
+    return name
+
+
+def _declared(source: Source) -> Iterator[tuple[Node, str]]:
+    for declaration, exported in _declarations(source.root):
+        if exported and declaration.type in {"lexical_declaration", "variable_declaration"}:
+            for declarator in inner(declaration):
+                name = declarator.child_by_field_name("name")
+                if name is not None and source.text(name) == REGISTRY:
+                    yield name, REGISTRY
+
+
+def _listed(source: Source) -> Iterator[tuple[Node, str]]:
+    for statement in inner(source.root):
+        if statement.type != "export_statement":
+            continue
+        if any(child.type == "=" for child in statement.children):
+            source.refuse(statement, "`export =` replaces every other export")
+        for clause in inner(statement):
+            if clause.type == "namespace_export" and REGISTRY in source.text(clause):
+                source.refuse(clause, f"{REGISTRY} comes from another file; check that file")
+            for specifier in inner(clause) if clause.type == "export_clause" else ():
+                name = specifier.child_by_field_name("name")
+                alias = specifier.child_by_field_name("alias") or name
+                if name is None or alias is None or _export_name(source.text(alias)) != REGISTRY:
+                    continue
+                if statement.child_by_field_name("source") is not None:
+                    source.refuse(specifier, f"{REGISTRY} comes from another file; check that file")
+                if any(child.type == "type" for child in (*statement.children, *specifier.children)):
+                    source.refuse(specifier, f"{REGISTRY} is exported as a type")
+                yield specifier, source.text(name)
+
+
+def _export_name(text: str) -> str | None:
+    return unescape(text[1:-1]) if text[0] in "'\"" else text
+
+
+def _declarations(root: Node) -> Iterator[tuple[Node, bool]]:
+    """Each declaration of the top level, and whether it is exported."""
+    for statement in inner(root):
+        declaration = statement.child_by_field_name("declaration") if statement.type == "export_statement" else None
+        yield declaration or statement, declaration is not None
+
+
+def _constants(declaration: Node) -> Iterator[tuple[Node, Node]]:
+    # Only const: what let and var hold at last depends on all the code that runs.
+    if declaration.type != "lexical_declaration" or declaration.children[0].type != "const":
+        return
+    for declarator in inner(declaration):
+        name, value = declarator.child_by_field_name("name"), declarator.child_by_field_name("value")
+        if name is not None and value is not None and name.type == "identifier":
+            yield name, value
