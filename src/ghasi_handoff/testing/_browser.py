@@ -102,10 +102,8 @@ class Browser:
         # Fetch, "append a request Origin header". A copy of the form is not under its page's policy.
         policy = form.referrer_policy if initiator is None else ""
         hidden = policy == "no-referrer" or (policy == "same-origin" and site != "same-origin")
-        headers = {
-            "Origin": "null" if hidden else _origin(source),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+        origin = "null" if hidden else _origin(source)
+        headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
         content = urlencode(form.fields).encode("ascii")
         return self._send("POST", target, site, clicked=clicked, headers=headers, content=content)
 

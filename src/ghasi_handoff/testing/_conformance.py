@@ -140,8 +140,7 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
             mine, others = self.entry(number, caller=1), self.entry(number, caller=2)
             outcome = self._runner.run(_cancelled(store, mine, number))
             told: list[Told] = [] if outcome is None else [(mine, outcome)]
-            after = (mine, others, mine) if number % 2 else (others, mine, others)
-            told += [(entry, self.ask(store, entry)) for entry in after]
+            told += self.ask_each(store, (mine, others, mine) if number % 2 else (others, mine, others))
             # A cancelled caller asked, too, and may be the holder though nobody told it.
             agree([*told, (mine, ReplayStoreError("cancelled"))])
 
@@ -168,7 +167,7 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
             for entry, outcome in told:
                 if entry is not mine:
                     answer_of(entry, outcome)
-            told += [(entry, self.ask(store, entry)) for entry in (rival, mine, neighbour)]
+            told += self.ask_each(store, (rival, mine, neighbour))
             agree([*told, (mine, ReplayStoreError("cancelled"))])
 
     @only_if(gives("make_failing_store"))

@@ -86,10 +86,7 @@ def answer_of(entry: Entry, outcome: Outcome) -> Consumption:
 
 
 def agree(told: Iterable[Told]) -> None:
-    """Fail unless all outcomes can be true together: each handoff has one holder at most, since one moment.
-
-    Refusals may be among them.
-    """
+    """Fail unless all answers can be true together: each handoff has one holder at most, since one moment."""
     by_key: dict[tuple[str, str], list[Told]] = {}
     for entry, outcome in told:
         by_key.setdefault(entry.key, []).append((entry, outcome))

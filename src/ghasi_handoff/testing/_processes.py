@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ghasi_handoff.testing._entries import Step, broken
 
@@ -20,12 +20,7 @@ PATIENCE_SECONDS: Final = 60.0
 
 
 class StoreProcess:
-    """A new interpreter with a store at the same place.
-
-    Args:
-        kit: The test class. The process imports it by its name, so that nothing else has to be picklable.
-        place: Where the store keeps its data.
-    """
+    """A new interpreter with a store at the same place. It imports the test class `kit` by its name."""
 
     def __init__(self, kit: type[Stage[Any]], place: Path) -> None:
         # Spawned, not forked: a fork of a process with threads, connections and locks is another promise.
@@ -67,8 +62,10 @@ class StoreProcess:
         if self._process.exitcode is None:
             broken("a process that should have killed itself goes on")
 
-    def end(self) -> None:
-        """End it, if it has not ended yet."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
         self._process.close()

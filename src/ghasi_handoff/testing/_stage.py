@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
@@ -160,6 +160,10 @@ class Stage(Generic[_S]):
             broken(f"{entry.handoff_id} was answered by None, which is no Consumption")
         return outcome
 
+    def ask_each(self, store: _S, entries: Iterable[Entry]) -> list[Told]:
+        """Consume them one after the other."""
+        return [(entry, self.ask(store, entry)) for entry in entries]
+
     def entry(
         self, n: int = 0, *, caller: int = 1, at: int | None = None, scope: str = SCOPE, minted_at: int | None = None
     ) -> Entry:
@@ -172,8 +176,7 @@ class Stage(Generic[_S]):
 
     def settle(self, store: _S, told: Sequence[Told]) -> list[Told]:
         """What was told, and what those are told who got an error and now ask again, one after the other."""
-        refusals = [entry for entry, outcome in told if isinstance(outcome, ReplayStoreError)]
-        again = [(entry, self.ask(store, entry)) for entry in refusals]
+        again = self.ask_each(store, (entry for entry, outcome in told if isinstance(outcome, ReplayStoreError)))
         for entry, outcome in again:
             answer_of(entry, outcome)
         return [*told, *again]
@@ -181,5 +184,4 @@ class Stage(Generic[_S]):
     def check_held(self, store: _S, *entries: Entry) -> None:
         """Somebody else asks for each handoff, and is told the holder and the moment of its entry."""
         for entry in entries:
-            asked = entry._replace(redemption_id=STRANGER)
-            held_by(entry, [(asked, self.ask(store, asked))])
+            held_by(entry, self.ask_each(store, [entry._replace(redemption_id=STRANGER)]))

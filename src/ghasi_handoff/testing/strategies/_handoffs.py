@@ -89,6 +89,7 @@ def bad_tokens(
     Raises:
         ConfigurationError: `minter` is no `Minter`.
 
+    >>> import pytest
     >>> from hypothesis import given, settings
     >>> from ghasi_handoff import InvalidTokenError, KeyRing, Minter, Verifier
     >>> keys = KeyRing.generate()
@@ -97,12 +98,9 @@ def bad_tokens(
     >>> @settings(max_examples=10, deadline=None)
     ... @given(bad=bad_tokens(minter, tenant="tn_aurora"))
     ... def test_refused(bad):
-    ...     try:
+    ...     with pytest.raises(InvalidTokenError) as refused:
     ...         verifier.verify(bad.token, tenant="tn_aurora")
-    ...     except InvalidTokenError as exc:
-    ...         assert exc.code == bad.code
-    ...     else:
-    ...         raise AssertionError(bad.why)
+    ...     assert refused.value.code == bad.code, bad.why
     >>> test_refused()
     """
     check_minter(minter)
