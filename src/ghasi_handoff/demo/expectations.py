@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
@@ -31,11 +31,6 @@ def expect(answer: httpx2.Response, status: int, title: str | None = None) -> No
 def token_of(link: str) -> str:
     """The token in a redirect's URL."""
     return parse_qs(urlsplit(link).query)["handoff"][0]
-
-
-def with_token(link: str, token: str) -> str:
-    """The same URL with another token."""
-    return urlsplit(link)._replace(query=urlencode({"handoff": token})).geturl()
 
 
 def without_chance(answer: httpx2.Response) -> str:

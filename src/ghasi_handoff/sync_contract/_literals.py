@@ -52,11 +52,9 @@ class LiteralReader:
         self._object_is_known = False
 
     def entries(self, node: Node) -> list[RegistryEntry]:
-        """The entries that an array holds."""
         return [self._entry(element) for element in self._elements(node)]
 
     def member(self, node: Node, name: str) -> Node | None:
-        """The value of a member of an object, or None if it has no such member."""
         found = self._members(node).get(name)
         return found.value if found is not None else None
 

@@ -39,24 +39,20 @@ class Source:
     shift: int = 0
 
     def text(self, node: Node) -> str:
-        """What is written there."""
         return self.data[node.start_byte : node.end_byte].decode("utf-8")
 
     def place(self, node: Node) -> Place:
-        """Where that is."""
         row, column = node.start_point
         before = self.data[node.start_byte - column : node.start_byte].decode("utf-8")
         shift = self.shift if row == 0 else 0
         return Place(file=self.file, line=row + 1, column=max(1, len(before) + 1 - shift))
 
     def refuse(self, node: Node, reason: str) -> NoReturn:
-        """Say that this cannot be read with certainty."""
         at = self.place(node)
         raise UnreadableError(at.file, at.line, reason, column=at.column)
 
 
 def parse(file: str, data: bytes, *, shift: int = 0) -> Source:
-    """Parse, and refuse what is not TypeScript."""
     source = Source(file, data, Parser(_LANGUAGE).parse(data).root_node, shift)
     if source.root.has_error:
         for node in walk(source.root):
@@ -103,18 +99,25 @@ def inner(node: Node) -> list[Node]:
 def constants_of(source: Source) -> dict[str, tuple[Node, Node]]:
     """The name and the value of each ``const`` of the top level."""
     constants: dict[str, tuple[Node, Node]] = {}
-    for declaration, _ in _declarations(source.root):
-        for name, value in _constants(declaration):
-            text = source.text(name)
-            if text in constants:
-                source.refuse(name, f"{text} is declared twice")
-            constants[text] = (name, value)
+    for statement in inner(source.root):
+        exported = statement.child_by_field_name("declaration") if statement.type == "export_statement" else None
+        declaration = exported or statement
+        # Only const: what let and var hold at last depends on all the code that runs.
+        if declaration.type != "lexical_declaration" or declaration.children[0].type != "const":
+            continue
+        for declarator in inner(declaration):
+            name, value = declarator.child_by_field_name("name"), declarator.child_by_field_name("value")
+            if name is not None and value is not None and name.type == "identifier":
+                text = source.text(name)
+                if text in constants:
+                    source.refuse(name, f"{text} is declared twice")
+                constants[text] = (name, value)
     return constants
 
 
 def exported_registry(source: Source, constants: Collection[str]) -> str:
     """The constant that is exported as ``syncRegistry``."""
-    found = [*_declared(source), *_listed(source)]
+    found = list(_exports(source))
     if not found:
         why = f"there is no exported constant {REGISTRY}; a registry exports one, as an array"
         raise UnreadableError(source.file, 1, why)
@@ -126,52 +129,29 @@ def exported_registry(source: Source, constants: Collection[str]) -> str:
     return name
 
 
-def _declared(source: Source) -> Iterator[tuple[Node, str]]:
-    for declaration, exported in _declarations(source.root):
-        if exported and declaration.type in {"lexical_declaration", "variable_declaration"}:
-            for declarator in inner(declaration):
-                name = declarator.child_by_field_name("name")
-                if name is not None and source.text(name) == REGISTRY:
-                    yield name, REGISTRY
-
-
-def _listed(source: Source) -> Iterator[tuple[Node, str]]:
+def _exports(source: Source) -> Iterator[tuple[Node, str]]:
+    """Where something is exported as ``syncRegistry``, and its own name."""
     for statement in inner(source.root):
         if statement.type != "export_statement":
             continue
         if any(child.type == "=" for child in statement.children):
             source.refuse(statement, "`export =` replaces every other export")
         for clause in inner(statement):
+            if clause.type in {"lexical_declaration", "variable_declaration"}:
+                names = [declarator.child_by_field_name("name") for declarator in inner(clause)]
+                yield from ((name, REGISTRY) for name in names if name is not None and source.text(name) == REGISTRY)
             if clause.type == "namespace_export" and REGISTRY in source.text(clause):
                 source.refuse(clause, f"{REGISTRY} comes from another file; check that file")
             for specifier in inner(clause) if clause.type == "export_clause" else ():
                 name = specifier.child_by_field_name("name")
                 alias = specifier.child_by_field_name("alias") or name
-                if name is None or alias is None or _export_name(source.text(alias)) != REGISTRY:
+                if name is None or alias is None:
+                    continue
+                exported = source.text(alias)
+                if (unescape(exported[1:-1]) if alias.type == "string" else exported) != REGISTRY:
                     continue
                 if statement.child_by_field_name("source") is not None:
                     source.refuse(specifier, f"{REGISTRY} comes from another file; check that file")
                 if any(child.type == "type" for child in (*statement.children, *specifier.children)):
                     source.refuse(specifier, f"{REGISTRY} is exported as a type")
                 yield specifier, source.text(name)
-
-
-def _export_name(text: str) -> str | None:
-    return unescape(text[1:-1]) if text[0] in "'\"" else text
-
-
-def _declarations(root: Node) -> Iterator[tuple[Node, bool]]:
-    """Each declaration of the top level, and whether it is exported."""
-    for statement in inner(root):
-        declaration = statement.child_by_field_name("declaration") if statement.type == "export_statement" else None
-        yield declaration or statement, declaration is not None
-
-
-def _constants(declaration: Node) -> Iterator[tuple[Node, Node]]:
-    # Only const: what let and var hold at last depends on all the code that runs.
-    if declaration.type != "lexical_declaration" or declaration.children[0].type != "const":
-        return
-    for declarator in inner(declaration):
-        name, value = declarator.child_by_field_name("name"), declarator.child_by_field_name("value")
-        if name is not None and value is not None and name.type == "identifier":
-            yield name, value

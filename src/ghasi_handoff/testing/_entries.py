@@ -29,7 +29,6 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What has one holder."""
         return self.handoff_id, self.scope
 
 

@@ -15,8 +15,6 @@ _NOT_SUBMITTED: Final = frozenset({"submit", "button", "image", "reset", "file"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of a page."""
-
     page: str  # the URL of the page that shows it
     action: str  # the URL that it is sent to
     fields: tuple[tuple[str, str], ...]  # names and values, in their order
@@ -40,7 +38,6 @@ class Page(HTMLParser):
 
     @property
     def forms(self) -> list[Form]:
-        """The forms, in their order."""
         return [
             Form(self._url, urljoin(self._url, action), tuple(fields), method, self._policy)
             for action, method, fields in self._forms

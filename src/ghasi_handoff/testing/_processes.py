@@ -57,7 +57,6 @@ class StoreProcess:
             )
 
     def wait(self) -> None:
-        """Until it has ended by itself."""
         self._process.join(PATIENCE_SECONDS)
         if self._process.exitcode is None:
             broken("a process that should have killed itself goes on")

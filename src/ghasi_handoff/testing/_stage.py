@@ -129,11 +129,9 @@ class Stage(Generic[_S]):
         raise NotImplementedError
 
     def close_store(self, store: _S) -> None:
-        """Close a store of a test."""
         raise NotImplementedError
 
     def move_clock(self, store: _S, seconds: float) -> None:
-        """Call the hook `advance`."""
         raise NotImplementedError
 
     def keep(self, store: _S) -> _S:
@@ -142,7 +140,6 @@ class Stage(Generic[_S]):
         return store
 
     def open(self) -> _S:
-        """One more store object."""
         return self.keep(self.make_store(self.place))
 
     @contextmanager
@@ -154,14 +151,12 @@ class Stage(Generic[_S]):
             self.close_store(store)
 
     def ask(self, store: _S, entry: Entry) -> Outcome:
-        """Consume once."""
         outcome = self.perform(store, entry)
         if outcome is None:
             broken(f"{entry.handoff_id} was answered by None, which is no Consumption")
         return outcome
 
     def ask_each(self, store: _S, entries: Iterable[Entry]) -> list[Told]:
-        """Consume them one after the other."""
         return [(entry, self.ask(store, entry)) for entry in entries]
 
     def entry(

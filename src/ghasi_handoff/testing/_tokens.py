@@ -129,13 +129,11 @@ class GoodToken:
         return self.signed(self.body._replace(handoff_id=moved_id, issued_at=issued_at, expires_at=expires_at))
 
     def strangers_key(self, kid: str) -> SigningKey:
-        """A key of that name with a secret that nobody has."""
         secret = secrets.token_bytes(MIN_SECRET_BYTES)
         return SigningKey(kid=kid, secret=secret, created_at=self._now, sign_from=self._now)
 
 
 def check_minter(minter: object) -> Minter:
-    """`minter`; `ConfigurationError` if it is none."""
     if not isinstance(minter, Minter):
         raise ConfigurationError(f"minter must be a Minter, not {type(minter).__name__}")
     return minter
