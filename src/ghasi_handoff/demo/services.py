@@ -58,9 +58,11 @@ class Services:
         with ExitStack() as ports:
             for_consumer = ports.enter_context(Port(consumer_port, "--consumer-port"))
             for_booking = ports.enter_context(Port(booking_port, "--booking-port"))
-            self._ports = ports.pop_all()
+            self._ending = ports.pop_all()
         self.consumer = Service("consumer", for_consumer, folder / "bff-consumer.log" if quiet else None)
         self.booking = Service("booking", for_booking, folder / "bff-tenant-booking.log" if quiet else None)
+        self._ending.callback(self.consumer.stop)
+        self._ending.callback(self.booking.stop)
         # Variables of a real service on this machine must neither steer the demo nor be used by it.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF_")}
         self.environment = inherited | {
@@ -80,11 +82,7 @@ class Services:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._ports:
-            try:
-                self.booking.stop()
-            finally:
-                self.consumer.stop()
+        self._ending.close()
 
     @property
     def both(self) -> tuple[Service, Service]:

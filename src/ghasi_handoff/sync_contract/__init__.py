@@ -7,8 +7,7 @@ line uses it: a handoff is not a sync.
 
 from __future__ import annotations
 
-from ghasi_handoff.sync_contract._check import check_entries, check_matrix, check_registry
-from ghasi_handoff.sync_contract._contract import BFF_CONSUMER
+from ghasi_handoff.sync_contract._check import BFF_CONSUMER, check_entries, check_matrix, check_registry
 from ghasi_handoff.sync_contract._matrix import DEFAULT_POLICIES, build_matrix, read_contract
 from ghasi_handoff.sync_contract._models import (
     ContractRow,

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ghasi_handoff.sync_contract._models import RegistryEntry
-from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, walk
-from ghasi_handoff.sync_contract._strings import unescape
+from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, unescape, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -1,4 +1,4 @@
-"""bytes -> syntax tree -> constants and exports. What a parser and a person could read differently is refused first."""
+"""bytes -> syntax tree -> constants, exports, texts. What a parser and a person could read differently is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from ghasi_handoff.sync_contract._models import Place, UnreadableError
-from ghasi_handoff.sync_contract._strings import unescape
 
 try:
     from tree_sitter import Language, Node, Parser
@@ -27,6 +26,14 @@ _HIDDEN: Final = re.compile("[\u2028\u2029\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\
 # Far more than anybody writes.
 _MAX_DEPTH: Final = 500
 _LANGUAGE: Final = Language(language_typescript())
+_ESCAPE: Final = re.compile(
+    r"\\(?:u\{(?P<braced>[0-9A-Fa-f]+)\}|u(?P<four>[0-9A-Fa-f]{4})|x(?P<two>[0-9A-Fa-f]{2})"
+    r"|(?P<line>\r\n|[\n\r\u2028\u2029])|(?P<nul>0(?![0-9]))|(?P<other>.|$))",
+    re.DOTALL,
+)
+_CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+# `\1` and `\08` are octal in sloppy code and errors in modules; `\u` and `\x` need their digits.
+_NOT_ESCAPES: Final = frozenset("0123456789ux")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +162,32 @@ def _exports(source: Source) -> Iterator[tuple[Node, str]]:
                 if any(child.type == "type" for child in (*statement.children, *specifier.children)):
                     source.refuse(specifier, f"{REGISTRY} is exported as a type")
                 yield specifier, source.text(name)
+
+
+def unescape(raw: str) -> str | None:
+    """What stands between the quotes, with its escapes read; None if an escape is wrong.
+
+    See ECMA-262, sections 12.9.4 and 12.9.6.
+    """
+    parts: list[str] = []
+    end = 0
+    for match in _ESCAPE.finditer(raw):
+        character = _character(match)
+        if character is None:
+            return None
+        parts += [raw[end : match.start()], character]
+        end = match.end()
+    return "".join([*parts, raw[end:]])
+
+
+def _character(match: re.Match[str]) -> str | None:
+    digits = match["braced"] or match["four"] or match["two"]
+    if digits is not None:
+        code = int(digits, 16)
+        return chr(code) if code <= 0x10FFFF else None
+    if match["line"] is not None:
+        return ""
+    if match["nul"] is not None:
+        return "\0"
+    other = match["other"]
+    return None if not other or other in _NOT_ESCAPES else _CONTROLS.get(other, other)

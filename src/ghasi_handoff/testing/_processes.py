@@ -35,13 +35,9 @@ class StoreProcess:
         finally:
             theirs.close()
 
-    def perform(self, steps: Sequence[Step]) -> None:
-        """Ask for all steps; `hear` gets the list of outcomes."""
-        self._connection.send((False, list(steps)))
-
-    def perform_and_die(self, steps: Sequence[Step]) -> None:
-        """Ask for all steps; `hear` gets them one by one, but the last: after that one the process kills itself."""
-        self._connection.send((True, list(steps)))
+    def perform(self, steps: Sequence[Step], *, then_die: bool = False) -> None:
+        """Ask for all steps; `hear` gets the outcomes one by one. A process that dies does so before the last one."""
+        self._connection.send((then_die, list(steps)))
 
     def hear(self) -> Any:
         """What the process says next. At first it says None: it is ready."""
@@ -81,10 +77,8 @@ def _serve(connection: Connection, kit: type[Stage[Any]], place: str) -> None:
                 dies, steps = connection.recv()
             except EOFError:
                 return
-            if not dies:
-                connection.send([stage.perform(store, step) for step in steps])
-                continue
-            for step in steps[:-1]:
-                connection.send(stage.perform(store, step))
-            stage.perform(store, steps[-1])
-            os.kill(os.getpid(), signal.SIGKILL)
+            for number, step in enumerate(steps, 1):
+                outcome = stage.perform(store, step)
+                if dies and number == len(steps):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                connection.send(outcome)

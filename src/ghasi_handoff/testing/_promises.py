@@ -124,7 +124,7 @@ class Promises(Stage[_S]):
                 process.perform(entries)
             told: list[Told] = []
             for process, entries in zip(processes, asked, strict=True):
-                told += zip(entries, process.hear(), strict=True)
+                told += [(entry, process.hear()) for entry in entries]
         agree(self.settle(self.open(), told))
 
     # What is kept, for how long, and what is refused.
@@ -147,7 +147,7 @@ class Promises(Stage[_S]):
         entries = [self.entry(n, caller=n + 1) for n in range(4)]
         with StoreProcess(type(self), self.place) as process:
             process.hear()
-            process.perform_and_die(entries)
+            process.perform(entries, then_die=True)
             for entry in entries[:-1]:
                 answer_of(entry, process.hear())
             process.wait()
