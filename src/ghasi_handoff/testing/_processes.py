@@ -29,9 +29,6 @@ class StoreProcess:
         self._process = context.Process(target=_serve, args=(theirs, kit, str(place)), daemon=True)
         try:
             self._process.start()
-        except BaseException:
-            self._connection.close()
-            raise
         finally:
             theirs.close()
 
