@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, Self
 from urllib.parse import quote
 
 from ghasi_handoff import keyfile
-from ghasi_handoff.demo.service_process import Port, Service, ServiceError
+from ghasi_handoff.demo.service_process import Service, ServiceError, held_port
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._open import product_of
@@ -56,8 +56,8 @@ class Services:
         self.keys = keyfile.load(keys_file)
         self.keys.signing_key(int(time.time()))  # an error now, and not for the first guest
         with ExitStack() as ports:
-            for_consumer = ports.enter_context(Port(consumer_port, "--consumer-port"))
-            for_booking = ports.enter_context(Port(booking_port, "--booking-port"))
+            for_consumer = ports.enter_context(held_port(consumer_port, "--consumer-port"))
+            for_booking = ports.enter_context(held_port(booking_port, "--booking-port"))
             self._ending = ports.pop_all()
         self.consumer = Service("consumer", for_consumer, folder / "bff-consumer.log" if quiet else None)
         self.booking = Service("booking", for_booking, folder / "bff-tenant-booking.log" if quiet else None)

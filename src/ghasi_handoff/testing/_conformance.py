@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ghasi_handoff.errors import HandoffError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import AsyncReplayStore, ReplayStore
-from ghasi_handoff.testing._entries import Entry, Outcome, Pause, Purge, Step, Told, agree, answer_of, broken
+from ghasi_handoff.testing._entries import Advance, Entry, Outcome, Purge, Step, Told, agree, answer_of, broken
 from ghasi_handoff.testing._promises import Promises
 from ghasi_handoff.testing._stage import RACE_SECONDS, Lane, gives, only_if
 
@@ -41,16 +41,18 @@ class ReplayStoreConformance(Promises[ReplayStore]):
     """
 
     def perform(self, store: ReplayStore, step: Step) -> Outcome | None:
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
         try:
+            if isinstance(step, Entry):
+                return store.consume(step.handoff_id, **step.arguments)
             if isinstance(step, Purge):
                 self.purge(store, step.now)
-                return None
-            return store.consume(step.handoff_id, **step.arguments)
+            elif isinstance(step, Advance):
+                self.advance(store, step.seconds)
+            else:
+                time.sleep(step.seconds)
         except (ReplayStoreError, InvalidHandoffInputError) as exc:
             return exc
+        return None
 
     def race(self, lanes: Sequence[Lane[ReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a thread, all at once. The outcomes of all consumes."""
@@ -67,9 +69,6 @@ class ReplayStoreConformance(Promises[ReplayStore]):
         close = getattr(store, "close", None)
         if close is not None:
             close()
-
-    def move_clock(self, store: ReplayStore, seconds: float) -> None:
-        self.advance(store, seconds)
 
 
 class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
@@ -109,9 +108,6 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
         aclose = getattr(store, "aclose", None)
         if aclose is not None:
             self._runner.run(_await(aclose))
-
-    def move_clock(self, store: AsyncReplayStore, seconds: float) -> None:
-        self._runner.run(_await(lambda: self.advance(store, seconds)))
 
     # Cancellation
 
@@ -178,16 +174,18 @@ def _told(lanes: Sequence[Lane[Any]], outcomes: Sequence[Sequence[Outcome | None
 
 
 async def _perform_async(kit: AsyncReplayStoreConformance, store: AsyncReplayStore, step: Step) -> Outcome | None:
-    if isinstance(step, Pause):
-        await asyncio.sleep(step.seconds)
-        return None
     try:
+        if isinstance(step, Entry):
+            return await store.consume(step.handoff_id, **step.arguments)
         if isinstance(step, Purge):
             await _await(lambda: kit.purge(store, step.now))
-            return None
-        return await store.consume(step.handoff_id, **step.arguments)
+        elif isinstance(step, Advance):
+            await _await(lambda: kit.advance(store, step.seconds))
+        else:
+            await asyncio.sleep(step.seconds)
     except (ReplayStoreError, InvalidHandoffInputError) as exc:
         return exc
+    return None
 
 
 async def _cancelled(store: AsyncReplayStore, entry: Entry, number: int) -> Outcome | None:

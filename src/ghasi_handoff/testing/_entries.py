@@ -44,7 +44,13 @@ class Pause(NamedTuple):
     seconds: float
 
 
-Step: TypeAlias = Entry | Purge | Pause
+class Advance(NamedTuple):
+    """The store's own clock is moved by some seconds."""
+
+    seconds: float
+
+
+Step: TypeAlias = Entry | Purge | Pause | Advance
 Outcome: TypeAlias = Consumption | HandoffError
 Told: TypeAlias = tuple[Entry, Outcome]
 

@@ -15,6 +15,7 @@ from ghasi_handoff.replay import Consumption
 from ghasi_handoff.testing._entries import (
     RETENTION_SECONDS,
     SCOPE,
+    Advance,
     Entry,
     Pause,
     Purge,
@@ -186,7 +187,7 @@ class Promises(Stage[_S]):
         told = self.ask_each(store, [first])
         # Three seconds less in all: its clock may go on while we ask.
         for seconds in (1, 100, first.retain_until - self.now - 104):
-            self.move_clock(store, seconds)
+            self.perform(store, Advance(seconds))
             told += self.ask_each(store, [first._replace(redemption_id=redemption_id_of(2))])
         held_by(first, told)
 

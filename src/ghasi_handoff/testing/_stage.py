@@ -131,9 +131,6 @@ class Stage(Generic[_S]):
     def close_store(self, store: _S) -> None:
         raise NotImplementedError
 
-    def move_clock(self, store: _S, seconds: float) -> None:
-        raise NotImplementedError
-
     def keep(self, store: _S) -> _S:
         """Close the store after the test."""
         self._closing.callback(self.close_store, store)

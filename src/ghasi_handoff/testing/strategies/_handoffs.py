@@ -81,13 +81,7 @@ def bad_tokens(
     ``wrong_tenant``. A revoked or retired key is a matter of the verifier's ring: see `key_rings`. A text has some
     9000 characters at most, and UTF-8 can carry it. Escape it for a URL with `urllib.parse.quote`.
 
-    Args:
-        minter: The application's minter. The codes are those of a verifier that accepts its good tokens now.
-        payload: A strategy for what they carry; by default `payloads` of `BookingHandoff`.
-        tenant: The tenant whose site they are shown to.
-
-    Raises:
-        ConfigurationError: `minter` is no `Minter`.
+    Arguments and errors are those of `handoffs`. The codes are those of a verifier that accepts good tokens now.
 
     >>> import pytest
     >>> from hypothesis import given, settings
