@@ -125,9 +125,8 @@ def _ending_on_sigterm() -> Generator[None]:
 def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
     import httpx2
 
-    from ghasi_handoff.demo.expectations import SurpriseError
     from ghasi_handoff.demo.steps import INTRODUCTION, STEPS
-    from ghasi_handoff.demo.story import Story
+    from ghasi_handoff.demo.story import Story, SurpriseError
 
     told: list[dict[str, object]] = []
     if not as_json:
