@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from ghasi_handoff import keyfile
@@ -21,7 +21,7 @@ from ghasi_handoff.stores._open import product_of
 _WATCH_SECONDS: Final = 0.2
 
 
-class Services:
+class Services(AbstractContextManager["Services"]):
     """Both services. A context manager: at the end it stops what it has started.
 
     Without a key file, one is made in `folder`; without a URL, an SQLite file is. Port 0 is any that is free.
@@ -77,9 +77,6 @@ class Services:
             "GHASI_HANDOFF_BOOKINGS_FILE": str(folder / "bookings.db"),
         }
         self.consumer.environment = self.booking.environment = self.environment
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._ending.close()

@@ -70,7 +70,7 @@ def read_contract(path: str | Path, *, policies: Collection[str] = DEFAULT_POLIC
     """
     file = str(path)
     table = read_table(file, read_bytes(file).decode("utf-8"), heading=HEADING, columns=COLUMNS)
-    rows = tuple(_row(file, row.line, row.cells, policies) for row in table)
+    rows = tuple(_row(file, line, cells, policies) for line, cells in table)
     return ServiceContract(service_name=Path(os.path.abspath(file)).parent.name, file=file, aggregates=rows)
 
 

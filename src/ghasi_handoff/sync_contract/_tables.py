@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ghasi_handoff.sync_contract._models import UnreadableError
 
@@ -16,15 +16,11 @@ _BAR: Final = re.compile(r"(?<!\\)\|")
 _CODE: Final = re.compile(r"`[^`\n]+`")
 
 
-class Row(NamedTuple):
-    """One row of a table: its line, from 1, and its cells by column."""
+def read_table(file: str, text: str, *, heading: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of the one table below the one heading `heading`: the line of each, and its cells by column.
 
-    line: int
-    cells: dict[str, str]
-
-
-def read_table(file: str, text: str, *, heading: str, columns: Sequence[str]) -> list[Row]:
-    """The rows of the one table below the one heading `heading`. Other columns than `columns` may stand there too."""
+    Other columns than `columns` may stand there too.
+    """
     start, rows = _rows_below(file, text, heading)
     if len(rows) < 2 or _DELIMITER.fullmatch(rows[1][1]) is None:
         line = rows[0][0] if rows else start
@@ -38,12 +34,12 @@ def read_table(file: str, text: str, *, heading: str, columns: Sequence[str]) ->
             raise UnreadableError(file, rows[0][0], f'the table needs one column "{column}"')
     if len(set(names)) != len(names) or not all(names):
         raise UnreadableError(file, rows[0][0], "each column of the table needs a name of its own")
-    table: list[Row] = []
+    table: list[tuple[int, dict[str, str]]] = []
     for line, row in rows[1:]:
         cells = _cells(line, row, file=file)
         if len(cells) != len(names):
             raise UnreadableError(file, line, f"this row has {len(cells)} cells, the head of the table {len(names)}")
-        table.append(Row(line, dict(zip(names, cells, strict=True))))
+        table.append((line, dict(zip(names, cells, strict=True))))
     return table[1:]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
@@ -35,8 +34,7 @@ class _Place(NamedTuple):
         return inside and (host == self.domain if self.host_only else _is_within(host, self.domain))
 
 
-@dataclass(frozen=True, slots=True)
-class _Cookie:
+class _Cookie(NamedTuple):
     value: str
     kept_at: float
     ends_at: float

@@ -27,10 +27,6 @@ class Entry(NamedTuple):
         """Those of ``consume`` that are given by name."""
         return {name: value for name, value in self._asdict().items() if name != "handoff_id"}
 
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.handoff_id, self.scope
-
 
 class Purge(NamedTuple):
     """One purge, by a clock that shows `now`."""
@@ -94,7 +90,7 @@ def agree(told: Iterable[Told]) -> None:
     """Fail unless all answers can be true together: each handoff has one holder at most, since one moment."""
     by_key: dict[tuple[str, str], list[Told]] = {}
     for entry, outcome in told:
-        by_key.setdefault(entry.key, []).append((entry, outcome))
+        by_key.setdefault((entry.handoff_id, entry.scope), []).append((entry, outcome))
     for (handoff_id, _), about in by_key.items():
         answers = [
             (entry, answer_of(entry, outcome)) for entry, outcome in about if not isinstance(outcome, ReplayStoreError)

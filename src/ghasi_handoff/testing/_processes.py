@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from ghasi_handoff.testing._entries import Step, broken
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 60.0
 
 
-class StoreProcess:
+class StoreProcess(AbstractContextManager["StoreProcess"]):
     """A new interpreter with a store at the same place. It imports the test class `kit` by its name."""
 
     def __init__(self, kit: type[Stage[Any]], place: Path) -> None:
@@ -53,9 +54,6 @@ class StoreProcess:
         self._process.join(PATIENCE_SECONDS)
         if self._process.exitcode is None:
             broken("a process that should have killed itself goes on")
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
