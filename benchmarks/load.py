@@ -28,7 +28,7 @@ import httpx2
 
 from benchmarks import report, surroundings
 from ghasi_handoff.demo.service_process import Service, ServiceError
-from ghasi_handoff.demo.services import Arrangement, Services
+from ghasi_handoff.demo.services import Services
 from ghasi_handoff.testing._browser import Browser
 from ghasi_handoff.testing._pages import Form, Page, location
 
@@ -217,7 +217,7 @@ def trial(mode: str, *, handoffs: int, clients: int, kill: bool = True) -> Figur
     """
     with tempfile.TemporaryDirectory(prefix="ghasi-load-") as name:
         folder = Path(name)
-        with Services(Arrangement(folder=folder, mode=mode), quiet=True) as services:
+        with Services(folder, mode=mode, quiet=True) as services:
             services.start()
             load = _Load(services, handoffs)
             begun = time.monotonic()

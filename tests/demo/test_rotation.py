@@ -17,7 +17,7 @@ import pytest
 from ghasi_handoff import keyfile
 from ghasi_handoff._base64url import b64u_encode
 from ghasi_handoff.demo.service_process import Service
-from ghasi_handoff.demo.services import Arrangement, Services
+from ghasi_handoff.demo.services import Services
 from ghasi_handoff.testing._browser import Browser
 from ghasi_handoff.testing._pages import Form, Page, location
 from tests.steered_clock import PROGRAM, VARIABLE, SteeredClock
@@ -142,7 +142,7 @@ def sent(guest: Browser, page: httpx2.Response) -> httpx2.Response:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Both services, up."""
     folder = tmp_path_factory.mktemp("site")
-    with Services(Arrangement(folder=folder), quiet=True) as services:
+    with Services(folder, quiet=True) as services:
         made = Site(folder, services)
         services.start()
         yield made

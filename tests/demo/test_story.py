@@ -110,16 +110,22 @@ def test_keys_that_cannot_be_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--serve", "--json"], "nothing for --json"),
         (["--consumer-port", "0"], "1<=x<=65535"),
         (["--mode", "lenient"], "'strict', 'deferred'"),
     ],
 )
 def test_wrong_usage(arguments: list[str], reason: str) -> None:
-    """Options that contradict each other are refused, with exit code 2."""
+    """An option that cannot be used is refused, with exit code 2."""
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert reason in " ".join(result.stderr.split())
+
+
+def test_serving_has_nothing_for_json() -> None:
+    """``--serve`` beside ``--json`` is refused with exit code 2, and the refusal is a JSON object."""
+    result = run("--serve", "--json")
+    assert result.exit_code == 2
+    assert "nothing for --json" in json.loads(result.stdout)["message"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import click
 from ghasi_handoff._version import __version__
 from ghasi_handoff.cli._output import REFUSED, plain, refuse, write, write_object
 from ghasi_handoff.demo.service_process import ServiceError
-from ghasi_handoff.demo.services import Arrangement, Services, watch
+from ghasi_handoff.demo.services import Services, watch
 from ghasi_handoff.errors import ConfigurationError, HandoffError
 
 if TYPE_CHECKING:
@@ -55,23 +55,23 @@ def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None,
     if missing:
         refuse(ConfigurationError(f"the demo needs {', '.join(missing)}: install ghasi-handoff[all]"), as_json=as_json)
     given = {name: value for name, value in options.items() if value}
-    keys = None if keys_file is None else Path(keys_file)
     try:
         made = _folder(data)
     except OSError as exc:
         kind = "temporary folder" if data is None else f"folder {data}"
         refuse(ConfigurationError(f"no {kind} can be made: {exc.strerror}"), as_json=as_json)
     with made as folder:
+        keys = Path(keys_file) if keys_file else None
         try:
-            services = Services(Arrangement(folder=Path(folder), keys_file=keys, **given), quiet=not serve)
+            services = Services(Path(folder), quiet=not serve, keys_file=keys, **given)
         except HandoffError as exc:
             refuse(exc, as_json=as_json)
         with _ending_on_sigterm(), services:
             if serve:
-                _serve(services, Path(folder))
-            else:
-                where = "the temporary folder is gone" if data is None else f"everything is kept in {data}"
-                _tell_story(services, where, as_json=as_json)
+                _serve(services)
+                return
+            where = "the temporary folder is gone" if data is None else f"everything is kept in {data}"
+            _tell_story(services, where, as_json=as_json)
 
 
 def _folder(data: str | None) -> AbstractContextManager[str]:
@@ -82,13 +82,13 @@ def _folder(data: str | None) -> AbstractContextManager[str]:
     return nullcontext(data)
 
 
-def _serve(services: Services, folder: Path) -> None:
+def _serve(services: Services) -> None:
     try:
         services.start()
         write(
             f"Open {click.style(f'{services.consumer.origin}/', bold=True)} in Chromium or Firefox; Ctrl-C stops both"
             " services.\n"
-            f"Mode {services.mode}; files in {folder.absolute()}.\n"
+            f"Mode {services.mode}; files in {services.folder}.\n"
             "Safari keeps no Secure cookies from http, so it is told that cookies are needed."
         )
         watch(services)
@@ -116,9 +116,8 @@ def _ending_on_sigterm() -> Generator[None]:
 def _tell_story(services: Services, where: str, *, as_json: bool) -> None:
     import httpx2
 
-    from ghasi_handoff.demo.expectations import SurpriseError
     from ghasi_handoff.demo.steps import INTRODUCTION, STEPS
-    from ghasi_handoff.demo.story import Story
+    from ghasi_handoff.demo.story import Story, SurpriseError
 
     told: list[dict[str, object]] = []
     if not as_json:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from typing_extensions import override
@@ -64,9 +64,8 @@ def main(arguments: list[str]) -> int:
     except HandoffError as exc:
         print(f"error: {exc.code}: {exc}", file=sys.stderr)  # noqa: T201 - a process of its own has no other way
         return 2
-    config = uvicorn.Config(
-        app, log_config=_log_config(NAMES[which]), lifespan="on", timeout_graceful_shutdown=_GRACE_SECONDS
-    )
+    _log_to_standard_output(NAMES[which])
+    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=_GRACE_SECONDS)
     server = uvicorn.Server(config)
     threading.Thread(target=_end_with_standard_input, args=(server,), daemon=True).start()
     # The parent holds the port without listening: nobody else gets it while a service is down.
@@ -83,19 +82,12 @@ def _end_with_standard_input(server: uvicorn.Server) -> None:
     os._exit(1)
 
 
-def _log_config(service: str) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"()": LineFormatter, "service": service}},
-        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
-        "root": {"level": "WARNING", "handlers": ["lines"]},
-        "loggers": {
-            "ghasi_handoff": {"level": "INFO"},
-            "uvicorn.access": {"level": "INFO"},
-            "uvicorn.error": {"level": "WARNING"},
-        },
-    }
+def _log_to_standard_output(service: str) -> None:
+    lines = logging.StreamHandler(sys.stdout)
+    lines.setFormatter(LineFormatter(service))
+    logging.basicConfig(handlers=[lines])
+    for name in ("ghasi_handoff", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

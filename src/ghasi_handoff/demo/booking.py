@@ -27,20 +27,15 @@ _SESSION: Final = "__Host-session"
 
 
 class DemoBookingSettings(BookingSettings):
-    """Settings of this service.
-
-    Attributes:
-        bookings_file: ``GHASI_HANDOFF_BOOKINGS_FILE``: where it keeps its bookings.
-    """
+    """Settings of this service. ``GHASI_HANDOFF_BOOKINGS_FILE`` says where it keeps its bookings."""
 
     bookings_file: Path = Path("bookings.db")
 
 
 def create_app(settings: DemoBookingSettings | None = None) -> FastAPI:
-    """The service. For uvicorn: ``uvicorn --factory ghasi_handoff.demo.booking:create_app``.
+    """The service; its settings are by default those of the environment.
 
-    Args:
-        settings: By default, those of the environment.
+    For uvicorn: ``uvicorn --factory ghasi_handoff.demo.booking:create_app``.
     """
     settings = settings or DemoBookingSettings.from_environment()
     keys = settings.watched_keys()
@@ -138,15 +133,10 @@ class Bookings:
         """The booking's number: a new one for a new redemption, for a repetition the same."""
         handoff = redemption.handoff
         with closing(self._connect()) as connection, connection:
+            stay = handoff.payload.model_dump_json(exclude_defaults=True)
             connection.execute(
                 "INSERT INTO bookings VALUES (?, ?, ?, ?, ?) ON CONFLICT (redemption_id) DO NOTHING",
-                (
-                    redemption.redemption_id,
-                    secrets.token_hex(8),
-                    handoff.handoff_id,
-                    handoff.tenant,
-                    handoff.payload.model_dump_json(exclude_defaults=True),
-                ),
+                (redemption.redemption_id, secrets.token_hex(8), handoff.handoff_id, handoff.tenant, stay),
             )
             find = "SELECT number FROM bookings WHERE redemption_id = ?"
             number: str = connection.execute(find, (redemption.redemption_id,)).fetchone()[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Final
 from urllib.parse import parse_qsl
@@ -29,20 +29,15 @@ _MAX_FORM_BYTES: Final = 4096
 
 
 class DemoConsumerSettings(ConsumerSettings):
-    """Settings of this service.
-
-    Attributes:
-        booking_origin: ``GHASI_HANDOFF_BOOKING_ORIGIN``: the origin of the hotels' booking sites.
-    """
+    """Settings of this service. ``GHASI_HANDOFF_BOOKING_ORIGIN`` is the origin of the hotels' booking sites."""
 
     booking_origin: str
 
 
 def create_app(settings: DemoConsumerSettings | None = None) -> FastAPI:
-    """The service. For uvicorn: ``uvicorn --factory ghasi_handoff.demo.consumer:create_app``.
+    """The service; its settings are by default those of the environment.
 
-    Args:
-        settings: By default, those of the environment.
+    For uvicorn: ``uvicorn --factory ghasi_handoff.demo.consumer:create_app``.
     """
     settings = settings or DemoConsumerSettings.from_environment()
     keys = settings.watched_keys()
@@ -116,19 +111,17 @@ def _handoff(hotel: Hotel, form: dict[str, str]) -> BookingHandoff:
 
 def _offers() -> str:
     arrival = datetime.now(UTC).date() + timedelta(days=30)
+    departure = arrival + timedelta(days=3)
     parts = []
     for hotel in HOTELS.values():
         parts.append(f"<h2>{escape(hotel.name)}</h2>")
-        parts += [_offer(room_id, room.name, room.cents_a_night, arrival) for room_id, room in hotel.rooms.items()]
+        for room_id, room in hotel.rooms.items():
+            parts.append(
+                f"<section><h3>{escape(room.name)}, {room.cents_a_night / 100:.2f} EUR a night</h3>"
+                f'<form method="post" action="/book"><input type="hidden" name="room" value="{escape(room_id)}">'
+                f'<label>Arrival<input type="date" name="check_in" required value="{arrival}"></label>'
+                f'<label>Departure<input type="date" name="check_out" required value="{departure}"></label>'
+                '<label>Adults<input type="number" name="adults" min="1" max="30" required value="2"></label>'
+                "<button>Book</button></form></section>"
+            )
     return "".join(parts)
-
-
-def _offer(room_id: str, name: str, cents: int, arrival: date) -> str:
-    return (
-        f"<section><h3>{escape(name)}, {cents / 100:.2f} EUR a night</h3>"
-        f'<form method="post" action="/book"><input type="hidden" name="room" value="{escape(room_id)}">'
-        f'<label>Arrival<input type="date" name="check_in" required value="{arrival}"></label>'
-        f'<label>Departure<input type="date" name="check_out" required value="{arrival + timedelta(days=3)}"></label>'
-        '<label>Adults<input type="number" name="adults" min="1" max="30" required value="2"></label>'
-        "<button>Book</button></form></section>"
-    )

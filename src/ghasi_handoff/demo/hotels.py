@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """A room that can be booked. Its price is in euro cents."""
 
     name: str
@@ -16,8 +14,7 @@ class Room:
     cents_a_night: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hotel:
+class Hotel(NamedTuple):
     """A hotel with a booking site of its own. Its rooms stand under the id that the form sends."""
 
     name: str

@@ -31,22 +31,13 @@ dt { color: #5a5a66; } dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def page(title: str, content: str, status: int = 200, form_targets: str = "'self'") -> HTMLResponse:
-    """A page with a strict policy.
-
-    Args:
-        title: Plain text.
-        content: HTML.
-        status: The HTTP status.
-        form_targets: Where forms may lead, redirects included.
-    """
+    """A page with a strict policy. `form_targets` is where forms may lead, redirects included."""
     html = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{content}</main></body></html>\n"
     )
-    policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; form-action {form_targets}; frame-ancestors 'none';"
-        " base-uri 'none'"
-    )
-    return HTMLResponse(html, status, {"Content-Security-Policy": policy, "Cache-Control": "no-store"})
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; form-action {form_targets}; frame-ancestors 'none'"
+    headers = {"Content-Security-Policy": f"{policy}; base-uri 'none'", "Cache-Control": "no-store"}
+    return HTMLResponse(html, status, headers)

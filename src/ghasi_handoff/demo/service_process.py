@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from ghasi_handoff.errors import ConfigurationError
 
@@ -39,58 +39,29 @@ def bound_socket(port: int) -> socket.socket:
     return bound
 
 
-class Port:
-    """A port, held without listening: connections are refused while its service is down, and nobody else gets it.
-
-    Args:
-        number: Which; 0 is any that is free.
-        option: Its name in messages.
-
-    Raises:
-        ConfigurationError: The port cannot be used.
-    """
-
-    def __init__(self, number: int, option: str) -> None:
-        try:
-            if number:
-                # SO_REUSEPORT would share a port with another demo of this user. So try without it first.
-                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((LOOPBACK, number))
-                    probe.listen(1)
-            self._holder = bound_socket(number)
-        except OSError as exc:
-            raise ConfigurationError(f"{option} {number} cannot be used: {exc.strerror}") from exc
-        self.number: int = self._holder.getsockname()[1]
-
-    def answers(self) -> bool:
-        """Whether somebody listens there."""
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
-            caller.settimeout(1)
-            return caller.connect_ex((LOOPBACK, self.number)) == 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._holder.close()
+def held_port(number: int, option: str) -> socket.socket:
+    """Hold a port without listening: connections are refused while its service is down, and nobody else gets it."""
+    try:
+        if number:
+            # SO_REUSEPORT would share a port with another demo of this user. So try without it first.
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((LOOPBACK, number))
+                probe.listen(1)
+        return bound_socket(number)
+    except OSError as exc:
+        raise ConfigurationError(f"{option} {number} cannot be used: {exc.strerror}") from exc
 
 
 class Service:
-    """One of the two, which can be started, stopped and killed.
+    """One of the two, which can be started, stopped and killed, and comes back at the same port."""
 
-    Args:
-        which: ``consumer`` or ``booking``.
-        port: Held for it, so that it comes back where it was.
-        log: The file for its output; None is this process's own output.
-    """
-
-    def __init__(self, which: str, port: Port, log: Path | None) -> None:
+    def __init__(self, which: str, port: socket.socket, log: Path | None) -> None:
         self.name = NAMES[which]
-        self.origin = f"http://{LOOPBACK}:{port.number}"
+        self._port: int = port.getsockname()[1]
+        self.origin = f"http://{LOOPBACK}:{self._port}"
         self.environment: Mapping[str, str] = {}
         self._which = which
-        self._port = port
         self._log = log
         self._read = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -111,7 +82,7 @@ class Service:
             output = None if self._log is None else stack.enter_context(self._log.open("ab"))
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 # -P: never a module of that name in the present folder.
-                [sys.executable, "-P", "-m", "ghasi_handoff.demo", self._which, str(self._port.number)],
+                [sys.executable, "-P", "-m", "ghasi_handoff.demo", self._which, str(self._port)],
                 # The service ends when this pipe is closed, and it is closed however this process ends.
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -124,7 +95,7 @@ class Service:
     def wait(self) -> None:
         """Wait until it answers. `ServiceError` if it ends instead."""
         until = time.monotonic() + _PATIENCE_SECONDS
-        while not self._port.answers():
+        while not self._answers():
             self.check_running()
             if time.monotonic() > until:
                 raise ServiceError(f"{self.name} did not answer for {_PATIENCE_SECONDS:g} s")
@@ -141,22 +112,20 @@ class Service:
 
     def kill(self) -> None:
         """End it as a power failure would: SIGKILL."""
-        process = self._running()
-        process.kill()
-        self._forget(process)
+        with self._running() as process:
+            process.kill()
+        self._process = None
 
     def stop(self) -> None:
         """Let it end in peace; if it does not, kill it. Does nothing if it does not run."""
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
-        process.terminate()
+        self._process.terminate()
         try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
         finally:
-            self._forget(process)
+            self.kill()
 
     def logged(self) -> list[str]:
         """What it has logged since the last call, without requests, times and its name."""
@@ -174,13 +143,12 @@ class Service:
         """Everything in its log."""
         return "" if self._log is None else self._log.read_text("utf-8", "replace")
 
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
+            caller.settimeout(1)
+            return caller.connect_ex((LOOPBACK, self._port)) == 0
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise ServiceError(f"{self.name} does not run")
         return self._process
-
-    def _forget(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
-        self._process = None

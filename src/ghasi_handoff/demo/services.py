@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from ghasi_handoff import keyfile
-from ghasi_handoff.demo.service_process import Port, Service, ServiceError
+from ghasi_handoff.demo.service_process import Service, ServiceError, held_port
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keys import KeyRing
 from ghasi_handoff.stores._open import product_of
@@ -22,65 +21,48 @@ from ghasi_handoff.stores._open import product_of
 _WATCH_SECONDS: Final = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrangement:
-    """How the services are to run.
-
-    Attributes:
-        folder: Where files go for which no other place is named.
-        keys_file: The key file; None makes one in `folder`.
-        log_url: bff-consumer's handoff log; None is an SQLite file in `folder`.
-        store_url: The booking side's replay store; None is an SQLite file in `folder`.
-        mode: ``strict`` or ``deferred``.
-        consumer_port: 0 is any that is free.
-        booking_port: 0 is any that is free.
-    """
-
-    folder: Path
-    keys_file: Path | None = None
-    log_url: str | None = None
-    store_url: str | None = None
-    mode: str = "strict"
-    consumer_port: int = 0
-    booking_port: int = 0
-
-
-class Services:
+class Services(AbstractContextManager["Services"]):
     """Both services. A context manager: at the end it stops what it has started.
 
-    Args:
-        arrangement: How they are to run.
-        quiet: Their output goes into files of the folder; otherwise it is this process's.
-
-    Raises:
-        ConfigurationError: A port is in use, a URL is of another kind, or Redis is to be deferred.
-        KeyRingError: The key file cannot be used, or has no key that signs now.
+    Without a key file, one is made in `folder`; without a URL, an SQLite file is. Port 0 is any that is free.
+    If `quiet`, their output goes into files of the folder; otherwise it is this process's.
     """
 
-    def __init__(self, arrangement: Arrangement, *, quiet: bool) -> None:
-        folder = arrangement.folder.absolute()
-        self.mode = arrangement.mode
-        log_url = arrangement.log_url or _sqlite_url(folder / "handoff-log.db")
-        store_url = arrangement.store_url or _sqlite_url(folder / "replay.db")
-        products = {"handoff": product_of(log_url, "log"), "store": product_of(store_url, "store")}
-        if self.mode == "deferred" and not products["store"].has_outbox:
-            raise ConfigurationError(
-                f"a {products['store'].name} store has no outbox, so it cannot be deferred: use --mode strict"
-            )
-        if arrangement.consumer_port == arrangement.booking_port != 0:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        quiet: bool,
+        keys_file: Path | None = None,
+        log_url: str = "",
+        store_url: str = "",
+        mode: str = "strict",
+        consumer_port: int = 0,
+        booking_port: int = 0,
+    ) -> None:
+        self.folder = folder = folder.absolute()
+        self.mode = mode
+        log_url = log_url or _sqlite_url(folder / "handoff-log.db")
+        store_url = store_url or _sqlite_url(folder / "replay.db")
+        log, store = product_of(log_url, "log"), product_of(store_url, "store")
+        if mode == "deferred" and not store.has_outbox:
+            raise ConfigurationError(f"a {store.name} store has no outbox, so it cannot be deferred: use --mode strict")
+        if consumer_port == booking_port != 0:
             raise ConfigurationError("the two services need a port each")
-        self._tables = [command for command, product in products.items() if product.needs_init]
-        keys_file = (arrangement.keys_file or folder / "keys.json").absolute()
-        if arrangement.keys_file is None and not keys_file.exists():
-            keyfile.save(keys_file, KeyRing.generate(kid="demo"))
+        self._tables = [command for command, product in (("handoff", log), ("store", store)) if product.needs_init]
+        if keys_file is None and not (folder / "keys.json").exists():
+            keyfile.save(folder / "keys.json", KeyRing.generate(kid="demo"))
+        keys_file = (keys_file or folder / "keys.json").absolute()
         self.keys = keyfile.load(keys_file)
         self.keys.signing_key(int(time.time()))  # an error now, and not for the first guest
         with ExitStack() as ports:
-            consumer_port = ports.enter_context(Port(arrangement.consumer_port, "--consumer-port"))
-            booking_port = ports.enter_context(Port(arrangement.booking_port, "--booking-port"))
-            self._ports = ports.pop_all()
-        self.consumer = Service("consumer", consumer_port, folder / "bff-consumer.log" if quiet else None)
-        self.booking = Service("booking", booking_port, folder / "bff-tenant-booking.log" if quiet else None)
+            for_consumer = ports.enter_context(held_port(consumer_port, "--consumer-port"))
+            for_booking = ports.enter_context(held_port(booking_port, "--booking-port"))
+            self._ending = ports.pop_all()
+        self.consumer = Service("consumer", for_consumer, folder / "bff-consumer.log" if quiet else None)
+        self.booking = Service("booking", for_booking, folder / "bff-tenant-booking.log" if quiet else None)
+        self._ending.callback(self.consumer.stop)
+        self._ending.callback(self.booking.stop)
         # Variables of a real service on this machine must neither steer the demo nor be used by it.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF_")}
         self.environment = inherited | {
@@ -96,15 +78,8 @@ class Services:
         }
         self.consumer.environment = self.booking.environment = self.environment
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        with self._ports:
-            try:
-                self.booking.stop()
-            finally:
-                self.consumer.stop()
+        self._ending.close()
 
     @property
     def both(self) -> tuple[Service, Service]:

@@ -16,14 +16,7 @@ INTRODUCTION: Final = (
 
 
 class Step(NamedTuple):
-    """A step of the story.
-
-    Attributes:
-        title: A few words.
-        why: One sentence that fits on one line.
-        call: The request or command that the step is about.
-        run: Does it.
-    """
+    """A step of the story. `why` is one sentence that fits on one line, `call` the request or command to try."""
 
     title: str
     why: str

@@ -7,9 +7,7 @@ line uses it: a handoff is not a sync.
 
 from __future__ import annotations
 
-from ghasi_handoff.sync_contract._check import check_entries, check_matrix, check_registry
-from ghasi_handoff.sync_contract._contract import BFF_CONSUMER
-from ghasi_handoff.sync_contract._errors import UnreadableError
+from ghasi_handoff.sync_contract._check import BFF_CONSUMER, check_entries, check_matrix, check_registry
 from ghasi_handoff.sync_contract._matrix import DEFAULT_POLICIES, build_matrix, read_contract
 from ghasi_handoff.sync_contract._models import (
     ContractRow,
@@ -22,6 +20,7 @@ from ghasi_handoff.sync_contract._models import (
     ServiceContract,
     SyncContract,
     SyncMatrix,
+    UnreadableError,
 )
 from ghasi_handoff.sync_contract._registry import read_registry
 from ghasi_handoff.sync_contract._sarif import sarif_log

@@ -7,10 +7,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ghasi_handoff.sync_contract._errors import UnreadableError
 from ghasi_handoff.sync_contract._models import RegistryEntry
-from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, walk
-from ghasi_handoff.sync_contract._strings import unescape
+from ghasi_handoff.sync_contract._source import IDENTIFIERS, Source, inner, unescape, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -36,35 +34,26 @@ _READABLE: Final = "only literals, and constants of this file that hold such, ca
 
 
 class _Member(NamedTuple):
-    """A member of an object: where it is written, and its value."""
-
     at: Node
     value: Node
 
 
 class LiteralReader:
-    """Reads what an expression of a module's top level holds.
-
-    Attributes:
-        followed: The constants that were read and hold an array or object.
-        arrays: Those of them that hold an array.
-    """
+    """Reads what an expression of a module's top level holds."""
 
     def __init__(self, source: Source, constants: dict[str, tuple[Node, Node]]) -> None:
         self.source = source
         self.constants = constants
-        self.followed: set[str] = set()
-        self.arrays: set[str] = set()
+        self.followed: set[str] = set()  # the constants that were read and hold an array or object
+        self.arrays: set[str] = set()  # those of them that hold an array
         self._steps = 0
         self._depth = 0
         self._object_is_known = False
 
     def entries(self, node: Node) -> list[RegistryEntry]:
-        """The entries that an array holds."""
         return [self._entry(element) for element in self._elements(node)]
 
     def member(self, node: Node, name: str) -> Node | None:
-        """The value of a member of an object, or None if it has no such member."""
         found = self._members(node).get(name)
         return found.value if found is not None else None
 
@@ -239,8 +228,7 @@ class LiteralReader:
     def _deeper(self, node: Node) -> Generator[None]:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            at = self.source.place(node)
-            raise UnreadableError(at.file, at.line, "this nests too deep, or refers to itself", column=at.column)
+            self.source.refuse(node, "this nests too deep, or refers to itself")
         try:
             yield
         finally:

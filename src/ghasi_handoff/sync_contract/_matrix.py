@@ -8,8 +8,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
-from ghasi_handoff.sync_contract._errors import UnreadableError, unreadable
-from ghasi_handoff.sync_contract._models import ContractRow, MatrixRow, Place, ServiceContract, SyncMatrix
+from ghasi_handoff.sync_contract._models import (
+    ContractRow,
+    MatrixRow,
+    Place,
+    ServiceContract,
+    SyncMatrix,
+    UnreadableError,
+)
 from ghasi_handoff.sync_contract._registry import read_bytes
 from ghasi_handoff.sync_contract._tables import plain, read_table
 
@@ -64,19 +70,21 @@ def read_contract(path: str | Path, *, policies: Collection[str] = DEFAULT_POLIC
     """
     file = str(path)
     table = read_table(file, read_bytes(file).decode("utf-8"), heading=HEADING, columns=COLUMNS)
-    rows = tuple(_row(file, row.line, row.cells, policies) for row in table)
+    rows = tuple(_row(file, line, cells, policies) for line, cells in table)
     return ServiceContract(service_name=Path(os.path.abspath(file)).parent.name, file=file, aggregates=rows)
 
 
 def _row(file: str, line: int, cells: dict[str, str], policies: Collection[str]) -> ContractRow:
     name, policy = plain(cells[AGGREGATE]), plain(cells[POLICY])
     if _NAME.fullmatch(name) is None:
-        unreadable(file, line, f'"{name}" is not the name of an aggregate')
+        raise UnreadableError(file, line, f'"{name}" is not the name of an aggregate')
     replicated = _YES_OR_NO.fullmatch(plain(cells[REPLICATED]))
     if replicated is None:
-        unreadable(file, line, f'"{cells[REPLICATED]}" is neither Yes nor No; a remark may follow in brackets')
+        raise UnreadableError(
+            file, line, f'"{cells[REPLICATED]}" is neither Yes nor No; a remark may follow in brackets'
+        )
     if policy not in policies:
-        unreadable(file, line, f'the conflict policy "{policy}" is none of {", ".join(policies)}')
+        raise UnreadableError(file, line, f'the conflict policy "{policy}" is none of {", ".join(policies)}')
     return ContractRow(
         aggregate=name,
         replicated=replicated["word"].lower() == "yes",
@@ -106,9 +114,11 @@ def _refuse_two_owners(contracts: Iterable[ServiceContract]) -> None:
     for contract in contracts:
         other = services.setdefault(contract.service_name, contract)
         if other is not contract:
-            unreadable(contract.file, 1, f"{contract.service_name} has another contract: {other.file}")
+            raise UnreadableError(contract.file, 1, f"{contract.service_name} has another contract: {other.file}")
         for row in contract.aggregates:
             owner = owners.setdefault(row.aggregate.casefold(), row)
             if owner is not row:
                 at = f"{owner.at.file}:{owner.at.line}"
-                unreadable(row.at.file, row.at.line, f"{row.aggregate} is claimed twice; the other claim is {at}")
+                raise UnreadableError(
+                    row.at.file, row.at.line, f"{row.aggregate} is claimed twice; the other claim is {at}"
+                )

@@ -1,16 +1,42 @@
-"""Values: contract, registry entry, finding, matrix. Frozen; their JSON has camelCase, as the platform's TypeScript."""
+"""Contract, entry, finding, matrix: frozen, camelCase in JSON, as the platform's TypeScript; and the one error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from typing_extensions import override
 
 NOT_STATED: Final = "not stated"
 
 _Text = Annotated[str, Field(min_length=1)]
 _Number = Annotated[int, Field(ge=1)]
+
+
+class UnreadableError(Exception):
+    """A registry or contract that cannot be read with certainty, so that nothing can be said about it.
+
+    Not a `HandoffError`: this room stands apart from the handoff, and imports nothing of it.
+
+    Attributes:
+        file: The path as it was given.
+        line: From 1.
+        column: From 1, in characters.
+        reason: What could not be read, and what would be.
+    """
+
+    def __init__(self, file: str, line: int, reason: str, *, column: int = 1) -> None:
+        super().__init__(file, line, reason, column)
+        self.file = file
+        self.line = line
+        self.column = column
+        self.reason = reason
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
 
 
 class _Value(BaseModel):
@@ -88,31 +114,24 @@ class SyncContract(_Value):
 
     def to_markdown(self) -> str:
         """Its aggregates, the reasons and the future candidates."""
-        return "\n".join(
-            [
-                "| Aggregate owned | Replicated to desktop SQLite? | Conflict policy | Reason | Retention |",
-                "|---|---|---|---|---|",
-                *(
-                    f"| `{one.name}` | {'Yes' if one.replicated else 'No'} | {one.conflict_policy} | {one.reason}"
-                    f" | {one.retention} |"
-                    for one in self.aggregates
-                ),
-                "",
-                f"Why `{self.service_name}` is out of scope:",
-                "",
-                *(f"{number}. {reason}" for number, reason in enumerate(self.reasons, 1)),
-                "",
-                "Future candidates, deferred:",
-                "",
-                "| Candidate | Trigger | Conflict policy | By | Between | Design |",
-                "|---|---|---|---|---|---|",
-                *(
-                    f"| {one.name} | {one.trigger} | {one.conflict_policy} | {one.ordered_by} | {one.between}"
-                    f" | {one.design} |"
-                    for one in self.future_candidates
-                ),
-            ]
-        )
+        owned = [
+            (f"`{one.name}`", "Yes" if one.replicated else "No", one.conflict_policy, one.reason, one.retention)
+            for one in self.aggregates
+        ]
+        future = [
+            (one.name, one.trigger, one.conflict_policy, one.ordered_by, one.between, one.design)
+            for one in self.future_candidates
+        ]
+        parts = [
+            _table(
+                "Aggregate owned", "Replicated to desktop SQLite?", "Conflict policy", "Reason", "Retention", rows=owned
+            ),
+            f"Why `{self.service_name}` is out of scope:",
+            "\n".join(f"{number}. {reason}" for number, reason in enumerate(self.reasons, 1)),
+            "Future candidates, deferred:",
+            _table("Candidate", "Trigger", "Conflict policy", "By", "Between", "Design", rows=future),
+        ]
+        return "\n\n".join(parts)
 
 
 class Place(_Value):
@@ -227,7 +246,12 @@ class SyncMatrix(_Value):
 
     def to_markdown(self) -> str:
         """A table, and the services that are not in it."""
-        lines = ["| Aggregate | Service | Conflict policy |", "|---|---|---|"]
-        lines += [f"| `{row.aggregate}` | `{row.service_name}` | {row.conflict_policy} |" for row in self.rows]
+        rows = [(f"`{row.aggregate}`", f"`{row.service_name}`", row.conflict_policy) for row in self.rows]
         none = ", ".join(f"`{name}`" for name in self.contributing_none) or "none"
-        return "\n".join([*lines, "", f"Services that contribute no row: {none}."])
+        table = _table("Aggregate", "Service", "Conflict policy", rows=rows)
+        return f"{table}\n\nServices that contribute no row: {none}."
+
+
+def _table(*columns: str, rows: Iterable[tuple[str, ...]]) -> str:
+    head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])

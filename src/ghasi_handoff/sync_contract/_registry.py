@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from ghasi_handoff.sync_contract._errors import UnreadableError, unreadable
-from ghasi_handoff.sync_contract._models import RegistryEntry
+from ghasi_handoff.sync_contract._models import RegistryEntry, UnreadableError
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 _TYPESCRIPT: Final = frozenset({".ts", ".mts", ".cts"})
@@ -60,15 +59,13 @@ def read_bytes(file: str) -> bytes:
 def _from_typescript(file: str, data: bytes) -> tuple[RegistryEntry, ...]:
     # Imported here: a contract in Markdown is read without a parser for TypeScript, and so is this room.
     from ghasi_handoff.sync_contract._literals import LiteralReader
-    from ghasi_handoff.sync_contract._module import Module
-    from ghasi_handoff.sync_contract._source import parse, refuse_what_hides
+    from ghasi_handoff.sync_contract._source import constants_of, exported_registry, parse, refuse_what_hides
     from ghasi_handoff.sync_contract._uses import refuse_other_uses
 
     source = parse(file, data)
     refuse_what_hides(source)
-    module = Module(source)
-    reader = LiteralReader(source, module.constants)
-    entries = reader.entries(module.constants[module.registry()][0])
+    reader = LiteralReader(source, constants_of(source))
+    entries = reader.entries(reader.constants[exported_registry(source, reader.constants)][0])
     refuse_other_uses(source, reader)
     return tuple(entries)
 
@@ -85,10 +82,10 @@ def _from_json(file: str, data: bytes) -> tuple[RegistryEntry, ...]:
     if isinstance(value, dict):
         found = reader.member(node, _REGISTRY)
         if found is None or _REGISTRY not in value:
-            unreadable(file, 1, f"this object has no member {_REGISTRY}")
+            raise UnreadableError(file, 1, f"this object has no member {_REGISTRY}")
         node, value = found, value[_REGISTRY]
     if not isinstance(value, list):
-        unreadable(file, 1, f"a registry is an array, or an object with an array {_REGISTRY}")
+        raise UnreadableError(file, 1, f"a registry is an array, or an object with an array {_REGISTRY}")
     entries = reader.entries(node)
     names = [(entry.service_name, entry.aggregate) for entry in entries]
     if names != [(entry["serviceName"], entry["aggregate"]) for entry in value]:

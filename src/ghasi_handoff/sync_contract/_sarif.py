@@ -8,8 +8,7 @@ from typing import Final
 from urllib.parse import quote
 
 from ghasi_handoff.sync_contract._check import RULES
-from ghasi_handoff.sync_contract._errors import UnreadableError
-from ghasi_handoff.sync_contract._models import Finding
+from ghasi_handoff.sync_contract._models import Finding, UnreadableError
 
 UNREADABLE: Final = "unreadable-registry"
 _RULES: Final = {**RULES, UNREADABLE: "A registry can be read with certainty, without running it."}

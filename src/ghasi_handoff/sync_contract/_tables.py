@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from ghasi_handoff.sync_contract._errors import UnreadableError, unreadable
+from ghasi_handoff.sync_contract._models import UnreadableError
 
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING: Final = re.compile(r" {0,3}#{1,6}[ \t]+(?P<text>.*?)[ \t]*#*[ \t]*")
@@ -16,34 +16,30 @@ _BAR: Final = re.compile(r"(?<!\\)\|")
 _CODE: Final = re.compile(r"`[^`\n]+`")
 
 
-class Row(NamedTuple):
-    """One row of a table: its line, from 1, and its cells by column."""
+def read_table(file: str, text: str, *, heading: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """The rows of the one table below the one heading `heading`: the line of each, and its cells by column.
 
-    line: int
-    cells: dict[str, str]
-
-
-def read_table(file: str, text: str, *, heading: str, columns: Sequence[str]) -> list[Row]:
-    """The rows of the one table below the one heading `heading`. Other columns than `columns` may stand there too."""
+    Other columns than `columns` may stand there too.
+    """
     start, rows = _rows_below(file, text, heading)
     if len(rows) < 2 or _DELIMITER.fullmatch(rows[1][1]) is None:
         line = rows[0][0] if rows else start
-        unreadable(file, line, f'there is no table with a head and a line of dashes below "{heading}"')
+        raise UnreadableError(file, line, f'there is no table with a head and a line of dashes below "{heading}"')
     head = _cells(*rows[0], file=file)
     names = [" ".join(plain(cell).split()) for cell in head]
     by_fold = {column.casefold(): column for column in columns}
     names = [by_fold.get(name.casefold(), name) for name in names]
     for column in columns:
         if names.count(column) != 1:
-            unreadable(file, rows[0][0], f'the table needs one column "{column}"')
+            raise UnreadableError(file, rows[0][0], f'the table needs one column "{column}"')
     if len(set(names)) != len(names) or not all(names):
-        unreadable(file, rows[0][0], "each column of the table needs a name of its own")
-    table: list[Row] = []
+        raise UnreadableError(file, rows[0][0], "each column of the table needs a name of its own")
+    table: list[tuple[int, dict[str, str]]] = []
     for line, row in rows[1:]:
         cells = _cells(line, row, file=file)
         if len(cells) != len(names):
-            unreadable(file, line, f"this row has {len(cells)} cells, the head of the table {len(names)}")
-        table.append(Row(line, dict(zip(names, cells, strict=True))))
+            raise UnreadableError(file, line, f"this row has {len(cells)} cells, the head of the table {len(names)}")
+        table.append((line, dict(zip(names, cells, strict=True))))
     return table[1:]
 
 
@@ -65,23 +61,23 @@ def _rows_below(file: str, text: str, heading: str) -> tuple[int, list[tuple[int
             title = _NUMBER.sub("", plain(match["text"]), count=1)
             inside = " ".join(title.split()).casefold() == heading.casefold()
             if inside and start:
-                unreadable(file, number, f'a second heading "{heading}"; which one holds?')
+                raise UnreadableError(file, number, f'a second heading "{heading}"; which one holds?')
             start = number if inside else start
         elif inside and line.strip().startswith("|"):
             if rows and rows[-1][0] != number - 1:
-                unreadable(file, number, f'a second table below "{heading}"; which one holds?')
+                raise UnreadableError(file, number, f'a second table below "{heading}"; which one holds?')
             rows.append((number, line.strip()))
         elif inside and _BAR.search(_CODE.sub("", line)):
-            unreadable(file, number, "a row of a table begins and ends with |")
+            raise UnreadableError(file, number, "a row of a table begins and ends with |")
     if not start:
-        unreadable(file, 1, f'there is no heading "{heading}"')
+        raise UnreadableError(file, 1, f'there is no heading "{heading}"')
     return start, rows
 
 
 def _cells(line: int, row: str, *, file: str) -> list[str]:
     parts = _BAR.split(row)
     if len(parts) < 3 or parts[-1].strip():
-        unreadable(file, line, "a row of a table begins and ends with |")
+        raise UnreadableError(file, line, "a row of a table begins and ends with |")
     return [part.strip().replace("\\|", "|") for part in parts[1:-1]]
 
 

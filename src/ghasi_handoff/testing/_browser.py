@@ -63,9 +63,6 @@ class Browser:
             url: Absolute, or relative to the base URL.
             initiator: The site whose link or redirect leads there; None: the guest typed it, or it was in an e-mail.
             clicked: Whether a click or key of the guest began it.
-
-        Raises:
-            ConfigurationError: A URL is neither https nor http on loopback.
         """
         target = _split(urljoin(self._base_url, url))
         site = "none" if initiator is None else _site(_split(initiator), target)
@@ -84,7 +81,6 @@ class Browser:
 
         Raises:
             AssertionError: The page has no such form, or more than one.
-            ConfigurationError: A URL is neither https nor http on loopback.
         """
         forms = [
             form
@@ -102,10 +98,8 @@ class Browser:
         # Fetch, "append a request Origin header". A copy of the form is not under its page's policy.
         policy = form.referrer_policy if initiator is None else ""
         hidden = policy == "no-referrer" or (policy == "same-origin" and site != "same-origin")
-        headers = {
-            "Origin": "null" if hidden else _origin(source),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
+        origin = "null" if hidden else _origin(source)
+        headers = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
         content = urlencode(form.fields).encode("ascii")
         return self._send("POST", target, site, clicked=clicked, headers=headers, content=content)
 
@@ -121,7 +115,6 @@ class Browser:
 
         Raises:
             AssertionError: There is a page, but not one form on it.
-            ConfigurationError: A URL is neither https nor http on loopback.
         """
         page = self.navigate(url, initiator=initiator)
         return self.submit(page, clicked=False) if page.is_success else page
@@ -131,7 +124,6 @@ class Browser:
 
         Raises:
             AssertionError: It is none, or one that repeats a POST (307, 308).
-            ConfigurationError: It leads to a URL that is neither https nor http on loopback.
         """
         request = response.request
         if not response.has_redirect_location:
@@ -207,7 +199,7 @@ class HandoffBrowser(Browser):
         clock: Returns Unix seconds; cookies end by it.
 
     Raises:
-        ConfigurationError: `base_url` is neither https nor http on loopback.
+        ConfigurationError: `base_url`, or the URL of a later request, is neither https nor http on loopback.
 
     >>> from starlette.responses import HTMLResponse
     >>> async def app(scope, receive, send):

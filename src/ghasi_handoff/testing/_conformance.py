@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ghasi_handoff.errors import HandoffError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import AsyncReplayStore, ReplayStore
-from ghasi_handoff.testing._entries import Entry, Outcome, Pause, Purge, Step, Told, agree, answer_of, broken
+from ghasi_handoff.testing._entries import Advance, Entry, Outcome, Purge, Step, Told, agree, answer_of, broken
 from ghasi_handoff.testing._promises import Promises
 from ghasi_handoff.testing._stage import RACE_SECONDS, Lane, gives, only_if
 
@@ -41,34 +41,26 @@ class ReplayStoreConformance(Promises[ReplayStore]):
     """
 
     def perform(self, store: ReplayStore, step: Step) -> Outcome | None:
-        """One step, and what came of it."""
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
         try:
+            if isinstance(step, Entry):
+                return store.consume(step.handoff_id, **step.arguments)
             if isinstance(step, Purge):
                 self.purge(store, step.now)
-                return None
-            return store.consume(step.handoff_id, **step.arguments)
+            elif isinstance(step, Advance):
+                self.advance(store, step.seconds)
+            else:
+                time.sleep(step.seconds)
         except (ReplayStoreError, InvalidHandoffInputError) as exc:
             return exc
+        return None
 
     def race(self, lanes: Sequence[Lane[ReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a thread, all at once. The outcomes of all consumes."""
-
-        def run(store: ReplayStore, steps: Sequence[Step]) -> list[Told]:
-            return [
-                (step, outcome)
-                for step in steps
-                for outcome in (self.perform(store, step),)
-                if isinstance(step, Entry) and outcome is not None
-            ]
-
+        works = [lambda lane=lane: [self.perform(lane[0], step) for step in lane[1]] for lane in lanes]
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
         try:
-            works = [lambda lane=lane: run(*lane) for lane in lanes]
-            return [told for lane in _run_together(works, within=within) for told in lane]
+            return _told(lanes, _run_together(works, within=within))
         finally:
             sys.setswitchinterval(before)
 
@@ -77,10 +69,6 @@ class ReplayStoreConformance(Promises[ReplayStore]):
         close = getattr(store, "close", None)
         if close is not None:
             close()
-
-    def move_clock(self, store: ReplayStore, seconds: float) -> None:
-        """Call the hook `advance`."""
-        self.advance(store, seconds)
 
 
 class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
@@ -99,37 +87,27 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
                 yield
 
     def perform(self, store: AsyncReplayStore, step: Step) -> Outcome | None:
-        """One step, and what came of it."""
         return self._runner.run(_perform_async(self, store, step))
 
     def race(self, lanes: Sequence[Lane[AsyncReplayStore]], *, within: float = RACE_SECONDS) -> list[Told]:
         """Each lane in a task, all at once. The outcomes of all consumes."""
 
-        async def run(store: AsyncReplayStore, steps: Sequence[Step]) -> list[Told]:
-            told: list[Told] = []
-            for step in steps:
-                outcome = await _perform_async(self, store, step)
-                if isinstance(step, Entry) and outcome is not None:
-                    told.append((step, outcome))
-            return told
+        async def run(store: AsyncReplayStore, steps: Sequence[Step]) -> list[Outcome | None]:
+            return [await _perform_async(self, store, step) for step in steps]
 
-        async def run_all() -> list[list[Told]]:
+        async def run_all() -> list[list[Outcome | None]]:
             try:
                 return await asyncio.wait_for(asyncio.gather(*(run(*lane) for lane in lanes)), within)
             except TimeoutError:
                 broken(f"the store has not answered within {within:g} s")
 
-        return [told for lane in self._runner.run(run_all()) for told in lane]
+        return _told(lanes, self._runner.run(run_all()))
 
     def close_store(self, store: AsyncReplayStore) -> None:
         """Close a store of a test. By default awaits `aclose`, where there is one."""
         aclose = getattr(store, "aclose", None)
         if aclose is not None:
             self._runner.run(_await(aclose))
-
-    def move_clock(self, store: AsyncReplayStore, seconds: float) -> None:
-        """Call the hook `advance`."""
-        self._runner.run(_await(lambda: self.advance(store, seconds)))
 
     # Cancellation
 
@@ -140,8 +118,7 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
             mine, others = self.entry(number, caller=1), self.entry(number, caller=2)
             outcome = self._runner.run(_cancelled(store, mine, number))
             told: list[Told] = [] if outcome is None else [(mine, outcome)]
-            after = (mine, others, mine) if number % 2 else (others, mine, others)
-            told += [(entry, self.ask(store, entry)) for entry in after]
+            told += self.ask_each(store, (mine, others, mine) if number % 2 else (others, mine, others))
             # A cancelled caller asked, too, and may be the holder though nobody told it.
             agree([*told, (mine, ReplayStoreError("cancelled"))])
 
@@ -164,11 +141,8 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
                 if isinstance(outcome, BaseException) and not isinstance(outcome, HandoffError):
                     broken(f"a caller beside a consume that was cancelled got {outcome!r}")
                 if outcome is not None:
-                    told.append((entry, outcome))
-            for entry, outcome in told:
-                if entry is not mine:
-                    answer_of(entry, outcome)
-            told += [(entry, self.ask(store, entry)) for entry in (rival, mine, neighbour)]
+                    told.append((entry, outcome if entry is mine else answer_of(entry, outcome)))
+            told += self.ask_each(store, (rival, mine, neighbour))
             agree([*told, (mine, ReplayStoreError("cancelled"))])
 
     @only_if(gives("make_failing_store"))
@@ -191,17 +165,27 @@ class AsyncReplayStoreConformance(Promises[AsyncReplayStore]):
             broken(f"the event loop stood still while the store failed: {turns} turns in {seconds:.2f} s")
 
 
+def _told(lanes: Sequence[Lane[Any]], outcomes: Sequence[Sequence[Outcome | None]]) -> list[Told]:
+    """Each consume of the lanes with its outcome. Purges and pauses have none."""
+    asked = [step for _, steps in lanes for step in steps]
+    came = [outcome for lane in outcomes for outcome in lane]
+    pairs = zip(asked, came, strict=True)
+    return [(step, outcome) for step, outcome in pairs if isinstance(step, Entry) and outcome is not None]
+
+
 async def _perform_async(kit: AsyncReplayStoreConformance, store: AsyncReplayStore, step: Step) -> Outcome | None:
-    if isinstance(step, Pause):
-        await asyncio.sleep(step.seconds)
-        return None
     try:
+        if isinstance(step, Entry):
+            return await store.consume(step.handoff_id, **step.arguments)
         if isinstance(step, Purge):
             await _await(lambda: kit.purge(store, step.now))
-            return None
-        return await store.consume(step.handoff_id, **step.arguments)
+        elif isinstance(step, Advance):
+            await _await(lambda: kit.advance(store, step.seconds))
+        else:
+            await asyncio.sleep(step.seconds)
     except (ReplayStoreError, InvalidHandoffInputError) as exc:
         return exc
+    return None
 
 
 async def _cancelled(store: AsyncReplayStore, entry: Entry, number: int) -> Outcome | None:

@@ -92,7 +92,7 @@ class FakeConsumer:
         self._own_ring = KeyRing.generate(now=datetime.fromtimestamp(0, UTC))
         self._calls: list[ConsumeCall] = []
         self._lock = threading.Lock()
-        self._running: _Running | None = None
+        self._running: _Server | None = None
 
     @property
     def url(self) -> str:
@@ -103,7 +103,7 @@ class FakeConsumer:
         """
         if self._running is None:
             raise ConfigurationError("the server runs, and has a URL, within its with block only")
-        return self._running.url
+        return f"http://127.0.0.1:{self._running.server_port}"
 
     @property
     def calls(self) -> list[ConsumeCall]:
@@ -114,7 +114,7 @@ class FakeConsumer:
     def __enter__(self) -> Self:
         if self._running is not None:
             raise ConfigurationError("the server is running already")
-        self._running = _Running(self._answer)
+        self._running = _Server(self._answer)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -186,7 +186,22 @@ class _ObedientLog:
 
 
 class _Server(ThreadingHTTPServer):
+    """A server in a thread of its own, from its making until it is stopped."""
+
     daemon_threads = True
+
+    def __init__(self, answer_to: Callable[[ConsumeRequest], tuple[ConsumeAnswer, int | str | None]]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer_to = answer_to
+        self.stopping = threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self.shutdown()
+        self.server_close()
+        self._thread.join()
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -194,59 +209,40 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Running:
-    """A server in a thread of its own, until it is stopped."""
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes, and the second would wait for 40 ms
 
-    def __init__(self, answer_to: Callable[[ConsumeRequest], tuple[ConsumeAnswer, int | str | None]]) -> None:
-        stopping = threading.Event()
+    def do_POST(self) -> None:
+        server = cast("_Server", self.server)
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        path_id = self.path.removeprefix("/internal/handoff/").removesuffix("/consume")
+        whole = self.path == f"/internal/handoff/{path_id}/consume"
+        authorization = self.headers.get_all("Authorization", [])
+        request = ConsumeRequest(path_id=path_id if whole else "", authorization=authorization, body=body)
+        answer, wanted = server.answer_to(request)
+        if wanted in ("lost", "timeout"):
+            self.close_connection = True
+            if wanted == "timeout":
+                server.stopping.wait()
+            return
+        if wanted == "slow":
+            server.stopping.wait(SLOW_SECONDS)
+        if wanted == "nonsense":
+            self._send(200, {"Content-Type": "text/html"}, b"<h1>It works!</h1>")
+        else:
+            self._send(answer.status, answer.headers, answer.body)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # headers and body are two writes, and the second would wait for 40 ms
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                path_id = self.path.removeprefix("/internal/handoff/").removesuffix("/consume")
-                whole = self.path == f"/internal/handoff/{path_id}/consume"
-                authorization = self.headers.get_all("Authorization", [])
-                request = ConsumeRequest(path_id=path_id if whole else "", authorization=authorization, body=body)
-                answer, wanted = answer_to(request)
-                if wanted == "lost":
-                    self.close_connection = True
-                    return
-                if wanted == "slow":
-                    stopping.wait(SLOW_SECONDS)
-                if wanted == "timeout":
-                    self.close_connection = True
-                    stopping.wait()
-                    return
-                if wanted == "nonsense":
-                    self._send(200, {"Content-Type": "text/html"}, b"<h1>It works!</h1>")
-                    return
-                self._send(answer.status, answer.headers, answer.body)
-
-            def _send(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            @override
-            def log_message(self, format: str, *args: Any) -> None:  # the library logs each call
-                return
-
-        self._stopping = stopping
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    @override
+    def log_message(self, format: str, *args: Any) -> None:  # the library logs each call
+        return
 
 
 def _read(body: bytes) -> ConsumeCall | None:

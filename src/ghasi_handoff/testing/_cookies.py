@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
@@ -35,8 +34,7 @@ class _Place(NamedTuple):
         return inside and (host == self.domain if self.host_only else _is_within(host, self.domain))
 
 
-@dataclass(frozen=True, slots=True)
-class _Cookie:
+class _Cookie(NamedTuple):
     value: str
     kept_at: float
     ends_at: float
@@ -51,11 +49,7 @@ class _Cookie:
 
 
 class CookieJar:
-    """The cookies of one browser. Safe to share between threads, which are the browser's tabs.
-
-    Args:
-        clock: Returns Unix seconds.
-    """
+    """The cookies of one browser. Safe to share between threads, which are the browser's tabs."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -92,25 +86,17 @@ class CookieJar:
         return ""
 
     def cookies(self, url: SplitResult, *, site: str, method: str) -> list[tuple[str, str]]:
-        """What goes with a top-level navigation to `url`, those of longer paths first.
-
-        Args:
-            url: Where the request goes.
-            site: Its ``Sec-Fetch-Site``.
-            method: Its method.
-        """
+        """What goes with a top-level navigation whose ``Sec-Fetch-Site`` is `site`, those of longer paths first."""
         now = read_clock(self._clock)
         with self._lock:
-            kept = list(self._cookies.items())
-        sent = [
-            (place, cookie.value)
+            kept = sorted(self._cookies.items(), key=lambda found: -len(found[0].path))
+        return [
+            (place.name, cookie.value)
             for place, cookie in kept
             if place.covers(url)
             and cookie.ends_at > now
             and (site != "cross-site" or cookie.goes_cross_site(method, now))
         ]
-        sent.sort(key=lambda found: -len(found[0].path))
-        return [(place.name, value) for place, value in sent]
 
     def _end(self, attributes: dict[str, str]) -> float:
         max_age = attributes.get("max-age", "")

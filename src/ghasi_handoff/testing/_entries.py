@@ -27,11 +27,6 @@ class Entry(NamedTuple):
         """Those of ``consume`` that are given by name."""
         return {name: value for name, value in self._asdict().items() if name != "handoff_id"}
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """What has one holder."""
-        return self.handoff_id, self.scope
-
 
 class Purge(NamedTuple):
     """One purge, by a clock that shows `now`."""
@@ -45,7 +40,13 @@ class Pause(NamedTuple):
     seconds: float
 
 
-Step: TypeAlias = Entry | Purge | Pause
+class Advance(NamedTuple):
+    """The store's own clock is moved by some seconds."""
+
+    seconds: float
+
+
+Step: TypeAlias = Entry | Purge | Pause | Advance
 Outcome: TypeAlias = Consumption | HandoffError
 Told: TypeAlias = tuple[Entry, Outcome]
 
@@ -86,13 +87,10 @@ def answer_of(entry: Entry, outcome: Outcome) -> Consumption:
 
 
 def agree(told: Iterable[Told]) -> None:
-    """Fail unless all outcomes can be true together: each handoff has one holder at most, since one moment.
-
-    Refusals may be among them.
-    """
+    """Fail unless all answers can be true together: each handoff has one holder at most, since one moment."""
     by_key: dict[tuple[str, str], list[Told]] = {}
     for entry, outcome in told:
-        by_key.setdefault(entry.key, []).append((entry, outcome))
+        by_key.setdefault((entry.handoff_id, entry.scope), []).append((entry, outcome))
     for (handoff_id, _), about in by_key.items():
         answers = [
             (entry, answer_of(entry, outcome)) for entry, outcome in about if not isinstance(outcome, ReplayStoreError)

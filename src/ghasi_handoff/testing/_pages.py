@@ -15,8 +15,6 @@ _NOT_SUBMITTED: Final = frozenset({"submit", "button", "image", "reset", "file"}
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form of a page."""
-
     page: str  # the URL of the page that shows it
     action: str  # the URL that it is sent to
     fields: tuple[tuple[str, str], ...]  # names and values, in their order
@@ -25,19 +23,13 @@ class Form:
 
 
 class Page(HTMLParser):
-    """An answer's HTML.
-
-    Attributes:
-        title: The heading, an ``h1``.
-        reference: What a refused guest reads out to support: the text in a ``bdi``.
-    """
+    """An answer's HTML. Its title is the ``h1``, its reference what a refused guest tells support: the ``bdi``."""
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__()
         self.title = self.reference = ""
         self._url = str(response.url)
-        # Action, method and fields of each form.
-        self._forms: list[tuple[str, str, list[tuple[str, str]]]] = []
+        self._forms: list[tuple[str, str, list[tuple[str, str]]]] = []  # action, method and fields of each
         self._open: set[str] = set()
         # Browsers take the last policy of a list; those before it are for older browsers.
         self._policy = response.headers.get("Referrer-Policy", "").rpartition(",")[2].strip().lower()
@@ -46,7 +38,6 @@ class Page(HTMLParser):
 
     @property
     def forms(self) -> list[Form]:
-        """The forms, in their order."""
         return [
             Form(self._url, urljoin(self._url, action), tuple(fields), method, self._policy)
             for action, method, fields in self._forms

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +20,8 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 60.0
 
 
-class StoreProcess:
-    """A new interpreter with a store at the same place.
-
-    Args:
-        kit: The test class. The process imports it by its name, so that nothing else has to be picklable.
-        place: Where the store keeps its data.
-    """
+class StoreProcess(AbstractContextManager["StoreProcess"]):
+    """A new interpreter with a store at the same place. It imports the test class `kit` by its name."""
 
     def __init__(self, kit: type[Stage[Any]], place: Path) -> None:
         # Spawned, not forked: a fork of a process with threads, connections and locks is another promise.
@@ -34,19 +30,12 @@ class StoreProcess:
         self._process = context.Process(target=_serve, args=(theirs, kit, str(place)), daemon=True)
         try:
             self._process.start()
-        except BaseException:
-            self._connection.close()
-            raise
         finally:
             theirs.close()
 
-    def perform(self, steps: Sequence[Step]) -> None:
-        """Ask for all steps; `hear` gets the list of outcomes."""
-        self._connection.send((False, list(steps)))
-
-    def perform_and_die(self, steps: Sequence[Step]) -> None:
-        """Ask for all steps; `hear` gets them one by one, but the last: after that one the process kills itself."""
-        self._connection.send((True, list(steps)))
+    def perform(self, steps: Sequence[Step], *, then_die: bool = False) -> None:
+        """Ask for all steps; `hear` gets the outcomes one by one. A process that dies does so before the last one."""
+        self._connection.send((then_die, list(steps)))
 
     def hear(self) -> Any:
         """What the process says next. At first it says None: it is ready."""
@@ -62,13 +51,11 @@ class StoreProcess:
             )
 
     def wait(self) -> None:
-        """Until it has ended by itself."""
         self._process.join(PATIENCE_SECONDS)
         if self._process.exitcode is None:
             broken("a process that should have killed itself goes on")
 
-    def end(self) -> None:
-        """End it, if it has not ended yet."""
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join()
         self._process.close()
@@ -85,10 +72,8 @@ def _serve(connection: Connection, kit: type[Stage[Any]], place: str) -> None:
                 dies, steps = connection.recv()
             except EOFError:
                 return
-            if not dies:
-                connection.send([stage.perform(store, step) for step in steps])
-                continue
-            for step in steps[:-1]:
-                connection.send(stage.perform(store, step))
-            stage.perform(store, steps[-1])
-            os.kill(os.getpid(), signal.SIGKILL)
+            for number, step in enumerate(steps, 1):
+                outcome = stage.perform(store, step)
+                if dies and number == len(steps):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                connection.send(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
@@ -129,11 +129,6 @@ class Stage(Generic[_S]):
         raise NotImplementedError
 
     def close_store(self, store: _S) -> None:
-        """Close a store of a test."""
-        raise NotImplementedError
-
-    def move_clock(self, store: _S, seconds: float) -> None:
-        """Call the hook `advance`."""
         raise NotImplementedError
 
     def keep(self, store: _S) -> _S:
@@ -142,7 +137,6 @@ class Stage(Generic[_S]):
         return store
 
     def open(self) -> _S:
-        """One more store object."""
         return self.keep(self.make_store(self.place))
 
     @contextmanager
@@ -154,11 +148,13 @@ class Stage(Generic[_S]):
             self.close_store(store)
 
     def ask(self, store: _S, entry: Entry) -> Outcome:
-        """Consume once."""
         outcome = self.perform(store, entry)
         if outcome is None:
             broken(f"{entry.handoff_id} was answered by None, which is no Consumption")
         return outcome
+
+    def ask_each(self, store: _S, entries: Iterable[Entry]) -> list[Told]:
+        return [(entry, self.ask(store, entry)) for entry in entries]
 
     def entry(
         self, n: int = 0, *, caller: int = 1, at: int | None = None, scope: str = SCOPE, minted_at: int | None = None
@@ -172,8 +168,7 @@ class Stage(Generic[_S]):
 
     def settle(self, store: _S, told: Sequence[Told]) -> list[Told]:
         """What was told, and what those are told who got an error and now ask again, one after the other."""
-        refusals = [entry for entry, outcome in told if isinstance(outcome, ReplayStoreError)]
-        again = [(entry, self.ask(store, entry)) for entry in refusals]
+        again = self.ask_each(store, (entry for entry, outcome in told if isinstance(outcome, ReplayStoreError)))
         for entry, outcome in again:
             answer_of(entry, outcome)
         return [*told, *again]
@@ -181,5 +176,4 @@ class Stage(Generic[_S]):
     def check_held(self, store: _S, *entries: Entry) -> None:
         """Somebody else asks for each handoff, and is told the holder and the moment of its entry."""
         for entry in entries:
-            asked = entry._replace(redemption_id=STRANGER)
-            held_by(entry, [(asked, self.ask(store, asked))])
+            held_by(entry, self.ask_each(store, [entry._replace(redemption_id=STRANGER)]))

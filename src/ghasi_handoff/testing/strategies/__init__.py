@@ -2,20 +2,7 @@
 
 Needs Hypothesis and pytest: install ``ghasi-handoff[testing]``. Importing `ghasi_handoff.testing` does not import this.
 
-A strategy says what a test is tried on. Hypothesis picks the examples, and shows the smallest one that fails:
-
->>> from hypothesis import given, settings
->>> from ghasi_handoff import BookingHandoff, KeyRing, Minter, Verifier
->>> from ghasi_handoff.testing.strategies import payloads
->>> keys = KeyRing.generate()
->>> minter = Minter(keys, issuer="bff-consumer", audience="bff-tenant-booking")
->>> verifier = Verifier(keys, issuer="bff-consumer", audience="bff-tenant-booking")
->>> @settings(max_examples=10, deadline=None)
-... @given(stay=payloads(BookingHandoff))
-... def test_any_stay_arrives(stay):
-...     token = minter.mint(stay, tenant="tn_aurora").token
-...     assert verifier.verify(token, tenant="tn_aurora").payload == stay
->>> test_any_stay_arrives()
+A strategy says what a test is tried on. Hypothesis picks the examples, and shows the smallest one that fails.
 """
 
 try:

@@ -43,11 +43,11 @@ def _rings(draw: DrawFn, now: int, can_sign: bool) -> KeyRing:
     keys: list[SigningKey] = []
     successor: int | None = None
     for kid, start, revoked_at in reversed(list(zip(kids, starts, revoked, strict=True))):
-        earliest = None if successor is None else successor + SUPERSEDED_KEY_SECONDS
         verify_until = None
-        if earliest is not None:
-            # Also such as ends just now, where that may be.
+        if successor is not None:
+            earliest = successor + SUPERSEDED_KEY_SECONDS
             ends = [None, earliest, earliest + 1, earliest + 86_400]
+            # Also such as ends just now, where that may be.
             verify_until = draw(st.sampled_from([*ends, *(end for end in (now, now + 1) if end >= earliest)]))
         keys.append(
             SigningKey(

@@ -50,15 +50,12 @@ def hostile_texts(near: str | None = None, *, encodable: bool = False, max_size:
     sizes = st.sampled_from([size for size in (64, 4096, 4097) if size < max_size] + [max_size])
     # Not one text of all these characters: few of them would be odd.
     texts = [st.text(some, max_size=min(max_size, 40)) for some in (every, odd, odd + string.printable)]
-    texts.append(st.builds(_filled, st.text(odd, min_size=1, max_size=8) | every, sizes))
+    units = st.text(odd, min_size=1, max_size=8) | every
+    texts.append(st.builds(lambda unit, size: (unit * (size // len(unit) + 1))[:size], units, sizes))
     if near is None:
         return st.one_of(texts)
     alike = [st.sampled_from(_look_alikes(near)), _edits(near, odd)]
     return st.one_of(alike + texts).filter(lambda text: text != near)
-
-
-def _filled(unit: str, size: int) -> str:
-    return (unit * (size // len(unit) + 1))[:size]
 
 
 def _look_alikes(right: str) -> list[str]:
