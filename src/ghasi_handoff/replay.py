@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from ghasi_handoff._limits import HORIZON_SECONDS, MAX_SECONDS
+from ghasi_handoff._limits import HORIZON_SECONDS, MAX_SECONDS, MAX_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._outbox import Outbox
 from ghasi_handoff._outbox_async import AsyncOutbox
 from ghasi_handoff._scope import Scope
@@ -147,11 +147,16 @@ def purge_cutoff(now: int, newest_id_seconds: int) -> int:
 
 
 def purge_time(now: int | datetime | None, clock: Callable[[], float]) -> int:
-    """The time of a purge in Unix seconds: what the caller says, or the clock's reading.
-
-    Raises:
-        ConfigurationError: Not a time: naive, not whole, or outside 1970 to 9999.
-    """
+    """The time of a purge in Unix seconds: what the caller says, or the clock's reading."""
     if isinstance(now, datetime):
         return to_seconds(now, name="now", error=ConfigurationError)
     return int(read_clock(clock if now is None else lambda: now))
+
+
+def timeout_seconds(timeout: float | timedelta) -> float:
+    """A store's `timeout` in seconds: more than 0, and at most 60."""
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= MAX_STORE_TIMEOUT_SECONDS:
+        raise ConfigurationError(f"timeout must be more than 0 and at most {MAX_STORE_TIMEOUT_SECONDS:g} seconds")
+    return float(seconds)

@@ -24,7 +24,7 @@ from ghasi_handoff.handshake import (
     PostgresHandoffLog,
     SQLiteHandoffLog,
 )
-from ghasi_handoff.stores.postgres import _handoff_log_statements, _maintenance
+from ghasi_handoff.stores.postgres import _maintenance, _statements
 from ghasi_handoff.stores.sqlite import _handoff_log as sqlite_log
 from tests.handoff_logs import UNHURRIED, emptied_pool, made_log
 from tests.handshake.services import AUDIENCE, ISSUER, TENANT, Clock, handoff_id
@@ -284,15 +284,15 @@ def test_postgresql_commits_to_disk_whatever_the_session_says(shared_pool: Conne
     record = a_record(int(clock.now))
     with ConnectionPool(shared_pool.conninfo, min_size=1, kwargs=options, open=True) as pool:
         statements = {
-            _handoff_log_statements.RECORD: (record.handoff_id, ISSUER, AUDIENCE, TENANT, "k", 1, 2),
-            _handoff_log_statements.CONSUME: (WHO, 1, 1, record.handoff_id, ISSUER, AUDIENCE, 1, 60),
-            _handoff_log_statements.REVOKE: (1, record.handoff_id),
+            _statements.LOG_RECORD: (record.handoff_id, ISSUER, AUDIENCE, TENANT, "k", 1, 2),
+            _statements.LOG_CONSUME: (WHO, 1, 1, record.handoff_id, ISSUER, AUDIENCE, 1, 60),
+            _statements.LOG_REVOKE: (1, record.handoff_id),
         }
         for statement, arguments in statements.items():
             with pool.connection() as connection:
                 connection.execute(statement, arguments)
                 assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",), statement
-                if statement is _handoff_log_statements.CONSUME:
+                if statement is _statements.LOG_CONSUME:
                     connection.rollback()  # so that the row can still be revoked
 
 

@@ -23,7 +23,8 @@ from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.handshake._verdict import Verdict, judge
 from ghasi_handoff.keys import KeyRing, ring_source
-from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffLog, HandoffRecord
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffRecord
+from ghasi_handoff.stores._maintained import HandoffLog
 
 
 def answer_consume(

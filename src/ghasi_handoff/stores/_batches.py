@@ -29,12 +29,8 @@ Watched: TypeAlias = Callable[[float], AbstractContextManager[None]]
 class Batches:
     """What both drivers of group commit do with a batch.
 
-    Args:
-        run: One transaction.
-        note: Notes refused replays.
-        watched: While it is entered, a transaction that still runs at that time is ended.
-        timeout: Seconds until a caller gets its answer or an error.
-        product: Begins the texts of errors.
+    While `watched` is entered, a transaction that still runs at that time is ended. `product` begins the texts of
+    errors.
     """
 
     def __init__(self, run: Run, note: Note, watched: Watched, *, timeout: float, product: str) -> None:

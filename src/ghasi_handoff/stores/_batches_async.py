@@ -28,12 +28,8 @@ Watched: TypeAlias = Callable[[float], AbstractContextManager[None]]
 class AsyncBatches:
     """What both drivers of group commit do with a batch.
 
-    Args:
-        run: One transaction.
-        note: Notes refused replays.
-        watched: While it is entered, a transaction that still runs at that time is ended.
-        timeout: Seconds until a caller gets its answer or an error.
-        product: Begins the texts of errors.
+    While `watched` is entered, a transaction that still runs at that time is ended. `product` begins the texts of
+    errors.
     """
 
     def __init__(self, run: AsyncRun, note: AsyncNote, watched: Watched, *, timeout: float, product: str) -> None:

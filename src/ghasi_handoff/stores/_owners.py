@@ -8,17 +8,11 @@ from ghasi_handoff.errors import HandoffLogError, ReplayStoreError
 
 
 class Owner(NamedTuple):
-    """What messages and errors say of the user of a connection.
-
-    Attributes:
-        noun: Its name in messages.
-        error: What each of its failures is raised as.
-        made_by: The command that makes its tables.
-    """
+    """What messages and errors say of the user of a connection."""
 
     noun: str
     error: type[ReplayStoreError]
-    made_by: str
+    made_by: str  # the command that makes its tables
 
     def wrong_version(self, product: str, found: object, needed: int) -> ReplayStoreError:
         """The tables are of another release."""

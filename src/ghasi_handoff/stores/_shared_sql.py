@@ -23,11 +23,7 @@ _ANY_TIME: Final = 2**62
 
 
 class SharedSQL:
-    """The statements, with the driver's mark for an argument.
-
-    Args:
-        mark: ``?`` for SQLite, ``%s`` for PostgreSQL.
-    """
+    """The statements, with the driver's mark for an argument: ``?`` for SQLite, ``%s`` for PostgreSQL."""
 
     def __init__(self, mark: LiteralString) -> None:
         self._mark: LiteralString = mark

@@ -43,17 +43,10 @@ async def purge(
     remove: Callable[[AsyncConnection[Any], int, UUID, UUID], Awaitable[int]],
     progress: Callable[[int], None] | None,
 ) -> int:
-    """How many rows were removed.
+    """How many rows were removed. `cutoff_of` takes the time of the newest id.
 
     A chunk begins where the last one ended, and its end is a value, not a subquery: otherwise each chunk would read the
     whole table, and all that was removed before it.
-
-    Args:
-        pool: Where.
-        table: Its primary key begins with the handoff id.
-        cutoff_of: From the time of the newest id, the time before which ids may go. Unix seconds.
-        remove: Removes, for a cutoff, from an id and below an id. Returns how many.
-        progress: Called after each chunk with the number removed so far.
     """
     removed = 0
     start: UUID | None = UUID(int=0)

@@ -6,6 +6,7 @@ The replay store, its outbox and the handoff log use it.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -21,7 +22,7 @@ from psycopg_pool import ConnectionPool
 from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._owners import Owner
-from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, ForkGuard, InUse, LostConnectionError, translated
+from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, translated
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -29,13 +30,7 @@ _T = TypeVar("_T")
 
 
 class PostgresPool:
-    """The application's pool, as the stores use it.
-
-    Args:
-        pool: Stays the application's: it is neither opened nor closed here.
-        timeout: Seconds that `run` may take in all.
-        owner: Who uses it. Each failure is raised as the owner's error.
-    """
+    """The application's pool, as the stores use it: neither opened nor closed here. Failures as the owner's error."""
 
     def __init__(self, pool: ConnectionPool[Any], timeout: float, owner: Owner) -> None:
         if not isinstance(pool, ConnectionPool):
@@ -43,7 +38,7 @@ class PostgresPool:
         self._pool = pool
         self._timeout = timeout
         self.owner = owner
-        self._forks = ForkGuard(pool, owner)
+        self._pid = None if pool.closed else os.getpid()
 
     def run(self, work: Callable[[Connection[Any]], _T]) -> _T:
         """The result of `work`, within the timeout. Repeated on another connection if one was lost: so idempotent."""
@@ -77,10 +72,36 @@ class PostgresPool:
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__
 
-    def borrowed(self, deadline: float, in_use: InUse) -> Borrowed:
-        """A connection until `deadline`, by `clock`. The caller ends statements that hang."""
-        self._forks.check()
-        return Borrowed(self._pool, max(0.001, deadline - clock()), in_use, self.owner)
+    @contextmanager
+    def borrowed(self, deadline: float, in_use: InUse) -> Generator[Connection[Any]]:
+        """A connection until `deadline`, in autocommit mode. The caller ends statements that hang."""
+        if self._pid is None and not self._pool.closed:
+            self._pid = os.getpid()
+        # A fork copies an open pool: parent and child would write into one connection.
+        if self._pid not in (None, os.getpid()):
+            raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
+        connection: Connection[Any] | None = None
+        autocommit, lost = True, False
+        try:
+            connection = self._pool.getconn(max(0.001, deadline - clock()))
+            autocommit = connection.autocommit
+            if not autocommit:
+                connection.set_autocommit(True)
+            in_use.begin(connection)
+            try:
+                yield connection
+            finally:
+                in_use.end()
+                lost = connection.closed
+        except DRIVER_ERRORS as exc:
+            raise translated(exc, self.owner, lost=lost) from exc
+        finally:
+            if connection is not None:
+                # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
+                if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                    with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
+                        connection.set_autocommit(False)
+                self._pool.putconn(connection)
 
     @contextmanager
     def _guarded(self, had_by: float, ended_by: float) -> Generator[Connection[Any]]:
@@ -93,48 +114,6 @@ class PostgresPool:
                 yield connection
         finally:
             guard.cancel()
-
-
-class Borrowed:
-    """A connection of the pool, in autocommit mode: one statement, one transaction, one round trip."""
-
-    def __init__(self, pool: ConnectionPool[Any], seconds: float, in_use: InUse, owner: Owner) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._in_use = in_use
-        self._owner = owner
-        self._connection: Connection[Any] | None = None
-        self._autocommit = True
-
-    def __enter__(self) -> Connection[Any]:
-        try:
-            connection: Connection[Any] = self._pool.getconn(self._seconds)
-            self._connection = connection
-            self._autocommit = connection.autocommit
-            if not self._autocommit:
-                connection.set_autocommit(True)
-        except DRIVER_ERRORS as exc:
-            self._give_back()
-            raise translated(exc, self._owner, lost=False) from exc
-        self._in_use.begin(connection)
-        return connection
-
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        self._in_use.end()
-        lost = connection is not None and connection.closed
-        self._give_back()
-        if isinstance(exc, DRIVER_ERRORS):
-            raise translated(exc, self._owner, lost=lost) from exc
-
-    def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
-            if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
-                    connection.set_autocommit(False)
-            self._pool.putconn(connection)
 
 
 def fetch(connection: Connection[Any], query: LiteralString, arguments: Arguments = ()) -> list[Row]:

@@ -6,6 +6,7 @@ The replay store, its outbox and the handoff log use it.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._owners import Owner
-from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, ForkGuard, InUse, LostConnectionError, translated
+from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, translated
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -28,13 +29,7 @@ _T = TypeVar("_T")
 
 
 class AsyncPostgresPool:
-    """The application's pool, as the stores use it.
-
-    Args:
-        pool: Stays the application's: it is neither opened nor closed here.
-        timeout: Seconds that `run` may take in all.
-        owner: Who uses it. Each failure is raised as the owner's error.
-    """
+    """The application's pool, as the stores use it: neither opened nor closed here. Failures as the owner's error."""
 
     def __init__(self, pool: AsyncConnectionPool[Any], timeout: float, owner: Owner) -> None:
         if not isinstance(pool, AsyncConnectionPool):
@@ -42,7 +37,7 @@ class AsyncPostgresPool:
         self._pool = pool
         self._timeout = timeout
         self.owner = owner
-        self._forks = ForkGuard(pool, owner)
+        self._pid = None if pool.closed else os.getpid()
 
     async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[_T]]) -> _T:
         """The result of `work`, within the timeout. Repeated on another connection if one was lost: so idempotent."""
@@ -76,10 +71,36 @@ class AsyncPostgresPool:
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__
 
-    def borrowed(self, deadline: float, in_use: InUse) -> AsyncBorrowed:
-        """A connection until `deadline`, by `clock`. The caller ends statements that hang."""
-        self._forks.check()
-        return AsyncBorrowed(self._pool, max(0.001, deadline - clock()), in_use, self.owner)
+    @asynccontextmanager
+    async def borrowed(self, deadline: float, in_use: InUse) -> AsyncGenerator[AsyncConnection[Any]]:
+        """A connection until `deadline`, in autocommit mode. The caller ends statements that hang."""
+        if self._pid is None and not self._pool.closed:
+            self._pid = os.getpid()
+        # A fork copies an open pool: parent and child would write into one connection.
+        if self._pid not in (None, os.getpid()):
+            raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
+        connection: AsyncConnection[Any] | None = None
+        autocommit, lost = True, False
+        try:
+            connection = await self._pool.getconn(max(0.001, deadline - clock()))
+            autocommit = connection.autocommit
+            if not autocommit:
+                await connection.set_autocommit(True)
+            in_use.begin(connection)
+            try:
+                yield connection
+            finally:
+                in_use.end()
+                lost = connection.closed
+        except DRIVER_ERRORS as exc:
+            raise translated(exc, self.owner, lost=lost) from exc
+        finally:
+            if connection is not None:
+                # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
+                if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                    with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
+                        await connection.set_autocommit(False)
+                await self._pool.putconn(connection)
 
     @asynccontextmanager
     async def _guarded(self, had_by: float, ended_by: float) -> AsyncGenerator[AsyncConnection[Any]]:
@@ -95,48 +116,6 @@ class AsyncPostgresPool:
                 yield connection
         finally:
             guard.cancel()
-
-
-class AsyncBorrowed:
-    """A connection of the pool, in autocommit mode: one statement, one transaction, one round trip."""
-
-    def __init__(self, pool: AsyncConnectionPool[Any], seconds: float, in_use: InUse, owner: Owner) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._in_use = in_use
-        self._owner = owner
-        self._connection: AsyncConnection[Any] | None = None
-        self._autocommit = True
-
-    async def __aenter__(self) -> AsyncConnection[Any]:
-        try:
-            connection: AsyncConnection[Any] = await self._pool.getconn(self._seconds)
-            self._connection = connection
-            self._autocommit = connection.autocommit
-            if not self._autocommit:
-                await connection.set_autocommit(True)
-        except DRIVER_ERRORS as exc:
-            await self._give_back()
-            raise translated(exc, self._owner, lost=False) from exc
-        self._in_use.begin(connection)
-        return connection
-
-    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        self._in_use.end()
-        lost = connection is not None and connection.closed
-        await self._give_back()
-        if isinstance(exc, DRIVER_ERRORS):
-            raise translated(exc, self._owner, lost=lost) from exc
-
-    async def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
-            if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
-                    await connection.set_autocommit(False)
-            await self._pool.putconn(connection)
 
 
 async def fetch(connection: AsyncConnection[Any], query: LiteralString, arguments: Arguments = ()) -> list[Row]:

@@ -11,11 +11,7 @@ from ghasi_handoff.errors import ConfigurationError
 
 
 def require_bounded(client: redis.Redis | redis.cluster.RedisCluster, timeout: float) -> None:
-    """Refuse a client that could wait longer than the store's timeout: no thread can be made to give up a socket.
-
-    Raises:
-        ConfigurationError: As said, with what to set.
-    """
+    """Refuse a client that could wait longer than the store's timeout: no thread can be made to give up a socket."""
     wait: object = 0.0
     by_path = False
     settings: dict[str, Any]
@@ -51,11 +47,7 @@ def require_bounded(client: redis.Redis | redis.cluster.RedisCluster, timeout: f
 
 
 def require_primary_reads(client: object) -> None:
-    """Refuse a cluster client that reads from replicas.
-
-    Raises:
-        ConfigurationError: As said.
-    """
+    """Refuse a cluster client that reads from replicas."""
     if getattr(client, "read_from_replicas", False) or getattr(client, "load_balancing_strategy", None):
         raise ConfigurationError("client: it reads from replicas, which may lack entries; leave that off")
 

@@ -17,8 +17,7 @@ import redis.cluster
 from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time, timeout_seconds
 from ghasi_handoff.stores.redis._entries import DEFAULT_PREFIX, ask, entry_key, key_prefix, read_answers, read_trace
 from ghasi_handoff.stores.redis._examination import count_entries, examine
 from ghasi_handoff.stores.redis._failures import FAILURES, translated
@@ -44,8 +43,7 @@ class RedisReplayStore:
         client: `redis.Redis` or `redis.cluster.RedisCluster`; never closed by the store. One that
             blocks its thread must be bounded: its ``socket_timeout`` and ``socket_connect_timeout`` together must fit
             in `timeout` (for a cluster twice), without retries.
-        timeout: How long a consume may take at most, waiting for a connection included. Seconds or a timedelta, up to
-            60 s.
+        timeout: How long a consume may take, waiting for a connection included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read only to check.
         prefix: Begins every key.
 

@@ -43,14 +43,7 @@ _files_of_the_parent: Final[set[tuple[int, int]]] = set()
 
 
 class SQLiteFile:
-    """A file in write-ahead mode with ``synchronous=FULL``, and one connection to it that threads take in turn.
-
-    Args:
-        path: The file; made at the first use.
-        schema: See `schema_scripts`.
-        timeout: Seconds that a session may wait for others, unless it names a deadline.
-        owner: Whose file it is. Each failure is raised as the owner's error.
-    """
+    """A file in write-ahead mode with ``synchronous=FULL``, and one connection to it that threads take in turn."""
 
     def __init__(self, path: str | os.PathLike[str], schema: Sequence[str], timeout: float, owner: Owner) -> None:
         if sqlite3.sqlite_version_info < MIN_SQLITE_VERSION:

@@ -12,8 +12,7 @@ from typing import Final, Self
 
 from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS, SQLITE_PURGE_CHUNK
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import (
     ConsumeCall,
     HandoffQuery,
@@ -51,8 +50,7 @@ class AsyncSQLiteHandoffLog:
 
     Args:
         path: The file. Not that of a replay store.
-        timeout: How long an operation may take at most, waiting for locks included. Seconds or a timedelta, up to
-            60 s.
+        timeout: How long an operation may take, waiting for locks included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read to revoke and to purge.
 
     Raises:

@@ -21,8 +21,7 @@ from ghasi_handoff._limits import (
 )
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
@@ -152,11 +151,7 @@ class AsyncSQLiteReplayStore:
         return await asyncio.to_thread(self._file.read, stats)
 
     async def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
-        """Everything that the file holds of one handoff, for support. Changes nothing.
-
-        Args:
-            handoff_id: The handoff.
-            scope: Not needed here: every scope is reported.
+        """Everything that the file holds of one handoff, in every scope, for support. Changes nothing.
 
         Raises:
             ReplayStoreError: The file cannot be read, or is not a replay store.
