@@ -63,11 +63,10 @@ class PostgresPool:
     @contextmanager
     def session(self) -> Generator[Connection[Any]]:
         """A connection for maintenance. Its statements may hang no longer than a minute in all."""
-        now = clock()
+        had_by = clock() + self._timeout
+        ended_by = max(had_by, clock() + POSTGRES_MAINTENANCE_SECONDS)
         try:
-            with self._guarded(
-                now + self._timeout, now + max(self._timeout, POSTGRES_MAINTENANCE_SECONDS)
-            ) as connection:
+            with self._guarded(had_by, ended_by) as connection:
                 yield connection
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__
@@ -80,28 +79,25 @@ class PostgresPool:
         # A fork copies an open pool: parent and child would write into one connection.
         if self._pid not in (None, os.getpid()):
             raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
-        connection: Connection[Any] | None = None
-        autocommit, lost = True, False
         try:
-            connection = self._pool.getconn(max(0.001, deadline - clock()))
-            autocommit = connection.autocommit
+            connection: Connection[Any] = self._pool.getconn(max(0.001, deadline - clock()))
+        except DRIVER_ERRORS as exc:
+            raise translated(exc, self.owner, lost=False) from exc
+        autocommit = connection.autocommit
+        try:
             if not autocommit:
                 connection.set_autocommit(True)
             in_use.begin(connection)
-            try:
-                yield connection
-            finally:
-                in_use.end()
-                lost = connection.closed
+            yield connection
         except DRIVER_ERRORS as exc:
-            raise translated(exc, self.owner, lost=lost) from exc
+            raise translated(exc, self.owner, lost=connection.closed) from exc
         finally:
-            if connection is not None:
-                # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
-                if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                    with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
-                        connection.set_autocommit(False)
-                self._pool.putconn(connection)
+            in_use.end()
+            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
+            if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
+                    connection.set_autocommit(False)
+            self._pool.putconn(connection)
 
     @contextmanager
     def _guarded(self, had_by: float, ended_by: float) -> Generator[Connection[Any]]:

@@ -62,11 +62,10 @@ class AsyncPostgresPool:
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[AsyncConnection[Any]]:
         """A connection for maintenance. Its statements may hang no longer than a minute in all."""
-        now = clock()
+        had_by = clock() + self._timeout
+        ended_by = max(had_by, clock() + POSTGRES_MAINTENANCE_SECONDS)
         try:
-            async with self._guarded(
-                now + self._timeout, now + max(self._timeout, POSTGRES_MAINTENANCE_SECONDS)
-            ) as connection:
+            async with self._guarded(had_by, ended_by) as connection:
                 yield connection
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__
@@ -79,28 +78,25 @@ class AsyncPostgresPool:
         # A fork copies an open pool: parent and child would write into one connection.
         if self._pid not in (None, os.getpid()):
             raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
-        connection: AsyncConnection[Any] | None = None
-        autocommit, lost = True, False
         try:
-            connection = await self._pool.getconn(max(0.001, deadline - clock()))
-            autocommit = connection.autocommit
+            connection: AsyncConnection[Any] = await self._pool.getconn(max(0.001, deadline - clock()))
+        except DRIVER_ERRORS as exc:
+            raise translated(exc, self.owner, lost=False) from exc
+        autocommit = connection.autocommit
+        try:
             if not autocommit:
                 await connection.set_autocommit(True)
             in_use.begin(connection)
-            try:
-                yield connection
-            finally:
-                in_use.end()
-                lost = connection.closed
+            yield connection
         except DRIVER_ERRORS as exc:
-            raise translated(exc, self.owner, lost=lost) from exc
+            raise translated(exc, self.owner, lost=connection.closed) from exc
         finally:
-            if connection is not None:
-                # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
-                if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                    with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
-                        await connection.set_autocommit(False)
-                await self._pool.putconn(connection)
+            in_use.end()
+            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
+            if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
+                    await connection.set_autocommit(False)
+            await self._pool.putconn(connection)
 
     @asynccontextmanager
     async def _guarded(self, had_by: float, ended_by: float) -> AsyncGenerator[AsyncConnection[Any]]:

@@ -18,9 +18,9 @@ from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time, timeout_seconds
+from ghasi_handoff.stores.redis._client import FAILURES, translated
 from ghasi_handoff.stores.redis._entries import DEFAULT_PREFIX, ask, entry_key, key_prefix, read_answers, read_trace
 from ghasi_handoff.stores.redis._examination import count_entries, examine
-from ghasi_handoff.stores.redis._failures import FAILURES, translated
 from ghasi_handoff.stores.redis._thread_servers import Servers
 
 

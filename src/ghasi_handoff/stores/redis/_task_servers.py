@@ -20,10 +20,9 @@ from redis import exceptions
 
 from ghasi_handoff._limits import MAX_BATCH
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.stores.redis._client import require_primary_reads, type_name
+from ghasi_handoff.stores.redis._client import ASYNC_FAILURES, Trust, chained, failure, require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import Answers, Ask
 from ghasi_handoff.stores.redis._examination_async import Execute, require_fit
-from ghasi_handoff.stores.redis._failures import ASYNC_FAILURES, Trust, chained, failure
 
 _T = TypeVar("_T")
 

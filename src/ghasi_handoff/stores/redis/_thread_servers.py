@@ -11,10 +11,9 @@ import redis.cluster
 from redis import exceptions
 
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores.redis._client import require_bounded, require_primary_reads, type_name
+from ghasi_handoff.stores.redis._client import Trust, require_bounded, require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import Answers, Ask
 from ghasi_handoff.stores.redis._examination import Execute, require_fit
-from ghasi_handoff.stores.redis._failures import Trust
 
 _REDIRECTIONS: Final = (exceptions.AskError, exceptions.TryAgainError)  # MovedError is an AskError
 _T = TypeVar("_T")

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
@@ -18,14 +18,7 @@ from weakref import WeakSet
 from ghasi_handoff._limits import SQLITE_PURGE_PAUSE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._owners import Owner
-from ghasi_handoff.stores.sqlite._connection import (
-    FULL,
-    connect,
-    milliseconds_left,
-    one_integer,
-    schema_version,
-    transaction,
-)
+from ghasi_handoff.stores.sqlite._connection import FULL, connect, milliseconds_left, one_integer, transaction
 
 _T = TypeVar("_T")
 
@@ -50,12 +43,8 @@ class SQLiteFile:
             needed = ".".join(map(str, MIN_SQLITE_VERSION))
             raise owner.error(f"SQLite {sqlite3.sqlite_version} is too old; {needed} or newer is needed")
         self._path = os.fspath(path)
-        if (
-            not isinstance(self._path, str)
-            or self._path in ("", ":memory:")
-            or "\0" in self._path
-            or self._path.startswith("file:")
-        ):
+        wrong = not isinstance(self._path, str) or self._path in ("", ":memory:") or "\0" in self._path
+        if wrong or self._path.startswith("file:"):
             raise ConfigurationError("path must name a file: text or a path object, not :memory: and not a URI")
         self._schema = schema
         self._timeout = timeout
@@ -124,7 +113,7 @@ class SQLiteFile:
 
     def make(self) -> None:
         """Make the file, or bring it up to date."""
-        self.use(schema_version)
+        self.use(lambda _: None)
 
     def change(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """How many rows one statement changed."""
@@ -158,10 +147,8 @@ class SQLiteFile:
         """End whatever statement runs on the connection now."""
         connection = self._connection
         if connection is not None:
-            try:
+            with suppress(sqlite3.ProgrammingError):  # it was closed meanwhile
                 connection.interrupt()
-            except sqlite3.ProgrammingError:
-                return  # it was closed meanwhile
 
     def close(self) -> None:
         """Close the file for good."""
@@ -173,9 +160,7 @@ class SQLiteFile:
         if self._identity is not None and _identity(self._path) != self._identity:
             # Another process would use the new file, this one the old: one handoff, two holders. Nor may this one go on
             # with a new, empty file as if nothing had been redeemed.
-            raise self._owner.error(
-                "the SQLite file was replaced or removed while in use; restart every process that uses it"
-            )
+            raise self._owner.error("the SQLite file was replaced or removed while in use; restart all that use it")
         if self._connection is None:
             if _files_of_the_parent and _identity(self._path) in _files_of_the_parent:
                 raise self._owner.error("the SQLite file was in use at the fork of this process; restart the process")
