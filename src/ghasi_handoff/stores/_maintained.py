@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY
 from ghasi_handoff._outbox import Outbox
@@ -51,6 +51,19 @@ class HandoffLog(Protocol):
     def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """The rows that match, the newest first. Changes nothing."""
         ...
+
+
+class Closing:
+    """What is closed at the end of its `with` block."""
+
+    def close(self) -> None:
+        """Nothing to release. Here so that all stores and logs can be closed alike."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 class Maintained(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY
 from ghasi_handoff._outbox_async import AsyncOutbox
@@ -50,6 +50,19 @@ class AsyncHandoffLog(Protocol):
     async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """The rows that match, the newest first. Changes nothing."""
         ...
+
+
+class AsyncClosing:
+    """What is closed at the end of its `async with` block."""
+
+    async def aclose(self) -> None:
+        """Nothing to release. Here so that all stores and logs can be closed alike."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
 
 class AsyncMaintained(Protocol):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
@@ -19,6 +19,7 @@ from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
+from ghasi_handoff.stores._maintained import Closing
 from ghasi_handoff.stores._owners import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
 from ghasi_handoff.stores.postgres import _statements as sql
@@ -26,7 +27,7 @@ from ghasi_handoff.stores.postgres._maintenance import create_schema, purge
 from ghasi_handoff.stores.postgres._pool import PostgresPool, change, fetch
 
 
-class PostgresHandoffLog:
+class PostgresHandoffLog(Closing):
     """What an issuer issued, in PostgreSQL, each row on disk before its token is returned. For many machines.
 
     Args:
@@ -114,15 +115,6 @@ class PostgresHandoffLog:
             HandoffLogError: The database refused, or has a schema of another version.
         """
         create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_LOG_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
-
-    def close(self) -> None:
-        """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _find(connection: Connection[Any], handoff_id: str) -> HandoffRecord | None:

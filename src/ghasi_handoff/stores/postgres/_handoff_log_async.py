@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -18,6 +18,7 @@ from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
+from ghasi_handoff.stores._maintained_async import AsyncClosing
 from ghasi_handoff.stores._owners import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
 from ghasi_handoff.stores.postgres import _statements as sql
@@ -25,7 +26,7 @@ from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purg
 from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, fetch
 
 
-class AsyncPostgresHandoffLog:
+class AsyncPostgresHandoffLog(AsyncClosing):
     """What an issuer issued, in PostgreSQL, each row on disk before its token is returned. For many machines.
 
     Args:
@@ -113,15 +114,6 @@ class AsyncPostgresHandoffLog:
             HandoffLogError: The database refused, or has a schema of another version.
         """
         await create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_LOG_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
-
-    async def aclose(self) -> None:
-        """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
 
 async def _find(connection: AsyncConnection[Any], handoff_id: str) -> HandoffRecord | None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
@@ -30,6 +30,7 @@ from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._maintained import Closing
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
 from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
@@ -41,7 +42,7 @@ from ghasi_handoff.stores.postgres._outbox import PostgresOutbox
 from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, fetch
 
 
-class PostgresReplayStore:
+class PostgresReplayStore(Closing):
     """Entries in PostgreSQL, each committed to disk before its consume is answered. For many machines, for threads.
 
     Consumes that come while another is in flight share the next transaction. The store takes one connection of the pool
@@ -172,12 +173,6 @@ class PostgresReplayStore:
     def close(self) -> None:
         """End the batch in flight. The pool stays open. The store cannot be used afterwards."""
         self._commits.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
         statement = sql.consume_statement(entries, self._outbox is not None)

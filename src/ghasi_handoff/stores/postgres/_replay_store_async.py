@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -29,6 +29,7 @@ from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome
+from ghasi_handoff.stores._maintained_async import AsyncClosing
 from ghasi_handoff.stores._owners import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
 from ghasi_handoff.stores._task_commit import TaskGroupCommit
@@ -40,7 +41,7 @@ from ghasi_handoff.stores.postgres._outbox_async import AsyncPostgresOutbox
 from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, clock, fetch
 
 
-class AsyncPostgresReplayStore:
+class AsyncPostgresReplayStore(AsyncClosing):
     """Entries in PostgreSQL, each committed to disk before its consume is answered. For many machines, for asyncio.
 
     Consumes that come while another is in flight share the next transaction. The store takes one connection of the pool
@@ -171,12 +172,6 @@ class AsyncPostgresReplayStore:
     async def aclose(self) -> None:
         """End the batch in flight. The pool stays open. The store cannot be used afterwards."""
         await self._commits.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     async def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
         statement = sql.consume_statement(entries, self._outbox is not None)

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final
 
 from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS, SQLITE_PURGE_CHUNK
 from ghasi_handoff._times import read_clock
@@ -21,6 +21,7 @@ from ghasi_handoff.stores._handoff_log import (
     record_of,
     unknown,
 )
+from ghasi_handoff.stores._maintained_async import AsyncClosing
 from ghasi_handoff.stores._owners import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, log_change, log_cutoff, log_row, seconds_of
 from ghasi_handoff.stores.sqlite._connection import schema_scripts, transaction
@@ -43,7 +44,7 @@ DELETE FROM handoff_log WHERE handoff_id IN (
 """
 
 
-class AsyncSQLiteHandoffLog:
+class AsyncSQLiteHandoffLog(AsyncClosing):
     """What an issuer issued, in one SQLite file, each row on disk before its token is returned, for asyncio.
 
     The file is made at the first use. Threads and processes of one machine may share it; never a network file system.
@@ -132,12 +133,6 @@ class AsyncSQLiteHandoffLog:
     async def aclose(self) -> None:
         """Close the file once running work is done. The log cannot be used afterwards."""
         await asyncio.to_thread(self._file.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
 
 def _consume(file: SQLiteFile, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
