@@ -81,11 +81,6 @@ def lease_bounds(now: int, whether_due: bool) -> tuple[int, int]:
     return (now, now - OUTBOX_DELAY_SECONDS) if whether_due else (_ANY_TIME, _ANY_TIME)
 
 
-def outbox_entries(rows: Iterable[Any]) -> list[OutboxEntry]:
-    """Rows of the outbox."""
-    return [OutboxEntry(*row) for row in rows]
-
-
 def outbox_key(entry: OutboxEntry) -> tuple[str, str, str]:
     """By what an entry is found."""
     return entry.handoff_id, entry.scope, entry.redemption_id
@@ -93,7 +88,7 @@ def outbox_key(entry: OutboxEntry) -> tuple[str, str, str]:
 
 def leased(rows: Iterable[Any]) -> list[OutboxEntry]:
     """What a lease took, the oldest redemption first."""
-    return sorted(outbox_entries(rows), key=lambda entry: entry.consumed_at)
+    return sorted((OutboxEntry(*row) for row in rows), key=lambda entry: entry.consumed_at)
 
 
 def trace_of(records: Iterable[Any], refusals: Iterable[Any], outbox: Iterable[Any]) -> ReplayTrace:
@@ -101,7 +96,7 @@ def trace_of(records: Iterable[Any], refusals: Iterable[Any], outbox: Iterable[A
     return ReplayTrace(
         tuple(ReplayRecord(*row) for row in records),
         tuple(ReplayRefusal(*row) for row in refusals),
-        tuple(outbox_entries(outbox)),
+        tuple(OutboxEntry(*row) for row in outbox),
     )
 
 
