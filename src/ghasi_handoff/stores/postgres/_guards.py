@@ -12,7 +12,7 @@ import psycopg_pool
 from psycopg import AsyncConnection, Connection
 
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores._opening import Owner
 
 DRIVER_ERRORS: Final = (psycopg.Error, psycopg_pool.PoolClosed, OSError)
 

@@ -19,7 +19,7 @@ from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
 from ghasi_handoff.stores._maintained_async import AsyncClosing
-from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purge

@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores._opening import Owner
 from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, translated
 
 Row: TypeAlias = tuple[Any, ...]

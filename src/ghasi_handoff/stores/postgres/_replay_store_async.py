@@ -30,7 +30,7 @@ from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome
 from ghasi_handoff.stores._maintained_async import AsyncClosing
-from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
 from ghasi_handoff.stores._task_commit import TaskGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from ghasi_handoff._limits import SQLITE_PURGE_PAUSE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores._opening import Owner
 from ghasi_handoff.stores.sqlite._connection import FULL, connect, milliseconds_left, one_integer, transaction
 
 _T = TypeVar("_T")

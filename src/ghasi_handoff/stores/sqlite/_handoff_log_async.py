@@ -22,7 +22,7 @@ from ghasi_handoff.stores._handoff_log import (
     unknown,
 )
 from ghasi_handoff.stores._maintained_async import AsyncClosing
-from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, log_change, log_cutoff, log_row, seconds_of
 from ghasi_handoff.stores.sqlite._connection import schema_scripts, transaction
 from ghasi_handoff.stores.sqlite._file import SQLiteFile

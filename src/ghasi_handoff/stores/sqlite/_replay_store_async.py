@@ -24,7 +24,7 @@ from ghasi_handoff._times import read_clock
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores._maintained_async import AsyncClosing
-from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
 from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.sqlite._connection import schema_scripts
