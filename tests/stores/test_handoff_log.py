@@ -24,7 +24,7 @@ from ghasi_handoff.handshake import (
     PostgresHandoffLog,
     SQLiteHandoffLog,
 )
-from ghasi_handoff.stores.postgres import _maintenance, _statements
+from ghasi_handoff.stores.postgres import _pool, _statements
 from ghasi_handoff.stores.sqlite import _handoff_log as sqlite_log
 from tests.handoff_logs import UNHURRIED, emptied_pool, made_log
 from tests.handshake.services import AUDIENCE, ISSUER, TENANT, Clock, handoff_id
@@ -234,7 +234,7 @@ def test_a_clock_far_ahead_does_not_empty_the_log(log: Any, clock: Clock) -> Non
 def test_a_purge_of_many_rows_shows_progress(log: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than one chunk: all that is old goes, and the progress is reported."""
     monkeypatch.setattr(sqlite_log, "SQLITE_PURGE_CHUNK", 5)
-    monkeypatch.setattr(_maintenance, "POSTGRES_PURGE_CHUNK", 5)
+    monkeypatch.setattr(_pool, "POSTGRES_PURGE_CHUNK", 5)
     old = int(clock.now) - 60 * HOUR
     for n in range(11):
         log.record(a_record(old + n % 7))

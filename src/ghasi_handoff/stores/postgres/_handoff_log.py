@@ -23,8 +23,7 @@ from ghasi_handoff.stores._maintained import Closing
 from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
 from ghasi_handoff.stores.postgres import _statements as sql
-from ghasi_handoff.stores.postgres._maintenance import create_schema, purge
-from ghasi_handoff.stores.postgres._pool import PostgresPool, change, fetch
+from ghasi_handoff.stores.postgres._pool import PostgresPool, change, create_schema, fetch, purge
 
 
 class PostgresHandoffLog(Closing):

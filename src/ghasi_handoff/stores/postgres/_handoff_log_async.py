@@ -22,8 +22,7 @@ from ghasi_handoff.stores._maintained_async import AsyncClosing
 from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
 from ghasi_handoff.stores.postgres import _statements as sql
-from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purge
-from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, fetch
+from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, create_schema, fetch, purge
 
 
 class AsyncPostgresHandoffLog(AsyncClosing):

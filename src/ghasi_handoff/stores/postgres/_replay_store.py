@@ -37,9 +37,8 @@ from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
-from ghasi_handoff.stores.postgres._maintenance import create_schema, purge
 from ghasi_handoff.stores.postgres._outbox import PostgresOutbox
-from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, fetch
+from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, create_schema, fetch, purge
 
 
 class PostgresReplayStore(Closing):

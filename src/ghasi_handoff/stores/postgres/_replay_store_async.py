@@ -36,9 +36,8 @@ from ghasi_handoff.stores._task_commit import TaskGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
-from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purge
 from ghasi_handoff.stores.postgres._outbox_async import AsyncPostgresOutbox
-from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, clock, fetch
+from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, clock, create_schema, fetch, purge
 
 
 class AsyncPostgresReplayStore(AsyncClosing):
