@@ -34,6 +34,7 @@ STANDARD_LIBRARY: Final = frozenset(
         "__future__",
         "binascii",
         "collections.abc",
+        "contextlib",
         "dataclasses",
         "datetime",
         "enum",

@@ -13,12 +13,11 @@ from typing_extensions import TypeVar, override
 from ghasi_handoff._formats import REDEMPTION
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, GRACE_SECONDS, RETENTION_MARGIN_SECONDS
 from ghasi_handoff._require import require
-from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import from_seconds
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
 from ghasi_handoff.payload import BookingHandoff, HandoffPayload
-from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore
+from ghasi_handoff.replay import AsyncReplayStore, Consumption, ReplayStore, Scope
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload, default=BookingHandoff)
 _PayloadT_co = TypeVar("_PayloadT_co", bound=HandoffPayload, default=BookingHandoff, covariant=True)

@@ -60,10 +60,10 @@ class StoreStats:
     entries: int | None
     oldest_at: int | None
     newest_at: int | None
-    purged_before: int | None
-    refused: int | None
-    outbox: int | None
-    size_bytes: int | None
+    purged_before: int | None = None
+    refused: int | None = None
+    outbox: int | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,45 +151,40 @@ class ReplayTrace:
     outbox: tuple[OutboxEntry, ...]
 
 
-def clock_hazards(ours: float, theirs: float | None, newest_id_seconds: int | None, leeway: timedelta) -> list[Hazard]:
-    """What two clocks, and the newest stored id, say about each other.
+def present(*rows: tuple[bool, str, str, str]) -> list[Hazard]:
+    """The hazards that are there, of rows of: whether it is there, code, text, remedy."""
+    return [Hazard(*texts) for there, *texts in rows if there]
 
-    Args:
-        ours: This machine's clock, Unix seconds.
-        theirs: The server's clock, Unix seconds; None where there is no server.
-        newest_id_seconds: The time of the newest stored id.
-        leeway: The verifier's leeway.
-    """
+
+def clock_hazards(ours: float, theirs: float | None, newest_id_seconds: int | None, leeway: timedelta) -> list[Hazard]:
+    """What our clock, a server's clock if there is one, and the newest stored id say about each other."""
     allowed = leeway.total_seconds()
-    found: list[Hazard] = []
-    if theirs is not None and abs(theirs - ours) > allowed:
-        found.append(
-            Hazard(
-                "clock_differs",
-                f"the server's clock is {theirs - ours:+.0f} s from this machine's; the leeway is {allowed:g} s",
-                "synchronise both machines by NTP",
-            )
-        )
-    if newest_id_seconds is not None and newest_id_seconds - ours > allowed:
-        found.append(
-            Hazard(
-                "clock_behind",
-                f"the newest handoff id is {newest_id_seconds - ours:.0f} s ahead of this machine's clock",
-                "synchronise this machine, and the ones that mint, by NTP",
-            )
-        )
-    return found
+    off = 0 if theirs is None else theirs - ours
+    ahead = 0 if newest_id_seconds is None else newest_id_seconds - ours
+    return present(
+        (
+            abs(off) > allowed,
+            "clock_differs",
+            f"the server's clock is {off:+.0f} s from this machine's; the leeway is {allowed:g} s",
+            "synchronise both machines by NTP",
+        ),
+        (
+            ahead > allowed,
+            "clock_behind",
+            f"the newest handoff id is {ahead:.0f} s ahead of this machine's clock",
+            "synchronise this machine, and the ones that mint, by NTP",
+        ),
+    )
 
 
 def purge_hazards(ours: float, oldest_id_seconds: int | None) -> list[Hazard]:
     """Whether the oldest stored id should have been purged long ago."""
-    if oldest_id_seconds is None or ours - oldest_id_seconds <= HORIZON_SECONDS + PURGE_OVERDUE_SECONDS:
-        return []
-    return [
-        Hazard(
+    age = 0 if oldest_id_seconds is None else ours - oldest_id_seconds
+    return present(
+        (
+            age > HORIZON_SECONDS + PURGE_OVERDUE_SECONDS,
             "purge_overdue",
-            f"the oldest entry is {(ours - oldest_id_seconds) / 3600:.0f} h old; a purge removes what is older than "
-            f"{HORIZON_SECONDS // 60} min",
+            f"the oldest entry is {age / 3600:.0f} h old; a purge removes all older than {HORIZON_SECONDS // 60} min",
             "run `ghasi-handoff store maintain` every hour",
         )
-    ]
+    )

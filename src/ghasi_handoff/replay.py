@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol, runtime_checkable
+from datetime import datetime, timedelta
+from typing import Protocol, Self, runtime_checkable
 
-from ghasi_handoff._limits import HORIZON_SECONDS, MAX_SECONDS
+from ghasi_handoff._limits import HORIZON_SECONDS, MAX_SECONDS, MAX_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._outbox import Outbox
 from ghasi_handoff._outbox_async import AsyncOutbox
-from ghasi_handoff._scope import Scope
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._store_reports import (
     Hazard,
@@ -44,6 +43,35 @@ __all__ = [
     "StoreStats",
     "check_entry",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    r"""An issuer and an audience. A handoff id is unique within a scope; the same id in another is another handoff.
+
+    Attributes:
+        issuer: The service that mints.
+        audience: The service that redeems.
+
+    >>> str(Scope("bff-consumer", "bff-tenant-booking"))
+    'bff-consumer\nbff-tenant-booking'
+    """
+
+    issuer: str
+    audience: str
+
+    def __str__(self) -> str:
+        """The text that stores keep: the issuer, LF, the audience. No issuer contains a LF."""
+        return f"{self.issuer}\n{self.audience}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The scope in a text that a store has kept.
+
+        A text without a LF gives an empty audience, which no signed call accepts.
+        """
+        issuer, _, audience = text.partition("\n")
+        return cls(issuer, audience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +175,16 @@ def purge_cutoff(now: int, newest_id_seconds: int) -> int:
 
 
 def purge_time(now: int | datetime | None, clock: Callable[[], float]) -> int:
-    """The time of a purge in Unix seconds: what the caller says, or the clock's reading.
-
-    Raises:
-        ConfigurationError: Not a time: naive, not whole, or outside 1970 to 9999.
-    """
+    """The time of a purge in Unix seconds: what the caller says, or the clock's reading."""
     if isinstance(now, datetime):
         return to_seconds(now, name="now", error=ConfigurationError)
     return int(read_clock(clock if now is None else lambda: now))
+
+
+def timeout_seconds(timeout: float | timedelta) -> float:
+    """A store's `timeout` in seconds: more than 0, and at most 60."""
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= MAX_STORE_TIMEOUT_SECONDS:
+        raise ConfigurationError(f"timeout must be more than 0 and at most {MAX_STORE_TIMEOUT_SECONDS:g} seconds")
+    return float(seconds)

@@ -24,7 +24,7 @@ from ghasi_handoff.handshake import (
     PostgresHandoffLog,
     SQLiteHandoffLog,
 )
-from ghasi_handoff.stores.postgres import _handoff_log_statements, _maintenance
+from ghasi_handoff.stores.postgres import _pool, _statements
 from ghasi_handoff.stores.sqlite import _handoff_log as sqlite_log
 from tests.handoff_logs import UNHURRIED, emptied_pool, made_log
 from tests.handshake.services import AUDIENCE, ISSUER, TENANT, Clock, handoff_id
@@ -234,7 +234,7 @@ def test_a_clock_far_ahead_does_not_empty_the_log(log: Any, clock: Clock) -> Non
 def test_a_purge_of_many_rows_shows_progress(log: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than one chunk: all that is old goes, and the progress is reported."""
     monkeypatch.setattr(sqlite_log, "SQLITE_PURGE_CHUNK", 5)
-    monkeypatch.setattr(_maintenance, "POSTGRES_PURGE_CHUNK", 5)
+    monkeypatch.setattr(_pool, "POSTGRES_PURGE_CHUNK", 5)
     old = int(clock.now) - 60 * HOUR
     for n in range(11):
         log.record(a_record(old + n % 7))
@@ -284,15 +284,15 @@ def test_postgresql_commits_to_disk_whatever_the_session_says(shared_pool: Conne
     record = a_record(int(clock.now))
     with ConnectionPool(shared_pool.conninfo, min_size=1, kwargs=options, open=True) as pool:
         statements = {
-            _handoff_log_statements.RECORD: (record.handoff_id, ISSUER, AUDIENCE, TENANT, "k", 1, 2),
-            _handoff_log_statements.CONSUME: (WHO, 1, 1, record.handoff_id, ISSUER, AUDIENCE, 1, 60),
-            _handoff_log_statements.REVOKE: (1, record.handoff_id),
+            _statements.LOG_RECORD: (record.handoff_id, ISSUER, AUDIENCE, TENANT, "k", 1, 2),
+            _statements.LOG_CONSUME: (WHO, 1, 1, record.handoff_id, ISSUER, AUDIENCE, 1, 60),
+            _statements.LOG_REVOKE: (1, record.handoff_id),
         }
         for statement, arguments in statements.items():
             with pool.connection() as connection:
                 connection.execute(statement, arguments)
                 assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",), statement
-                if statement is _handoff_log_statements.CONSUME:
+                if statement is _statements.LOG_CONSUME:
                     connection.rollback()  # so that the row can still be revoked
 
 

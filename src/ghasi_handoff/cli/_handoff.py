@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
-from ghasi_handoff._scope import Scope
 from ghasi_handoff._signing_string import as_handoff_id, as_name, parse_body
 from ghasi_handoff._times import read_clock, to_seconds
 from ghasi_handoff._token import parse_token
@@ -19,6 +18,7 @@ from ghasi_handoff.cli._options import LogOptions, OrderedGroup, StoreOptions, l
 from ghasi_handoff.cli._output import Answer, Clock, answers, facts_of, iso, printable, progress_shown
 from ghasi_handoff.cli._store import removed_answer, sql_answer
 from ghasi_handoff.errors import InvalidHandoffInputError, MalformedTokenError, UnknownHandoffError
+from ghasi_handoff.replay import Scope
 from ghasi_handoff.stores._open import migration, product_of
 
 if TYPE_CHECKING:

@@ -37,14 +37,9 @@ from ghasi_handoff.handshake._issuer_async import AsyncHandoffIssuer
 from ghasi_handoff.handshake._last_use import LastUse
 from ghasi_handoff.handshake._outbox import OutboxWorker
 from ghasi_handoff.handshake._outbox_async import AsyncOutboxWorker
-from ghasi_handoff.stores._handoff_log import (
-    AsyncHandoffLog,
-    ConsumeCall,
-    HandoffLog,
-    HandoffQuery,
-    HandoffRecord,
-    HandoffState,
-)
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, HandoffState
+from ghasi_handoff.stores._maintained import HandoffLog
+from ghasi_handoff.stores._maintained_async import AsyncHandoffLog
 from ghasi_handoff.stores.sqlite import AsyncSQLiteHandoffLog, SQLiteHandoffLog
 
 if TYPE_CHECKING:

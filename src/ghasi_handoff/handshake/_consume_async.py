@@ -13,7 +13,8 @@ from ghasi_handoff.handshake._consume_call import RefusedCall, verify_call
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.keys import KeyRing, ring_source
-from ghasi_handoff.stores._handoff_log import AsyncHandoffLog, HandoffRecord
+from ghasi_handoff.stores._handoff_log import HandoffRecord
+from ghasi_handoff.stores._maintained_async import AsyncHandoffLog
 
 
 async def answer_consume_async(

@@ -10,7 +10,8 @@ from ghasi_handoff._require import require
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.payload import HandoffPayload
-from ghasi_handoff.stores._handoff_log import HandoffLog, HandoffRecord
+from ghasi_handoff.stores._handoff_log import HandoffRecord
+from ghasi_handoff.stores._maintained import HandoffLog
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 

@@ -9,7 +9,8 @@ from ghasi_handoff._require import require
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.payload import HandoffPayload
-from ghasi_handoff.stores._handoff_log import AsyncHandoffLog, HandoffRecord
+from ghasi_handoff.stores._handoff_log import HandoffRecord
+from ghasi_handoff.stores._maintained_async import AsyncHandoffLog
 
 _PayloadT = TypeVar("_PayloadT", bound=HandoffPayload)
 

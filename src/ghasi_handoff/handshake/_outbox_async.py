@@ -19,12 +19,11 @@ from ghasi_handoff._limits import (
     OUTBOX_POLL_SECONDS,
 )
 from ghasi_handoff._require import require
-from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.handshake import _events as events
 from ghasi_handoff.handshake._deliveries import Deliveries, next_try, require_mode
 from ghasi_handoff.handshake._steps import Step, reached
-from ghasi_handoff.replay import OutboxEntry
+from ghasi_handoff.replay import OutboxEntry, Scope
 
 
 class AsyncOutboxWorker:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ghasi_handoff._scope import Scope
 from ghasi_handoff._times import from_seconds
-from ghasi_handoff.replay import ReplayRecord, ReplayTrace
+from ghasi_handoff.replay import ReplayRecord, ReplayTrace, Scope
 from ghasi_handoff.stores._handoff_log import HandoffRecord, HandoffState
 
 ISSUER_SIDE = "bff-consumer"

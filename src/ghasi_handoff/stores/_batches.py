@@ -29,12 +29,8 @@ Watched: TypeAlias = Callable[[float], AbstractContextManager[None]]
 class Batches:
     """What both drivers of group commit do with a batch.
 
-    Args:
-        run: One transaction.
-        note: Notes refused replays.
-        watched: While it is entered, a transaction that still runs at that time is ended.
-        timeout: Seconds until a caller gets its answer or an error.
-        product: Begins the texts of errors.
+    While `watched` is entered, a transaction that still runs at that time is ended. `product` begins the texts of
+    errors.
     """
 
     def __init__(self, run: Run, note: Note, watched: Watched, *, timeout: float, product: str) -> None:
@@ -54,22 +50,16 @@ class Batches:
         wanted = first_of_each(entries)
         outcomes = self._transaction(callers, wanted, self._too_late)
         if isinstance(outcomes, ReplayStoreError):
-            outcomes = [outcomes] if len(wanted) == 1 else self._one_by_one(callers, wanted, outcomes)
+            reason, outcomes = outcomes, [outcomes]
+            if len(wanted) > 1:
+                tries = [self._transaction(callers, [entry], reason) for entry in wanted]
+                outcomes = [one if isinstance(one, ReplayStoreError) else one[0] for one in tries]
         found = answers(entries, wanted, outcomes)
         refused = refusals(entries, found)
         overdue_at = overdue(callers, refused, time.monotonic(), self._margin)
         if overdue_at is not None:
             with self._watched(overdue_at):
                 self._note(refused, overdue_at)
-        return found
-
-    def _one_by_one(
-        self, callers: Sequence[Caller], wanted: Sequence[Entry], reason: ReplayStoreError
-    ) -> list[Outcome]:
-        found: list[Outcome] = []
-        for entry in wanted:
-            outcomes = self._transaction(callers, [entry], reason)
-            found += [outcomes] if isinstance(outcomes, ReplayStoreError) else outcomes
         return found
 
     def _transaction(

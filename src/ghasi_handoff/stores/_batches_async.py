@@ -28,12 +28,8 @@ Watched: TypeAlias = Callable[[float], AbstractContextManager[None]]
 class AsyncBatches:
     """What both drivers of group commit do with a batch.
 
-    Args:
-        run: One transaction.
-        note: Notes refused replays.
-        watched: While it is entered, a transaction that still runs at that time is ended.
-        timeout: Seconds until a caller gets its answer or an error.
-        product: Begins the texts of errors.
+    While `watched` is entered, a transaction that still runs at that time is ended. `product` begins the texts of
+    errors.
     """
 
     def __init__(self, run: AsyncRun, note: AsyncNote, watched: Watched, *, timeout: float, product: str) -> None:
@@ -53,22 +49,16 @@ class AsyncBatches:
         wanted = first_of_each(entries)
         outcomes = await self._transaction(callers, wanted, self._too_late)
         if isinstance(outcomes, ReplayStoreError):
-            outcomes = [outcomes] if len(wanted) == 1 else await self._one_by_one(callers, wanted, outcomes)
+            reason, outcomes = outcomes, [outcomes]
+            if len(wanted) > 1:
+                tries = [await self._transaction(callers, [entry], reason) for entry in wanted]
+                outcomes = [one if isinstance(one, ReplayStoreError) else one[0] for one in tries]
         found = answers(entries, wanted, outcomes)
         refused = refusals(entries, found)
         overdue_at = overdue(callers, refused, asyncio.get_running_loop().time(), self._margin)
         if overdue_at is not None:
             with self._watched(overdue_at):
                 await self._note(refused, overdue_at)
-        return found
-
-    async def _one_by_one(
-        self, callers: Sequence[Caller], wanted: Sequence[Entry], reason: ReplayStoreError
-    ) -> list[Outcome]:
-        found: list[Outcome] = []
-        for entry in wanted:
-            outcomes = await self._transaction(callers, [entry], reason)
-            found += [outcomes] if isinstance(outcomes, ReplayStoreError) else outcomes
         return found
 
     async def _transaction(

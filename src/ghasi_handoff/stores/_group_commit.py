@@ -11,6 +11,7 @@ of others. See docs/adr/0020.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from ghasi_handoff._limits import REFUSALS_NOTED_PER_HANDOFF
@@ -44,15 +45,13 @@ AsyncNote: TypeAlias = Callable[[Sequence[Entry], float], Awaitable[None]]
 Abort: TypeAlias = Callable[[], None]
 
 
+@dataclass(slots=True, eq=False)
 class Caller:
     """Somebody who waits for the outcome of an entry, until a deadline by the clock of the driver."""
 
-    __slots__ = ("deadline", "entry", "outcome")
-
-    def __init__(self, entry: Entry, deadline: float) -> None:
-        self.entry = entry
-        self.deadline = deadline
-        self.outcome: Outcome | None = None
+    entry: Entry
+    deadline: float
+    outcome: Outcome | None = None
 
 
 def first_of_each(entries: Iterable[Entry]) -> list[Entry]:

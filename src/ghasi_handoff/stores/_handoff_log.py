@@ -1,11 +1,11 @@
-"""A handoff at its issuer: issued, then consumed or revoked. The protocol of handoff logs. No I/O."""
+"""A handoff at its issuer: issued, then consumed or revoked. The values of handoff logs. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import UnknownHandoffError
@@ -89,69 +89,6 @@ class ConsumeCall(NamedTuple):
     redemption_id: str
     consumed_at: int
     sent_at: int
-
-
-class HandoffLog(Protocol):
-    """Where an issuer remembers what it issued. Every method is durable before it returns."""
-
-    def record(self, record: HandoffRecord) -> None:
-        """Add a row, before its token is in the world.
-
-        Raises:
-            HandoffLogError: It is not sure that the row is there. Repeating the call is safe.
-        """
-        ...
-
-    def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
-        """Mark the row consumed if it is still issued, matches the call and is not too late; then give the row, if any.
-
-        One atomic, guarded update: of several calls at once one wins. The state never changes a second time.
-
-        Raises:
-            HandoffLogError: No sure answer. Repeating the call is safe.
-        """
-        ...
-
-    def revoke(self, handoff_id: str) -> HandoffRecord:
-        """Mark the row revoked if it is still issued; then give the row. One that is consumed stays so.
-
-        Raises:
-            UnknownHandoffError: There is no such row.
-            HandoffLogError: No sure answer. Repeating the call is safe.
-        """
-        ...
-
-    def find(self, handoff_id: str) -> HandoffRecord | None:
-        """The row, if there is one. Changes nothing."""
-        ...
-
-    def search(self, query: HandoffQuery) -> list[HandoffRecord]:
-        """The rows that match, the newest first. Changes nothing."""
-        ...
-
-
-class AsyncHandoffLog(Protocol):
-    """`HandoffLog` for asyncio."""
-
-    async def record(self, record: HandoffRecord) -> None:
-        """As `HandoffLog.record`."""
-        ...
-
-    async def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
-        """As `HandoffLog.consume`."""
-        ...
-
-    async def revoke(self, handoff_id: str) -> HandoffRecord:
-        """As `HandoffLog.revoke`."""
-        ...
-
-    async def find(self, handoff_id: str) -> HandoffRecord | None:
-        """As `HandoffLog.find`."""
-        ...
-
-    async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
-        """As `HandoffLog.search`."""
-        ...
 
 
 def record_of(row: Sequence[Any]) -> HandoffRecord:

@@ -1,17 +1,69 @@
 # Generated from _maintained_async.py by tools/sync_twins.py. Do not edit.
-"""What a store and a handoff log offer their operator, beside their one decision. Protocols, for threads. No I/O."""
+"""What a handoff log offers its issuer, and store and log their operator. Protocols, for threads. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from ghasi_handoff._limits import DEFAULT_LEEWAY
 from ghasi_handoff._outbox import Outbox
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff.replay import ReplayStore
-from ghasi_handoff.stores._handoff_log import HandoffLog
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord
+
+
+class HandoffLog(Protocol):
+    """Where an issuer remembers what it issued. Every method is durable before it returns."""
+
+    def record(self, record: HandoffRecord) -> None:
+        """Add a row, before its token is in the world.
+
+        Raises:
+            HandoffLogError: It is not sure that the row is there. Repeating the call is safe.
+        """
+        ...
+
+    def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
+        """Mark the row consumed if it is still issued, matches the call and is not too late; then give the row, if any.
+
+        One atomic, guarded update: of several calls at once one wins. The state never changes a second time.
+
+        Raises:
+            HandoffLogError: No sure answer. Repeating the call is safe.
+        """
+        ...
+
+    def revoke(self, handoff_id: str) -> HandoffRecord:
+        """Mark the row revoked if it is still issued; then give the row. One that is consumed stays so.
+
+        Raises:
+            UnknownHandoffError: There is no such row.
+            HandoffLogError: No sure answer. Repeating the call is safe.
+        """
+        ...
+
+    def find(self, handoff_id: str) -> HandoffRecord | None:
+        """The row, if there is one. Changes nothing."""
+        ...
+
+    def search(self, query: HandoffQuery) -> list[HandoffRecord]:
+        """The rows that match, the newest first. Changes nothing."""
+        ...
+
+
+class Closing:
+    """What is closed at the end of its `with` block."""
+
+    def close(self) -> None:
+        """Nothing to release. Here so that all stores and logs can be closed alike."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 class Maintained(Protocol):
@@ -22,12 +74,7 @@ class Maintained(Protocol):
         ...
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
-        """Remove what no token, and no operator, can need any more. Returns how many.
-
-        Args:
-            now: Unix seconds or an aware datetime; by default the clock's reading.
-            progress: Called after each chunk with the number removed so far.
-        """
+        """Remove what no token, and no operator, can need any more. Returns how many."""
         ...
 
 
@@ -40,11 +87,7 @@ class MaintainedStore(ReplayStore, Maintained, Protocol):
         ...
 
     def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
-        """Ask the live store for everything that could break its promises.
-
-        Args:
-            leeway: How far its clock may be from ours.
-        """
+        """Ask the live store for everything that could break its promises."""
         ...
 
     def stats(self) -> StoreStats:
@@ -54,10 +97,8 @@ class MaintainedStore(ReplayStore, Maintained, Protocol):
     def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace | None:
         """Everything that the store holds of one handoff, for support. Changes nothing.
 
-        Args:
-            handoff_id: The handoff.
-            scope: The text of its `Scope`. A store whose keys need it (Redis) answers None without it; others ignore it
-                and report every scope.
+        A store whose keys need the text of the `Scope` (Redis) answers None without it; others ignore it and report
+        every scope.
         """
         ...
 

@@ -32,25 +32,15 @@ _MakeLog: TypeAlias = Callable[[str, Opening], tuple[MaintainedLog, AbstractCont
 
 
 class Product(NamedTuple):
-    """A database product.
+    """A database product."""
 
-    Attributes:
-        name: As it is shown.
-        schemes: What its URLs begin with, before ``://``.
-        folder: Its folder beside this file; also the extra that installs its driver.
-        driver: The package that must be installed; None if Python has it.
-        needs_init: Whether its operator makes tables, by the command ``init``, before a service starts.
-        has_log: Whether it can keep a handoff log.
-        has_outbox: Whether its replay store can have an outbox.
-    """
-
-    name: str
-    schemes: tuple[str, ...]
-    folder: str
-    driver: str | None
-    needs_init: bool
-    has_log: bool
-    has_outbox: bool
+    name: str  # as it is shown
+    schemes: tuple[str, ...]  # what its URLs begin with, before "://"
+    folder: str  # its folder beside this file; also the extra that installs its driver
+    driver: str | None  # the package that must be installed; None if Python has it
+    needs_init: bool  # its operator makes tables, by the command `init`, before a service starts
+    has_log: bool  # it can keep a handoff log
+    has_outbox: bool  # its replay store can have an outbox
 
 
 PRODUCTS: Final = (
@@ -65,66 +55,41 @@ PRODUCTS: Final = (
     ),
 )  # fmt: skip
 
-_FROM_URL: Final = "_from_url"
-
 
 def product_of(url: str, kind: Kind) -> Product:
-    """The product that a URL names. Its driver is installed.
-
-    Args:
-        url: The URL. It may hold a password, so no error repeats it.
-        kind: What the URL is for.
-
-    Raises:
-        ConfigurationError: It names no such product, or the driver is not installed.
-    """
-    allowed = {scheme: product for product in PRODUCTS for scheme in product.schemes}
-    if kind == "log":
-        allowed = {scheme: product for scheme, product in allowed.items() if product.has_log}
+    """The product that a URL names. Its driver is installed. The URL may hold a password, so no error repeats it."""
+    products = [product for product in PRODUCTS if kind == "store" or product.has_log]
+    allowed = {scheme: product for product in products for scheme in product.schemes}
     scheme, _, rest = url.partition("://")
     product = allowed.get(scheme)
     if product is None or not rest:
-        raise ConfigurationError(
-            f"the {kind}'s URL must begin with one of {', '.join(f'{name}://' for name in allowed)}"
-        )
+        names = ", ".join(f"{name}://" for name in allowed)
+        raise ConfigurationError(f"the {kind}'s URL must begin with one of {names}")
     if product.driver is not None:
         require_extra(product.name, driver=product.driver, extra=product.folder)
     return product
 
 
 def require_extra(what: str, *, driver: str, extra: str) -> None:
-    """Refuse what needs a package that is not installed.
-
-    Raises:
-        ConfigurationError: `driver` is not installed. The text says what to install.
-    """
+    """Refuse what needs a package that is not installed, and say what to install."""
     if find_spec(driver) is None:
         raise ConfigurationError(f"{what} needs a driver: install ghasi-handoff[{extra}]")
 
 
 def make_store(url: str, opening: Opening) -> tuple[MaintainedStore, AbstractContextManager[None]]:
-    """A replay store, and what opens it and closes it again. Nothing is connected before.
-
-    Raises:
-        ConfigurationError: The URL is not valid, or a driver is not installed.
-        ReplayStoreError: The file is not there, and `opening` does not create it.
-    """
+    """A replay store, and what opens it and closes it again. Nothing is connected before."""
     make: _MakeStore = _module(url, "store").make_store
     return make(url, opening)
 
 
 def make_log(url: str, opening: Opening) -> tuple[MaintainedLog, AbstractContextManager[None]]:
-    """A handoff log, and what opens it and closes it again. Raises as `make_store`, `HandoffLogError` for the file."""
+    """A handoff log, and what opens it and closes it again."""
     make: _MakeLog = _module(url, "log").make_log
     return make(url, opening)
 
 
 def migration(kind: Kind) -> str:
-    """The SQL that makes PostgreSQL's tables, for an operator who runs it without this library.
-
-    Raises:
-        ConfigurationError: The driver is not installed.
-    """
+    """The SQL that makes PostgreSQL's tables, for an operator who runs it without this library."""
     product_of("postgresql://any", kind)
     from ghasi_handoff.stores.postgres import LOG_SCHEMA, SCHEMA
 
@@ -132,4 +97,4 @@ def migration(kind: Kind) -> str:
 
 
 def _module(url: str, kind: Kind) -> ModuleType:
-    return import_module(f"ghasi_handoff.stores.{product_of(url, kind).folder}.{_FROM_URL}")
+    return import_module(f"ghasi_handoff.stores.{product_of(url, kind).folder}._from_url")

@@ -23,44 +23,38 @@ _ANY_TIME: Final = 2**62
 
 
 class SharedSQL:
-    """The statements, with the driver's mark for an argument.
-
-    Args:
-        mark: ``?`` for SQLite, ``%s`` for PostgreSQL.
-    """
+    """The statements, with the driver's mark for an argument: ``?`` for SQLite, ``%s`` for PostgreSQL."""
 
     def __init__(self, mark: LiteralString) -> None:
-        self._mark: LiteralString = mark
-        self.oldest: LiteralString = end_of("handoff_replay_log", "ASC")
-        self.newest: LiteralString = end_of("handoff_replay_log", "DESC")
-        self.raise_mark: LiteralString = (
-            f"UPDATE handoff_replay_mark SET purged_before = {mark} WHERE purged_before < {mark}"
-        )
-        self.purge_refused: LiteralString = f"DELETE FROM handoff_replay_refused WHERE refused_at < {mark}"
-        self.records_of_one: LiteralString = (
+        self._mark: Final = mark
+        self.oldest: Final = end_of("handoff_replay_log", "ASC")
+        self.newest: Final = end_of("handoff_replay_log", "DESC")
+        self.raise_mark: Final = f"UPDATE handoff_replay_mark SET purged_before = {mark} WHERE purged_before < {mark}"
+        self.purge_refused: Final = f"DELETE FROM handoff_replay_refused WHERE refused_at < {mark}"
+        self.records_of_one: Final = (
             f"SELECT scope, redemption_id, consumed_at FROM handoff_replay_log WHERE handoff_id = {mark}"
         )
-        self.refusals_of_one: LiteralString = (
+        self.refusals_of_one: Final = (
             "SELECT scope, redemption_id, refused_at FROM handoff_replay_refused"
             f" WHERE handoff_id = {mark} ORDER BY refused_at"
         )
         key = f"handoff_id = {mark} AND scope = {mark} AND redemption_id = {mark}"
         change = f"outcome = {mark} WHERE dead_at IS NULL AND {key}"
-        self.outbox_of_one: LiteralString = f"SELECT {_OUTBOX} FROM handoff_outbox WHERE handoff_id = {mark}"
-        self.settle: LiteralString = f"DELETE FROM handoff_outbox WHERE {key}"
-        self.postpone: LiteralString = f"UPDATE handoff_outbox SET due_at = {mark}, {change}"
-        self.bury: LiteralString = f"UPDATE handoff_outbox SET dead_at = {mark}, {change}"
-        self.revive: LiteralString = "UPDATE handoff_outbox SET dead_at = NULL, due_at = 0 WHERE dead_at IS NOT NULL"
-        self.outbox_entries: LiteralString = (
+        self.outbox_of_one: Final = f"SELECT {_OUTBOX} FROM handoff_outbox WHERE handoff_id = {mark}"
+        self.settle: Final = f"DELETE FROM handoff_outbox WHERE {key}"
+        self.postpone: Final = f"UPDATE handoff_outbox SET due_at = {mark}, {change}"
+        self.bury: Final = f"UPDATE handoff_outbox SET dead_at = {mark}, {change}"
+        self.revive: Final = "UPDATE handoff_outbox SET dead_at = NULL, due_at = 0 WHERE dead_at IS NOT NULL"
+        self.outbox_entries: Final = (
             f"SELECT {_OUTBOX} FROM handoff_outbox ORDER BY dead_at IS NULL, consumed_at LIMIT {mark}"
         )
-        self.outbox_stats: LiteralString = (
+        self.outbox_stats: Final = (
             "SELECT count(*) - count(dead_at), count(dead_at), min(consumed_at) FILTER (WHERE dead_at IS NULL)"
             " FROM handoff_outbox"
         )
-        self.outbox_columns: LiteralString = _OUTBOX
-        self.log_newest: LiteralString = end_of("handoff_log", "DESC")
-        self.log_find: LiteralString = f"SELECT {_LOG} FROM handoff_log WHERE handoff_id = {mark}"
+        self.outbox_columns: Final = _OUTBOX
+        self.log_newest: Final = end_of("handoff_log", "DESC")
+        self.log_find: Final = f"SELECT {_LOG} FROM handoff_log WHERE handoff_id = {mark}"
 
     def log_search(self, query: HandoffQuery) -> tuple[LiteralString, list[Any]]:
         """The statement that finds what `query` asks for, and its arguments."""
@@ -87,11 +81,6 @@ def lease_bounds(now: int, whether_due: bool) -> tuple[int, int]:
     return (now, now - OUTBOX_DELAY_SECONDS) if whether_due else (_ANY_TIME, _ANY_TIME)
 
 
-def outbox_entries(rows: Iterable[Any]) -> list[OutboxEntry]:
-    """Rows of the outbox."""
-    return [OutboxEntry(*row) for row in rows]
-
-
 def outbox_key(entry: OutboxEntry) -> tuple[str, str, str]:
     """By what an entry is found."""
     return entry.handoff_id, entry.scope, entry.redemption_id
@@ -99,7 +88,7 @@ def outbox_key(entry: OutboxEntry) -> tuple[str, str, str]:
 
 def leased(rows: Iterable[Any]) -> list[OutboxEntry]:
     """What a lease took, the oldest redemption first."""
-    return sorted(outbox_entries(rows), key=lambda entry: entry.consumed_at)
+    return sorted((OutboxEntry(*row) for row in rows), key=lambda entry: entry.consumed_at)
 
 
 def trace_of(records: Iterable[Any], refusals: Iterable[Any], outbox: Iterable[Any]) -> ReplayTrace:
@@ -107,7 +96,7 @@ def trace_of(records: Iterable[Any], refusals: Iterable[Any], outbox: Iterable[A
     return ReplayTrace(
         tuple(ReplayRecord(*row) for row in records),
         tuple(ReplayRefusal(*row) for row in refusals),
-        tuple(outbox_entries(outbox)),
+        tuple(OutboxEntry(*row) for row in outbox),
     )
 
 

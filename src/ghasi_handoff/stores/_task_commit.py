@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from ghasi_handoff._limits import MAX_BATCH
@@ -32,13 +33,8 @@ class LoopCaller(Caller):
         super().__init__(entry, deadline)
         self.future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-    @property
-    def gone(self) -> bool:
-        """Whether the caller has its answer, or was cancelled."""
-        return self.future.done()
-
     def settle(self, outcome: Outcome) -> None:
-        """Answer the caller, in its event loop, unless it is gone."""
+        """Answer the caller, in its event loop, unless it has its answer or was cancelled."""
         if not self.future.done():
             self.future.set_result(outcome)
 
@@ -50,23 +46,16 @@ def settle_all(callers: Iterable[LoopCaller]) -> None:
             caller.settle(caller.outcome)
 
 
+@dataclass(slots=True)
 class _Line:
     """Who waits in one event loop, and the task that serves them."""
 
-    __slots__ = ("task", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: list[LoopCaller] = []
-        self.task: asyncio.Task[None] | None = None
+    waiting: list[LoopCaller] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
 
 
 class TaskGroupCommit:
-    """Runs batches in an asyncio task, one for each event loop that has callers.
-
-    Args:
-        run, note, timeout, product: As for `AsyncBatches`.
-        abort: Ends whatever transaction hangs in this event loop.
-    """
+    """Runs batches in an asyncio task, one for each event loop that has callers."""
 
     def __init__(self, run: AsyncRun, note: AsyncNote, abort: Abort, *, timeout: float, product: str) -> None:
         self._batches = AsyncBatches(run, note, self._watched, timeout=timeout, product=product)
@@ -77,11 +66,7 @@ class TaskGroupCommit:
         self._closed = False
 
     async def consume(self, entry: Entry) -> Consumption:
-        """Wait for the answer.
-
-        Raises:
-            ReplayStoreError: The outcome is unknown, or the store refused.
-        """
+        """Wait for the answer."""
         if self._closed:
             raise ReplayStoreError("the store is closed", handoff_id=entry.handoff_id)
         loop = asyncio.get_running_loop()
@@ -110,7 +95,7 @@ class TaskGroupCommit:
         batch: list[LoopCaller] = []
         try:
             while line.waiting:
-                batch = [caller for caller in line.waiting[:MAX_BATCH] if not caller.gone]
+                batch = [caller for caller in line.waiting[:MAX_BATCH] if not caller.future.done()]
                 del line.waiting[:MAX_BATCH]
                 if batch:
                     outcomes = await self._batches.outcomes(batch)

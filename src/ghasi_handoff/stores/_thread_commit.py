@@ -37,12 +37,7 @@ class ThreadCaller(Caller):
 
 
 class ThreadedGroupCommit:
-    """Runs batches in one thread, made at the first consume and ended when idle.
-
-    Args:
-        run, note, timeout, product: As for `Batches`.
-        abort: Ends whatever transaction hangs. Called from another thread.
-    """
+    """Runs batches in one thread, made at the first consume and ended when idle. Another thread calls `abort`."""
 
     def __init__(self, run: Run, note: Note, abort: Abort, *, timeout: float, product: str) -> None:
         self._batches = Batches(run, note, self._watched, timeout=timeout, product=product)
@@ -60,11 +55,7 @@ class ThreadedGroupCommit:
         self._overdue_at: float | None = None  # when the transaction in flight has taken too long; None: none in flight
 
     def consume(self, entry: Entry) -> Consumption:
-        """Wait for the answer in this thread.
-
-        Raises:
-            ReplayStoreError: The outcome is unknown, or the store refused.
-        """
+        """Wait for the answer in this thread."""
         caller = ThreadCaller(entry, time.monotonic() + self._timeout)
         self._submit(caller)
         if not caller.wait():
@@ -72,11 +63,7 @@ class ThreadedGroupCommit:
         return raise_or_return(caller.outcome or no_answer(self._product, self._timeout), entry.handoff_id)
 
     async def consume_async(self, entry: Entry) -> Consumption:
-        """Wait for the answer in this event loop, whichever it is.
-
-        Raises:
-            ReplayStoreError: The outcome is unknown, or the store refused.
-        """
+        """Wait for the answer in this event loop, whichever it is."""
         loop = asyncio.get_running_loop()
         caller = LoopCaller(entry, time.monotonic() + self._timeout)
         self._submit(caller)
@@ -133,7 +120,7 @@ class ThreadedGroupCommit:
                             self._thread = None
                             return
                     batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                present = [caller for caller in batch if not (isinstance(caller, LoopCaller) and caller.gone)]
+                present = [caller for caller in batch if not (isinstance(caller, LoopCaller) and caller.future.done())]
                 if present:
                     _deliver(present, self._batches.outcomes(present))
                 batch = []

@@ -21,7 +21,8 @@ from ghasi_handoff.handshake._consume import answer_consume
 from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest
 from ghasi_handoff.handshake._consume_call import check_call, sign_call
 from ghasi_handoff.keys import KeyRing, ring_source
-from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffLog, HandoffRecord, HandoffState
+from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffRecord, HandoffState
+from ghasi_handoff.stores._maintained import HandoffLog
 
 ANSWERS: Final = (200, 401, 404, 409, 410, 503, "revoked_handoff", "expired", "slow", "timeout", "lost", "nonsense")
 SLOW_SECONDS: Final = 2.0  # a ConsumeClient waits for 0.7

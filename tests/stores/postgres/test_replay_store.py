@@ -18,7 +18,7 @@ from ghasi_handoff import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._group_commit import Entry
 from ghasi_handoff.stores.postgres import SCHEMA, AsyncPostgresReplayStore, PostgresReplayStore, _statements
-from ghasi_handoff.stores.postgres._maintenance import chunk_end
+from ghasi_handoff.stores.postgres._pool import chunk_end
 from tests.servers import wait_until
 
 from ..entries import HORIZON, NOW, SCOPE, assert_held, assert_refused, entry, handoff_id, handoff_ids, redemption_id

@@ -388,7 +388,7 @@ def test_a_policy_that_changes_is_noticed(
         one.consume(handoff_id(NOW), **entry(1))
         admin.config_set("maxmemory-policy", "volatile-ttl")
         later = time.monotonic() + 61
-        monkeypatch.setattr("ghasi_handoff.stores.redis._failures.time.monotonic", lambda: later)
+        monkeypatch.setattr("ghasi_handoff.stores.redis._client.time.monotonic", lambda: later)
         with pytest.raises(ReplayStoreError, match="volatile-ttl"):
             one.consume(handoff_id(NOW), **entry(1))
     finally:

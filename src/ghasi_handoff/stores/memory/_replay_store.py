@@ -7,15 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Self
 
 from ghasi_handoff._limits import DEFAULT_MEMORY_CAPACITY
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
+from ghasi_handoff.stores._maintained import Closing
 
 
-class MemoryReplayStore:
+class MemoryReplayStore(Closing):
     """Entries in a dict behind a lock, for threads. When full it purges, then refuses.
 
     It never evicts: that would be a replay.
@@ -86,15 +86,6 @@ class MemoryReplayStore:
         for key in old:
             del self._entries[key]
         return len(old)
-
-    def close(self) -> None:
-        """Nothing to release; here so that every store can be used alike."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -6,15 +6,15 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Self
 
 from ghasi_handoff._limits import DEFAULT_MEMORY_CAPACITY
 from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
+from ghasi_handoff.stores._maintained_async import AsyncClosing
 
 
-class AsyncMemoryReplayStore:
+class AsyncMemoryReplayStore(AsyncClosing):
     """Entries in a dict behind a lock, for asyncio. When full it purges, then refuses.
 
     It never evicts: that would be a replay.
@@ -85,15 +85,6 @@ class AsyncMemoryReplayStore:
         for key in old:
             del self._entries[key]
         return len(old)
-
-    async def aclose(self) -> None:
-        """Nothing to release; here so that every store can be used alike."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     def __len__(self) -> int:
         return len(self._entries)

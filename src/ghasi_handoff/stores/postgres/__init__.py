@@ -2,10 +2,9 @@
 
 from ghasi_handoff.stores.postgres._handoff_log import PostgresHandoffLog
 from ghasi_handoff.stores.postgres._handoff_log_async import AsyncPostgresHandoffLog
-from ghasi_handoff.stores.postgres._handoff_log_statements import LOG_SCHEMA
 from ghasi_handoff.stores.postgres._replay_store import PostgresReplayStore
 from ghasi_handoff.stores.postgres._replay_store_async import AsyncPostgresReplayStore
-from ghasi_handoff.stores.postgres._statements import SCHEMA
+from ghasi_handoff.stores.postgres._statements import LOG_SCHEMA, SCHEMA
 
 __all__ = [
     "LOG_SCHEMA",

@@ -1,4 +1,4 @@
-"""What a pool's connection needs around it: an end to every wait, a look for forks, and errors without secrets."""
+"""What a pool's connection needs around it: an end to every wait, and errors without secrets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any, Final
 import psycopg
 import psycopg_pool
 from psycopg import AsyncConnection, Connection
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores._opening import Owner
 
 DRIVER_ERRORS: Final = (psycopg.Error, psycopg_pool.PoolClosed, OSError)
 
@@ -52,22 +51,6 @@ class InUse:
                     copy.shutdown(socket.SHUT_RDWR)
             except (psycopg.Error, OSError):
                 return  # the other side was quicker: it is lost already
-
-
-class ForkGuard:
-    """Notices that a fork copied an open pool: parent and child would write into one connection."""
-
-    def __init__(self, pool: ConnectionPool[Any] | AsyncConnectionPool[Any], owner: Owner) -> None:
-        self._pool = pool
-        self._owner = owner
-        self._pid = None if pool.closed else os.getpid()
-
-    def check(self) -> None:
-        """Refuse a pool that was opened by another process."""
-        if self._pid is None and not self._pool.closed:
-            self._pid = os.getpid()
-        if self._pid is not None and self._pid != os.getpid():
-            raise self._owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
 
 
 def translated(exc: Exception, owner: Owner, *, lost: bool) -> ReplayStoreError | LostConnectionError:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
@@ -17,24 +17,21 @@ from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
 from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
-from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._maintained import Closing
+from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
-from ghasi_handoff.stores.postgres import _handoff_log_statements as sql
-from ghasi_handoff.stores.postgres._maintenance import create_schema, purge
-from ghasi_handoff.stores.postgres._pool import PostgresPool, change, fetch
-from ghasi_handoff.stores.postgres._statements import SQL
+from ghasi_handoff.stores.postgres import _statements as sql
+from ghasi_handoff.stores.postgres._pool import PostgresPool, change, create_schema, fetch, purge
 
 
-class PostgresHandoffLog:
+class PostgresHandoffLog(Closing):
     """What an issuer issued, in PostgreSQL, each row on disk before its token is returned. For many machines.
 
     Args:
         pool: The application's pool. It stays the application's: the log neither opens nor closes it.
-        timeout: How long an operation may take at most, waiting for a connection included. Seconds or a timedelta, up
-            to 60 s.
+        timeout: How long an operation may take, waits for a connection included: seconds or a timedelta, up to 60 s.
         clock: Returns Unix seconds; read to revoke and to purge.
 
     Raises:
@@ -53,13 +50,13 @@ class PostgresHandoffLog:
 
     def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
-        self._pool.change(sql.RECORD, log_row(record))
+        self._pool.change(sql.LOG_RECORD, log_row(record))
 
     def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
 
         def consume(connection: Connection[Any]) -> HandoffRecord | None:
-            change(connection, sql.CONSUME, log_change(call, recorded_at))
+            change(connection, sql.LOG_CONSUME, log_change(call, recorded_at))
             # By a statement of its own: only that one sees what another call committed while ours waited for it.
             return _find(connection, call.handoff_id)
 
@@ -72,7 +69,7 @@ class PostgresHandoffLog:
             raise unknown(handoff_id)
 
         def revoke(connection: Connection[Any]) -> HandoffRecord | None:
-            change(connection, sql.REVOKE, (now, handoff_id))
+            change(connection, sql.LOG_REVOKE, (now, handoff_id))
             return _find(connection, handoff_id)
 
         record = self._pool.run(revoke)
@@ -88,7 +85,7 @@ class PostgresHandoffLog:
 
     def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
-        return [record_of(row) for row in self._pool.fetch(*SQL.log_search(query))]
+        return [record_of(row) for row in self._pool.fetch(*sql.SQL.log_search(query))]
 
     def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
@@ -106,7 +103,7 @@ class PostgresHandoffLog:
         seconds = purge_time(now, self._clock)
 
         def remove(connection: Connection[Any], cutoff: int, start: UUID, end: UUID) -> int:
-            return change(connection, sql.PURGE, (start, end, cutoff))
+            return change(connection, sql.LOG_PURGE, (start, end, cutoff))
 
         return purge(self._pool, "handoff_log", partial(log_cutoff, seconds), remove, progress)
 
@@ -116,18 +113,9 @@ class PostgresHandoffLog:
         Raises:
             HandoffLogError: The database refused, or has a schema of another version.
         """
-        create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
-
-    def close(self) -> None:
-        """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_LOG_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
 
 
 def _find(connection: Connection[Any], handoff_id: str) -> HandoffRecord | None:
-    rows = fetch(connection, SQL.log_find, (handoff_id,))
+    rows = fetch(connection, sql.SQL.log_find, (handoff_id,))
     return record_of(rows[0]) if rows else None

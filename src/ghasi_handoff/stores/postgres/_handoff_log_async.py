@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -16,24 +16,21 @@ from ghasi_handoff._formats import POSTGRES_HANDOFF_LOG_SCHEMA
 from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import ConsumeCall, HandoffQuery, HandoffRecord, record_of, unknown
-from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._maintained_async import AsyncClosing
+from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import log_change, log_cutoff, log_row
-from ghasi_handoff.stores.postgres import _handoff_log_statements as sql
-from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purge
-from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, fetch
-from ghasi_handoff.stores.postgres._statements import SQL
+from ghasi_handoff.stores.postgres import _statements as sql
+from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, create_schema, fetch, purge
 
 
-class AsyncPostgresHandoffLog:
+class AsyncPostgresHandoffLog(AsyncClosing):
     """What an issuer issued, in PostgreSQL, each row on disk before its token is returned. For many machines.
 
     Args:
         pool: The application's pool. It stays the application's: the log neither opens nor closes it.
-        timeout: How long an operation may take at most, waiting for a connection included. Seconds or a timedelta, up
-            to 60 s.
+        timeout: How long an operation may take, waits for a connection included: seconds or a timedelta, up to 60 s.
         clock: Returns Unix seconds; read to revoke and to purge.
 
     Raises:
@@ -52,13 +49,13 @@ class AsyncPostgresHandoffLog:
 
     async def record(self, record: HandoffRecord) -> None:
         """See `HandoffLog.record`."""
-        await self._pool.change(sql.RECORD, log_row(record))
+        await self._pool.change(sql.LOG_RECORD, log_row(record))
 
     async def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
         """See `HandoffLog.consume`."""
 
         async def consume(connection: AsyncConnection[Any]) -> HandoffRecord | None:
-            await change(connection, sql.CONSUME, log_change(call, recorded_at))
+            await change(connection, sql.LOG_CONSUME, log_change(call, recorded_at))
             # By a statement of its own: only that one sees what another call committed while ours waited for it.
             return await _find(connection, call.handoff_id)
 
@@ -71,7 +68,7 @@ class AsyncPostgresHandoffLog:
             raise unknown(handoff_id)
 
         async def revoke(connection: AsyncConnection[Any]) -> HandoffRecord | None:
-            await change(connection, sql.REVOKE, (now, handoff_id))
+            await change(connection, sql.LOG_REVOKE, (now, handoff_id))
             return await _find(connection, handoff_id)
 
         record = await self._pool.run(revoke)
@@ -87,7 +84,7 @@ class AsyncPostgresHandoffLog:
 
     async def search(self, query: HandoffQuery) -> list[HandoffRecord]:
         """See `HandoffLog.search`."""
-        return [record_of(row) for row in await self._pool.fetch(*SQL.log_search(query))]
+        return [record_of(row) for row in await self._pool.fetch(*sql.SQL.log_search(query))]
 
     async def purge(self, now: int | datetime | None = None, *, progress: Callable[[int], None] | None = None) -> int:
         """Remove rows whose token ended more than 48 hours ago, a chunk a transaction. Returns how many.
@@ -105,7 +102,7 @@ class AsyncPostgresHandoffLog:
         seconds = purge_time(now, self._clock)
 
         async def remove(connection: AsyncConnection[Any], cutoff: int, start: UUID, end: UUID) -> int:
-            return await change(connection, sql.PURGE, (start, end, cutoff))
+            return await change(connection, sql.LOG_PURGE, (start, end, cutoff))
 
         return await purge(self._pool, "handoff_log", partial(log_cutoff, seconds), remove, progress)
 
@@ -115,18 +112,9 @@ class AsyncPostgresHandoffLog:
         Raises:
             HandoffLogError: The database refused, or has a schema of another version.
         """
-        await create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
-
-    async def aclose(self) -> None:
-        """Nothing to do: the pool stays open. Here so that every log can be closed alike."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+        await create_schema(self._pool, sql.LOG_SCHEMA, sql.READ_LOG_SCHEMA_VERSION, POSTGRES_HANDOFF_LOG_SCHEMA)
 
 
 async def _find(connection: AsyncConnection[Any], handoff_id: str) -> HandoffRecord | None:
-    rows = await fetch(connection, SQL.log_find, (handoff_id,))
+    rows = await fetch(connection, sql.SQL.log_find, (handoff_id,))
     return record_of(rows[0]) if rows else None

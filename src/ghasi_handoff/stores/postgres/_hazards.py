@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from ghasi_handoff._formats import POSTGRES_REPLAY_SCHEMA
-from ghasi_handoff._store_reports import Hazard, StoreReport, clock_hazards, purge_hazards
+from ghasi_handoff._store_reports import StoreReport, clock_hazards, present, purge_hazards
 
 
 def report(
@@ -15,50 +15,44 @@ def report(
 ) -> StoreReport:
     """The report of `check`, from what `SETTINGS` asks for, the schema's version, and the times of ids and clock."""
     version, fsync, full_pages, commit, isolation, replica, theirs, persistence, function = settings_row
-    found = [
-        Hazard(code, text, remedy)
-        for present, code, text, remedy in (
-            (fsync != "on", "fsync_off", "fsync is off: a crash may lose or corrupt anything", "set fsync = on"),
-            (
-                full_pages != "on",
-                "full_page_writes_off",
-                "full_page_writes is off: a crash may corrupt the tables",
-                "set full_page_writes = on",
-            ),
-            (
-                commit == "off",
-                "synchronous_commit_off",
-                "synchronous_commit is off: other writes of these sessions may be lost after they were answered"
-                " (a consume switches it on for itself)",
-                "set synchronous_commit = on for this role or database",
-            ),
-            (
-                isolation != "read committed",
-                "isolation",
-                f"default_transaction_isolation is {isolation}: every consume is refused",
-                "set default_transaction_isolation = 'read committed' for this role or database",
-            ),
-            (replica, "replica", "the server is a read-only replica", "name the primary"),
-            (
-                persistence == "u",
-                "unlogged_table",
-                "handoff_replay_log is UNLOGGED: a crash empties it",
-                "ALTER TABLE handoff_replay_log SET LOGGED",
-            ),
-        )
-        if present
-    ]
-    if schema != str(POSTGRES_REPLAY_SCHEMA) or not function:
-        found.append(
-            Hazard(
-                "schema_version",
-                f"the schema has version {schema}{'' if function else ', without its function'}; this release needs"
-                f" {POSTGRES_REPLAY_SCHEMA}",
-                "run `ghasi-handoff store init`, or the migration of this release",
-            )
-        )
-    found += clock_hazards(ours, theirs, newest, leeway)
-    found += purge_hazards(ours, oldest)
+    outdated = schema != str(POSTGRES_REPLAY_SCHEMA) or not function
+    found = present(
+        (fsync != "on", "fsync_off", "fsync is off: a crash may lose or corrupt anything", "set fsync = on"),
+        (
+            full_pages != "on",
+            "full_page_writes_off",
+            "full_page_writes is off: a crash may corrupt the tables",
+            "set full_page_writes = on",
+        ),
+        (
+            commit == "off",
+            "synchronous_commit_off",
+            "synchronous_commit is off: other writes of these sessions may be lost after they were answered"
+            " (a consume switches it on for itself)",
+            "set synchronous_commit = on for this role or database",
+        ),
+        (
+            isolation != "read committed",
+            "isolation",
+            f"default_transaction_isolation is {isolation}: every consume is refused",
+            "set default_transaction_isolation = 'read committed' for this role or database",
+        ),
+        (replica, "replica", "the server is a read-only replica", "name the primary"),
+        (
+            persistence == "u",
+            "unlogged_table",
+            "handoff_replay_log is UNLOGGED: a crash empties it",
+            "ALTER TABLE handoff_replay_log SET LOGGED",
+        ),
+        (
+            outdated,
+            "schema_version",
+            f"the schema has version {schema}{'' if function else ', without its function'}; this release needs"
+            f" {POSTGRES_REPLAY_SCHEMA}",
+            "run `ghasi-handoff store init`, or the migration of this release",
+        ),
+    )
+    found += clock_hazards(ours, theirs, newest, leeway) + purge_hazards(ours, oldest)
     settings = {
         "synchronous_commit": commit,
         "fsync": fsync,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
-from ghasi_handoff.stores._shared_sql import lease_bounds, leased, outbox_entries, outbox_key
+from ghasi_handoff.stores._shared_sql import lease_bounds, leased, outbox_key
 from ghasi_handoff.stores.postgres._pool import PostgresPool
 from ghasi_handoff.stores.postgres._statements import SQL
 
@@ -50,7 +50,7 @@ class PostgresOutbox:
 
     def entries(self, *, limit: int) -> list[OutboxEntry]:
         """See `Outbox.entries`."""
-        return outbox_entries(self._pool.fetch(SQL.outbox_entries, (limit,)))
+        return [OutboxEntry(*row) for row in self._pool.fetch(SQL.outbox_entries, (limit,))]
 
     def stats(self) -> OutboxStats:
         """See `Outbox.stats`."""

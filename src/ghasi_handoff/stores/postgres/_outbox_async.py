@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
-from ghasi_handoff.stores._shared_sql import lease_bounds, leased, outbox_entries, outbox_key
+from ghasi_handoff.stores._shared_sql import lease_bounds, leased, outbox_key
 from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool
 from ghasi_handoff.stores.postgres._statements import SQL
 
@@ -49,7 +49,7 @@ class AsyncPostgresOutbox:
 
     async def entries(self, *, limit: int) -> list[OutboxEntry]:
         """See `Outbox.entries`."""
-        return outbox_entries(await self._pool.fetch(SQL.outbox_entries, (limit,)))
+        return [OutboxEntry(*row) for row in await self._pool.fetch(SQL.outbox_entries, (limit,))]
 
     async def stats(self) -> OutboxStats:
         """See `Outbox.stats`."""

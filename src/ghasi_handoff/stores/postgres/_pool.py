@@ -1,16 +1,18 @@
 # Generated from _pool_async.py by tools/sync_twins.py. Do not edit.
 """The application's psycopg 3 pool -> one connection, no longer than the deadline, given back as it was.
 
-The replay store, its outbox and the handoff log use it.
+The replay store, its outbox and the handoff log use it, and make their tables and purge their rows over it.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import Any, Final, LiteralString, TypeAlias, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg import Connection
@@ -18,24 +20,21 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
-from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS
+from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS, POSTGRES_PURGE_CHUNK
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._owners import Owner
-from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, ForkGuard, InUse, LostConnectionError, translated
+from ghasi_handoff.stores._opening import Owner
+from ghasi_handoff.stores._shared_sql import end_of, first_id, seconds_of
+from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, translated
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
 _T = TypeVar("_T")
+# One at a time: two CREATE ... IF NOT EXISTS at once can both fail. The number is this package's own.
+LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(6710886423)"
 
 
 class PostgresPool:
-    """The application's pool, as the stores use it.
-
-    Args:
-        pool: Stays the application's: it is neither opened nor closed here.
-        timeout: Seconds that `run` may take in all.
-        owner: Who uses it. Each failure is raised as the owner's error.
-    """
+    """The application's pool, as the stores use it: neither opened nor closed here. Failures as the owner's error."""
 
     def __init__(self, pool: ConnectionPool[Any], timeout: float, owner: Owner) -> None:
         if not isinstance(pool, ConnectionPool):
@@ -43,7 +42,7 @@ class PostgresPool:
         self._pool = pool
         self._timeout = timeout
         self.owner = owner
-        self._forks = ForkGuard(pool, owner)
+        self._pid = None if pool.closed else os.getpid()
 
     def run(self, work: Callable[[Connection[Any]], _T]) -> _T:
         """The result of `work`, within the timeout. Repeated on another connection if one was lost: so idempotent."""
@@ -68,19 +67,41 @@ class PostgresPool:
     @contextmanager
     def session(self) -> Generator[Connection[Any]]:
         """A connection for maintenance. Its statements may hang no longer than a minute in all."""
-        now = clock()
+        had_by = clock() + self._timeout
+        ended_by = max(had_by, clock() + POSTGRES_MAINTENANCE_SECONDS)
         try:
-            with self._guarded(
-                now + self._timeout, now + max(self._timeout, POSTGRES_MAINTENANCE_SECONDS)
-            ) as connection:
+            with self._guarded(had_by, ended_by) as connection:
                 yield connection
         except LostConnectionError as exc:
             raise exc.error from exc.error.__cause__
 
-    def borrowed(self, deadline: float, in_use: InUse) -> Borrowed:
-        """A connection until `deadline`, by `clock`. The caller ends statements that hang."""
-        self._forks.check()
-        return Borrowed(self._pool, max(0.001, deadline - clock()), in_use, self.owner)
+    @contextmanager
+    def borrowed(self, deadline: float, in_use: InUse) -> Generator[Connection[Any]]:
+        """A connection until `deadline`, in autocommit mode. The caller ends statements that hang."""
+        if self._pid is None and not self._pool.closed:
+            self._pid = os.getpid()
+        # A fork copies an open pool: parent and child would write into one connection.
+        if self._pid not in (None, os.getpid()):
+            raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
+        try:
+            connection: Connection[Any] = self._pool.getconn(max(0.001, deadline - clock()))
+        except DRIVER_ERRORS as exc:
+            raise translated(exc, self.owner, lost=False) from exc
+        autocommit = connection.autocommit
+        try:
+            if not autocommit:
+                connection.set_autocommit(True)
+            in_use.begin(connection)
+            yield connection
+        except DRIVER_ERRORS as exc:
+            raise translated(exc, self.owner, lost=connection.closed) from exc
+        finally:
+            in_use.end()
+            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
+            if not autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
+                    connection.set_autocommit(False)
+            self._pool.putconn(connection)
 
     @contextmanager
     def _guarded(self, had_by: float, ended_by: float) -> Generator[Connection[Any]]:
@@ -93,48 +114,6 @@ class PostgresPool:
                 yield connection
         finally:
             guard.cancel()
-
-
-class Borrowed:
-    """A connection of the pool, in autocommit mode: one statement, one transaction, one round trip."""
-
-    def __init__(self, pool: ConnectionPool[Any], seconds: float, in_use: InUse, owner: Owner) -> None:
-        self._pool = pool
-        self._seconds = seconds
-        self._in_use = in_use
-        self._owner = owner
-        self._connection: Connection[Any] | None = None
-        self._autocommit = True
-
-    def __enter__(self) -> Connection[Any]:
-        try:
-            connection: Connection[Any] = self._pool.getconn(self._seconds)
-            self._connection = connection
-            self._autocommit = connection.autocommit
-            if not self._autocommit:
-                connection.set_autocommit(True)
-        except DRIVER_ERRORS as exc:
-            self._give_back()
-            raise translated(exc, self._owner, lost=False) from exc
-        self._in_use.begin(connection)
-        return connection
-
-    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
-        connection = self._connection
-        self._in_use.end()
-        lost = connection is not None and connection.closed
-        self._give_back()
-        if isinstance(exc, DRIVER_ERRORS):
-            raise translated(exc, self._owner, lost=lost) from exc
-
-    def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # As it was; one in the middle of a transaction is put in order, or replaced, by the pool.
-            if not self._autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE:
-                with suppress(psycopg.OperationalError):  # lost in this moment; the pool will see it
-                    connection.set_autocommit(False)
-            self._pool.putconn(connection)
 
 
 def fetch(connection: Connection[Any], query: LiteralString, arguments: Arguments = ()) -> list[Row]:
@@ -154,3 +133,52 @@ def change(connection: Connection[Any], query: LiteralString, arguments: Argumen
 def clock() -> float:
     """The clock of deadlines, in seconds."""
     return time.monotonic()
+
+
+def create_schema(pool: PostgresPool, script: LiteralString, read_version: LiteralString, needed: int) -> None:
+    """Run a script that makes tables, and see that they are those of this release: else the owner's error."""
+    with pool.session() as connection, connection.transaction():
+        connection.execute(LOCK_SCHEMA)
+        connection.execute(script)
+        rows = fetch(connection, read_version)
+        version = rows[0][0] if rows else None
+        # Inside the transaction: nothing of a later release's tables and functions may be changed.
+        if version != needed:
+            raise pool.owner.wrong_version("PostgreSQL", version, needed)
+
+
+def chunk_end(table: LiteralString) -> LiteralString:
+    """Selects the first id after a chunk: from an id, below an id, after a number of rows."""
+    wanted = f"SELECT handoff_id FROM {table} WHERE handoff_id >= %s AND handoff_id < %s"  # noqa: S608 - a constant
+    return f"{wanted} ORDER BY handoff_id OFFSET %s LIMIT 1"
+
+
+def purge(
+    pool: PostgresPool,
+    table: LiteralString,
+    cutoff_of: Callable[[int], int],
+    remove: Callable[[Connection[Any], int, UUID, UUID], int],
+    progress: Callable[[int], None] | None,
+) -> int:
+    """How many rows were removed. `cutoff_of` takes the time of the newest id.
+
+    A chunk begins where the last one ended, and its end is a value, not a subquery: otherwise each chunk would read the
+    whole table, and all that was removed before it.
+    """
+    removed = 0
+    start: UUID | None = UUID(int=0)
+    while start is not None:
+        with pool.session() as connection, connection.transaction():
+            rows = fetch(connection, end_of(table, "DESC"))
+            newest_at = seconds_of(rows[0] if rows else None)
+            if newest_at is None:
+                return removed
+            cutoff = cutoff_of(newest_at)
+            end = first_id(cutoff)
+            rows = fetch(connection, chunk_end(table), (start, end, POSTGRES_PURGE_CHUNK))
+            after: UUID | None = rows[0][0] if rows else None
+            removed += remove(connection, cutoff, start, after or end)
+            start = after
+        if progress is not None:
+            progress(removed)
+    return removed

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, LiteralString, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
@@ -28,22 +28,20 @@ from ghasi_handoff._limits import (
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome
-from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._maintained import Closing
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
 from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
-from ghasi_handoff.stores.postgres._maintenance import create_schema, purge
 from ghasi_handoff.stores.postgres._outbox import PostgresOutbox
-from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, fetch
-from ghasi_handoff.stores.postgres._statements import SQL
+from ghasi_handoff.stores.postgres._pool import PostgresPool, change, clock, create_schema, fetch, purge
 
 
-class PostgresReplayStore:
+class PostgresReplayStore(Closing):
     """Entries in PostgreSQL, each committed to disk before its consume is answered. For many machines, for threads.
 
     Consumes that come while another is in flight share the next transaction. The store takes one connection of the pool
@@ -53,8 +51,7 @@ class PostgresReplayStore:
     Args:
         pool: The application's pool. It stays the application's: the store neither opens nor closes it.
         outbox: Also write an outbox entry, in the transaction of the consume that wins.
-        timeout: How long a consume may take at most, waiting for a connection included. Seconds or a timedelta, up to
-            60 s.
+        timeout: How long a consume may take, waiting for a connection included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read only to purge and to check.
 
     Raises:
@@ -119,13 +116,13 @@ class PostgresReplayStore:
 
         def remove(connection: Connection[Any], cutoff: int, start: UUID, end: UUID) -> int:
             # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
-            change(connection, SQL.raise_mark, (cutoff, cutoff))
+            change(connection, sql.SQL.raise_mark, (cutoff, cutoff))
             return change(connection, sql.PURGE, (start, end))
 
         cutoff_of = partial(purge_cutoff, seconds)
         removed = purge(self._pool, "handoff_replay_log", cutoff_of, remove, progress)
         with self._pool.session() as connection:
-            change(connection, SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
+            change(connection, sql.SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
     def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
@@ -144,8 +141,7 @@ class PostgresReplayStore:
             if settings[sql.PERSISTENCE] is not None:
                 versions = fetch(connection, sql.READ_SCHEMA_VERSION)
                 schema = str(versions[0][0]) if versions else "none"
-                oldest = _time_of_one(connection, SQL.oldest)
-                newest = _time_of_one(connection, SQL.newest)
+                oldest, newest = _times_of_ends(connection)
         return report(settings, schema=schema, oldest=oldest, newest=newest, ours=ours, leeway=leeway)
 
     def stats(self) -> StoreStats:
@@ -155,49 +151,27 @@ class PostgresReplayStore:
             ReplayStoreError: The server cannot be asked, or has no schema.
         """
         with self._pool.session() as connection:
-            rows = fetch(connection, sql.STATS, (POSTGRES_COUNTED_EXACTLY,))
-            oldest = _time_of_one(connection, SQL.oldest)
-            newest = _time_of_one(connection, SQL.newest)
-        ((estimate, counted, mark, refused, outbox, size),) = rows
-        return StoreStats(
-            entries=counted if counted < POSTGRES_COUNTED_EXACTLY else max(estimate, counted),
-            oldest_at=oldest,
-            newest_at=newest,
-            purged_before=mark,
-            refused=refused,
-            outbox=outbox,
-            size_bytes=size,
-        )
+            ((estimate, counted, *others),) = fetch(connection, sql.STATS, (POSTGRES_COUNTED_EXACTLY,))
+            oldest, newest = _times_of_ends(connection)
+        entries = counted if counted < POSTGRES_COUNTED_EXACTLY else max(estimate, counted)
+        return StoreStats(entries, oldest, newest, *others)
 
     def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
-        """Everything that the tables hold of one handoff, for support. Changes nothing.
-
-        Args:
-            handoff_id: The handoff.
-            scope: Not needed here: every scope is reported.
+        """Everything that the tables hold of one handoff, in every scope, for support. Changes nothing.
 
         Raises:
             ReplayStoreError: The server cannot be asked, or has no schema.
         """
 
         def read(connection: Connection[Any]) -> ReplayTrace:
-            return trace_of(
-                fetch(connection, SQL.records_of_one, (handoff_id,)),
-                fetch(connection, SQL.refusals_of_one, (handoff_id,)),
-                fetch(connection, SQL.outbox_of_one, (handoff_id,)),
-            )
+            statements = (sql.SQL.records_of_one, sql.SQL.refusals_of_one, sql.SQL.outbox_of_one)
+            return trace_of(*[fetch(connection, statement, (handoff_id,)) for statement in statements])
 
         return self._pool.run(read)
 
     def close(self) -> None:
         """End the batch in flight. The pool stays open. The store cannot be used afterwards."""
         self._commits.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
         statement = sql.consume_statement(entries, self._outbox is not None)
@@ -221,6 +195,6 @@ class PostgresReplayStore:
             return  # best effort: the decision stands without the note
 
 
-def _time_of_one(connection: Connection[Any], query: LiteralString) -> int | None:
-    rows = fetch(connection, query)
-    return seconds_of(rows[0] if rows else None)
+def _times_of_ends(connection: Connection[Any]) -> tuple[int | None, int | None]:
+    oldest, newest = fetch(connection, sql.SQL.oldest), fetch(connection, sql.SQL.newest)
+    return seconds_of(oldest[0] if oldest else None), seconds_of(newest[0] if newest else None)

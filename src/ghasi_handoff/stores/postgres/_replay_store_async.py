@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, LiteralString, Self
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -27,22 +27,20 @@ from ghasi_handoff._limits import (
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry, Outcome
-from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._maintained_async import AsyncClosing
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import seconds_of, trace_of
 from ghasi_handoff.stores._task_commit import TaskGroupCommit
 from ghasi_handoff.stores.postgres import _statements as sql
 from ghasi_handoff.stores.postgres._guards import InUse, LostConnectionError
 from ghasi_handoff.stores.postgres._hazards import report
-from ghasi_handoff.stores.postgres._maintenance_async import create_schema, purge
 from ghasi_handoff.stores.postgres._outbox_async import AsyncPostgresOutbox
-from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, clock, fetch
-from ghasi_handoff.stores.postgres._statements import SQL
+from ghasi_handoff.stores.postgres._pool_async import AsyncPostgresPool, change, clock, create_schema, fetch, purge
 
 
-class AsyncPostgresReplayStore:
+class AsyncPostgresReplayStore(AsyncClosing):
     """Entries in PostgreSQL, each committed to disk before its consume is answered. For many machines, for asyncio.
 
     Consumes that come while another is in flight share the next transaction. The store takes one connection of the pool
@@ -52,8 +50,7 @@ class AsyncPostgresReplayStore:
     Args:
         pool: The application's pool. It stays the application's: the store neither opens nor closes it.
         outbox: Also write an outbox entry, in the transaction of the consume that wins.
-        timeout: How long a consume may take at most, waiting for a connection included. Seconds or a timedelta, up to
-            60 s.
+        timeout: How long a consume may take, waiting for a connection included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read only to purge and to check.
 
     Raises:
@@ -118,13 +115,13 @@ class AsyncPostgresReplayStore:
 
         async def remove(connection: AsyncConnection[Any], cutoff: int, start: UUID, end: UUID) -> int:
             # The mark and the removal in one transaction: an id that was forgotten can never be taken for a new one.
-            await change(connection, SQL.raise_mark, (cutoff, cutoff))
+            await change(connection, sql.SQL.raise_mark, (cutoff, cutoff))
             return await change(connection, sql.PURGE, (start, end))
 
         cutoff_of = partial(purge_cutoff, seconds)
         removed = await purge(self._pool, "handoff_replay_log", cutoff_of, remove, progress)
         async with self._pool.session() as connection:
-            await change(connection, SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
+            await change(connection, sql.SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
         return removed
 
     async def check(self, *, leeway: timedelta = DEFAULT_LEEWAY) -> StoreReport:
@@ -143,8 +140,7 @@ class AsyncPostgresReplayStore:
             if settings[sql.PERSISTENCE] is not None:
                 versions = await fetch(connection, sql.READ_SCHEMA_VERSION)
                 schema = str(versions[0][0]) if versions else "none"
-                oldest = await _time_of_one(connection, SQL.oldest)
-                newest = await _time_of_one(connection, SQL.newest)
+                oldest, newest = await _times_of_ends(connection)
         return report(settings, schema=schema, oldest=oldest, newest=newest, ours=ours, leeway=leeway)
 
     async def stats(self) -> StoreStats:
@@ -154,49 +150,27 @@ class AsyncPostgresReplayStore:
             ReplayStoreError: The server cannot be asked, or has no schema.
         """
         async with self._pool.session() as connection:
-            rows = await fetch(connection, sql.STATS, (POSTGRES_COUNTED_EXACTLY,))
-            oldest = await _time_of_one(connection, SQL.oldest)
-            newest = await _time_of_one(connection, SQL.newest)
-        ((estimate, counted, mark, refused, outbox, size),) = rows
-        return StoreStats(
-            entries=counted if counted < POSTGRES_COUNTED_EXACTLY else max(estimate, counted),
-            oldest_at=oldest,
-            newest_at=newest,
-            purged_before=mark,
-            refused=refused,
-            outbox=outbox,
-            size_bytes=size,
-        )
+            ((estimate, counted, *others),) = await fetch(connection, sql.STATS, (POSTGRES_COUNTED_EXACTLY,))
+            oldest, newest = await _times_of_ends(connection)
+        entries = counted if counted < POSTGRES_COUNTED_EXACTLY else max(estimate, counted)
+        return StoreStats(entries, oldest, newest, *others)
 
     async def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
-        """Everything that the tables hold of one handoff, for support. Changes nothing.
-
-        Args:
-            handoff_id: The handoff.
-            scope: Not needed here: every scope is reported.
+        """Everything that the tables hold of one handoff, in every scope, for support. Changes nothing.
 
         Raises:
             ReplayStoreError: The server cannot be asked, or has no schema.
         """
 
         async def read(connection: AsyncConnection[Any]) -> ReplayTrace:
-            return trace_of(
-                await fetch(connection, SQL.records_of_one, (handoff_id,)),
-                await fetch(connection, SQL.refusals_of_one, (handoff_id,)),
-                await fetch(connection, SQL.outbox_of_one, (handoff_id,)),
-            )
+            statements = (sql.SQL.records_of_one, sql.SQL.refusals_of_one, sql.SQL.outbox_of_one)
+            return trace_of(*[await fetch(connection, statement, (handoff_id,)) for statement in statements])
 
         return await self._pool.run(read)
 
     async def aclose(self) -> None:
         """End the batch in flight. The pool stays open. The store cannot be used afterwards."""
         await self._commits.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     async def _run(self, entries: Sequence[Entry], deadline: float) -> Sequence[Outcome] | ReplayStoreError:
         statement = sql.consume_statement(entries, self._outbox is not None)
@@ -220,6 +194,6 @@ class AsyncPostgresReplayStore:
             return  # best effort: the decision stands without the note
 
 
-async def _time_of_one(connection: AsyncConnection[Any], query: LiteralString) -> int | None:
-    rows = await fetch(connection, query)
-    return seconds_of(rows[0] if rows else None)
+async def _times_of_ends(connection: AsyncConnection[Any]) -> tuple[int | None, int | None]:
+    oldest, newest = await fetch(connection, sql.SQL.oldest), await fetch(connection, sql.SQL.newest)
+    return seconds_of(oldest[0] if oldest else None), seconds_of(newest[0] if newest else None)

@@ -1,4 +1,4 @@
-"""The SQL of the replay store: entries -> arrays, rows -> answers. No I/O, but for reading the schemas once."""
+"""The SQL of store and log: entries -> arrays, rows -> answers. No I/O, but for reading the schemas once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def read_sql(name: str) -> LiteralString:
 
 
 SCHEMA: Final = read_sql("schema.sql")
+LOG_SCHEMA: Final = read_sql("handoff_log.sql")
 SQL: Final = SharedSQL("%s")
 READ_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_replay_mark"
+READ_LOG_SCHEMA_VERSION: Final = "SELECT schema_version FROM handoff_log_schema"
 PURGED: Final = "GH001"
 WRONG_ISOLATION: Final = "GH002"
 
@@ -56,6 +58,25 @@ SELECT (SELECT reltuples::bigint FROM pg_class WHERE oid = 'handoff_replay_log':
        (SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest(
             ARRAY['handoff_replay_log', 'handoff_replay_refused', 'handoff_outbox', 'handoff_replay_mark']) AS name)
 """
+
+# A commit that is answered before it is on disk could be forgotten: a token in the world that the log does not know, or
+# a consumed flag that comes off again.
+_DURABLE: Final = """
+WITH durable AS MATERIALIZED (SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
+                                          THEN set_config('synchronous_commit', 'on', true) END AS setting)
+"""
+LOG_RECORD: Final = f"""{_DURABLE}
+INSERT INTO handoff_log (handoff_id, issuer, audience, tenant, kid, issued_at, expires_at)
+SELECT %s, %s, %s, %s, %s, %s, %s FROM durable ON CONFLICT DO NOTHING
+"""  # noqa: S608 - constants only
+LOG_CONSUME: Final = f"""{_DURABLE}
+UPDATE handoff_log SET state = 'consumed', redemption_id = %s, consumed_at = %s, recorded_at = %s FROM durable
+WHERE handoff_id = %s AND issuer = %s AND audience = %s AND state = 'issued' AND %s < expires_at + %s
+"""  # noqa: S608
+LOG_REVOKE: Final = f"""{_DURABLE}
+UPDATE handoff_log SET state = 'revoked', revoked_at = %s FROM durable WHERE handoff_id = %s AND state = 'issued'
+"""  # noqa: S608
+LOG_PURGE: Final = "DELETE FROM handoff_log WHERE handoff_id >= %s AND handoff_id < %s AND expires_at <= %s"
 
 
 def consume_statement(entries: Sequence[Entry], outbox: bool) -> tuple[LiteralString, tuple[Any, ...]]:

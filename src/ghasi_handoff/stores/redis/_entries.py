@@ -44,12 +44,7 @@ class Ask(NamedTuple):
 
 
 def key_prefix(prefix: str) -> str:
-    """The prefix of all keys of a store.
-
-    Raises:
-        ConfigurationError: It is outside the grammar. So it has no wildcard, and no hash tag that would put all keys on
-            one node of a cluster.
-    """
+    """The prefix of all keys of a store. It has no wildcard, and no hash tag that would put all keys on one node."""
     if not isinstance(prefix, str) or not _is_prefix(prefix):
         raise ConfigurationError("prefix must be 1 to 64 characters of A-Z a-z 0-9 . _ : / -")
     return prefix
@@ -67,12 +62,7 @@ def entry_key(prefix: str, scope: str, handoff_id: str) -> str:
 
 
 def ask(prefix: str, handoff_id: str, scope: str, redemption_id: str, consumed_at: int, retain_until: int) -> Ask:
-    """What Redis is asked for an entry.
-
-    Raises:
-        InvalidHandoffInputError: See `check_entry`; or a redemption id that UTF-8 cannot encode.
-        ReplayStoreError: See `check_entry`.
-    """
+    """What Redis is asked for an entry."""
     check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
     try:
         value = f"{redemption_id} {consumed_at}".encode()
@@ -87,28 +77,19 @@ def ask(prefix: str, handoff_id: str, scope: str, redemption_id: str, consumed_a
 
 
 def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumption:
-    """Who holds the handoff, by the answer to GET alone.
-
-    Raises:
-        ReplayStoreError: In doubt: an error, no value, or one that is not ours to read.
-        RedisError: The server refused one of the commands.
-    """
+    """Who holds the handoff, by the answer to GET alone."""
     for answer in (set_answer, get_answer):
         # Even if GET has a value: a read-only replica has one that its primary may not have.
         if isinstance(answer, Exception):
             raise answer
     if get_answer is None:
-        raise ReplayStoreError(
-            "Redis: the entry was gone at once: evicted, deleted, or expired", handoff_id=asked.handoff_id
-        )
+        raise ReplayStoreError("Redis: the entry is gone: evicted, deleted or expired", handoff_id=asked.handoff_id)
     entry = _read(get_answer)
     if entry is None:
         raise ReplayStoreError("Redis: the key holds a value that is no entry", handoff_id=asked.handoff_id)
     holder, consumed_at = entry
-    ours = holder == asked.redemption_id and consumed_at == asked.consumed_at
-    return Consumption(
-        holder, first=set_answer is not None and set_answer is not False and ours, consumed_at=consumed_at
-    )
+    first = set_answer not in (None, False) and entry == (asked.redemption_id, asked.consumed_at)
+    return Consumption(holder, first, consumed_at)
 
 
 def read_trace(value: object, scope: str) -> ReplayTrace:

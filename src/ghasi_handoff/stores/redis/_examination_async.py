@@ -10,7 +10,7 @@ from redis import exceptions
 
 from ghasi_handoff._limits import REDIS_SCAN_COUNT
 from ghasi_handoff._signing_string import as_handoff_id, handoff_id_seconds
-from ghasi_handoff._store_reports import Hazard, StoreReport, StoreStats, clock_hazards
+from ghasi_handoff._store_reports import Hazard, StoreReport, StoreStats, clock_hazards, present
 from ghasi_handoff._times import read_clock
 from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.stores.redis._hazards import SAFE_POLICY, node_hazards, plain, server_name
@@ -22,11 +22,7 @@ Execute: TypeAlias = Callable[[tuple[str | int, ...], str | None], Awaitable[Any
 
 
 async def require_fit(execute: Execute, nodes: Sequence[str | None]) -> None:
-    """Refuse servers that could forget an entry before its time, or that are no primary.
-
-    Raises:
-        ReplayStoreError: As said.
-    """
+    """Refuse servers that could forget an entry before its time, or that are no primary."""
     for node in nodes:
         info = await execute(("INFO",), node)
         where = f" of {node}" if node else ""
@@ -65,27 +61,21 @@ async def examine(
         where = f"{node}: " if node else ""
         settings.update({f"{where}{name}": value for name, value in facts.items()})
         servers.append(server_name(info))
-        hazards = [*node_hazards(facts, plain(info.get("redis_version"))), *clock_hazards(ours, theirs, None, leeway)]
-        found += [Hazard(hazard.code, where + hazard.text, hazard.remedy) for hazard in hazards]
+        hazards = node_hazards(facts, plain(info.get("redis_version"))) + clock_hazards(ours, theirs, None, leeway)
         if node is not None:
-            cluster = await execute(("CLUSTER INFO",), node)
-            state = plain(cluster.get("cluster_state"))
-            if state != "ok":
-                found.append(
-                    Hazard(
-                        "cluster_down",
-                        f"{where}cluster_state is {state}: it refuses consumes",
-                        "bring back the primaries whose slots nobody serves",
-                    )
-                )
+            state = plain((await execute(("CLUSTER INFO",), node)).get("cluster_state"))
+            remedy = "bring back the primaries whose slots nobody serves"
+            hazards += present(
+                (state != "ok", "cluster_down", f"cluster_state is {state}: it refuses consumes", remedy)
+            )
+        found += [Hazard(hazard.code, where + hazard.text, hazard.remedy) for hazard in hazards]
     return StoreReport(", ".join(dict.fromkeys(servers)), settings, tuple(found))
 
 
 async def count_entries(execute: Execute, nodes: Sequence[str | None], prefix: str) -> StoreStats:
     """Look through the keys, some at a time."""
     entries = 0
-    oldest: str | None = None
-    newest: str | None = None
+    oldest = newest = ""
     for node in nodes:
         cursor = 0
         while True:
@@ -94,17 +84,11 @@ async def count_entries(execute: Execute, nodes: Sequence[str | None], prefix: s
                 handoff_id = as_handoff_id(plain(key)[-HANDOFF_ID_LENGTH:])
                 if handoff_id is not None:
                     entries += 1
-                    oldest = handoff_id if oldest is None else min(oldest, handoff_id)
-                    newest = handoff_id if newest is None else max(newest, handoff_id)
+                    oldest = min(oldest or handoff_id, handoff_id)
+                    newest = max(newest, handoff_id)
             cursor = int(position)
             if cursor == 0:
                 break
-    return StoreStats(
-        entries=entries,
-        oldest_at=None if oldest is None else handoff_id_seconds(oldest),
-        newest_at=None if newest is None else handoff_id_seconds(newest),
-        purged_before=None,
-        refused=None,
-        outbox=None,
-        size_bytes=None,
-    )
+    if not entries:
+        return StoreStats(0, None, None)
+    return StoreStats(entries, handoff_id_seconds(oldest), handoff_id_seconds(newest))

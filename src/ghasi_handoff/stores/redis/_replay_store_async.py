@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Self
 
 import redis.asyncio
 import redis.asyncio.cluster
@@ -16,15 +15,15 @@ import redis.asyncio.cluster
 from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff.errors import ReplayStoreError
-from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time, timeout_seconds
+from ghasi_handoff.stores._maintained_async import AsyncClosing
+from ghasi_handoff.stores.redis._client import ASYNC_FAILURES, translated
 from ghasi_handoff.stores.redis._entries import DEFAULT_PREFIX, ask, entry_key, key_prefix, read_answers, read_trace
 from ghasi_handoff.stores.redis._examination_async import count_entries, examine
-from ghasi_handoff.stores.redis._failures import ASYNC_FAILURES, translated
 from ghasi_handoff.stores.redis._task_servers import AsyncServers
 
 
-class AsyncRedisReplayStore:
+class AsyncRedisReplayStore(AsyncClosing):
     """Entries in Redis or Valkey, which forgets each by itself once no token can need it, for asyncio.
 
     A server that may evict keys, or is no primary, is refused: the store asks before its first consume, every minute,
@@ -43,8 +42,7 @@ class AsyncRedisReplayStore:
         client: `redis.asyncio.Redis` or `redis.asyncio.cluster.RedisCluster`; never closed by the store. One that
             blocks its thread must be bounded: its ``socket_timeout`` and ``socket_connect_timeout`` together must fit
             in `timeout` (for a cluster twice), without retries.
-        timeout: How long a consume may take at most, waiting for a connection included. Seconds or a timedelta, up to
-            60 s.
+        timeout: How long a consume may take, waiting for a connection included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read only to check.
         prefix: Begins every key.
 
@@ -144,12 +142,6 @@ class AsyncRedisReplayStore:
         """Let what still runs end. The client stays as it is. The store cannot be used afterwards."""
         self._closed = True
         await self._servers.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     def _require_open(self, handoff_id: str | None = None) -> None:
         if self._closed:

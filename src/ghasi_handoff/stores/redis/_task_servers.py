@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,10 +20,9 @@ from redis import exceptions
 
 from ghasi_handoff._limits import MAX_BATCH
 from ghasi_handoff.errors import ConfigurationError, ReplayStoreError
-from ghasi_handoff.stores.redis._client import require_primary_reads, type_name
+from ghasi_handoff.stores.redis._client import ASYNC_FAILURES, Trust, chained, failure, require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import Answers, Ask
 from ghasi_handoff.stores.redis._examination_async import Execute, require_fit
-from ghasi_handoff.stores.redis._failures import ASYNC_FAILURES, Trust, chained, failure
 
 _T = TypeVar("_T")
 
@@ -31,13 +31,6 @@ class AsyncServers:
     """One server, or the primaries of a cluster, for asyncio.
 
     No caller that is cancelled leaves a connection with an answer that nobody read: the next caller would get it.
-
-    Args:
-        client: The application's; never closed here.
-        timeout: Seconds that a call may take.
-
-    Raises:
-        ConfigurationError: The client is of another kind, or reads from replicas.
     """
 
     def __init__(self, client: redis.asyncio.Redis | redis.asyncio.cluster.RedisCluster, timeout: float) -> None:
@@ -186,9 +179,10 @@ class AsyncServers:
         pool = self._client.connection_pool
         connection = await pool.get_connection()
         try:
-            await connection.send_packed_command(connection.pack_commands(_commands(batch)))
+            commands = [command for asked in batch for command in (asked.set_command, asked.get_command)]
+            await connection.send_packed_command(connection.pack_commands(commands))
             answers: list[object] = []
-            for _ in range(2 * len(batch)):
+            for _ in commands:
                 try:
                     answers.append(await connection.read_response(disable_decoding=True))
                 except exceptions.ResponseError as exc:
@@ -213,20 +207,14 @@ class AsyncServers:
         return set_answer, get_answer
 
 
+@dataclass(slots=True)
 class _Line:
     """The callers of one event loop."""
 
-    __slots__ = ("busy", "examination", "server", "waiting")
-
-    def __init__(self) -> None:
-        self.busy = False  # a consume is on its way
-        self.examination: asyncio.Task[None] | None = None  # one for all who find the servers not examined
-        self.server: asyncio.Task[None] | None = None  # sends those that wait
-        self.waiting: list[tuple[Ask, asyncio.Future[Answers]]] = []
-
-
-def _commands(batch: Iterable[Ask]) -> list[tuple[str | bytes | int, ...]]:
-    return [command for asked in batch for command in (asked.set_command, asked.get_command)]
+    busy: bool = False  # a consume is on its way
+    examination: asyncio.Task[None] | None = None  # one for all who find the servers not examined
+    server: asyncio.Task[None] | None = None  # sends those that wait
+    waiting: list[tuple[Ask, asyncio.Future[Answers]]] = field(default_factory=list)
 
 
 async def _drop(pool: Any, connection: Any) -> None:

@@ -11,25 +11,16 @@ import redis.cluster
 from redis import exceptions
 
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores.redis._client import require_bounded, require_primary_reads, type_name
+from ghasi_handoff.stores.redis._client import Trust, require_bounded, require_primary_reads, type_name
 from ghasi_handoff.stores.redis._entries import Answers, Ask
 from ghasi_handoff.stores.redis._examination import Execute, require_fit
-from ghasi_handoff.stores.redis._failures import Trust
 
 _REDIRECTIONS: Final = (exceptions.AskError, exceptions.TryAgainError)  # MovedError is an AskError
 _T = TypeVar("_T")
 
 
 class Servers:
-    """One server, or the primaries of a cluster, for threads.
-
-    Args:
-        client: The application's; never closed here.
-        timeout: Seconds that a call may take.
-
-    Raises:
-        ConfigurationError: The client is of another kind, reads from replicas, or could wait longer.
-    """
+    """One server, or the primaries of a cluster, for threads."""
 
     def __init__(self, client: redis.Redis | redis.cluster.RedisCluster, timeout: float) -> None:
         if not isinstance(client, (redis.Redis, redis.cluster.RedisCluster)) or isinstance(
@@ -70,15 +61,12 @@ class Servers:
         return [node.name for node in self._client.get_primaries()]
 
     def _execute(self, words: tuple[str | int, ...], node: str | None) -> Any:
-        return self._client_of(node).execute_command(*words)
-
-    def _client_of(self, node: str | None) -> Any:
         if not self._in_cluster:
-            return self._client
+            return self._client.execute_command(*words)
         found = self._client.get_node(node_name=node)
         if found is None:
             raise exceptions.ConnectionError("the node has left the cluster")
-        return self._client.get_redis_connection(found)
+        return self._client.get_redis_connection(found).execute_command(*words)
 
     def _exchange(self, asked: Ask) -> Answers:
         if not self._in_cluster:

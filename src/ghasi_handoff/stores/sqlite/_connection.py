@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from typing import Final
 
-from ghasi_handoff.stores._owners import Owner
+from ghasi_handoff.stores._opening import Owner
 
 FULL: Final = 2  # of PRAGMA synchronous
 

@@ -6,7 +6,7 @@ import sqlite3
 from datetime import timedelta
 from typing import Final
 
-from ghasi_handoff._store_reports import Hazard, StoreReport, StoreStats, clock_hazards, purge_hazards
+from ghasi_handoff._store_reports import StoreReport, StoreStats, clock_hazards, present, purge_hazards
 from ghasi_handoff.stores._shared_sql import SharedSQL, seconds_of
 from ghasi_handoff.stores.sqlite._connection import FULL, one_integer, schema_version
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
@@ -24,33 +24,29 @@ def report(file: SQLiteFile, now: float, leeway: timedelta) -> StoreReport:
         version = schema_version(connection)
         if version != needed:
             return mode, version, None, None
-        return mode, version, _time_of(connection, _SQL.oldest), _time_of(connection, _SQL.newest)
+        return mode, version, *_times_of_ends(connection)
 
     mode, version, oldest, newest = file.read(look)
-    found = [
-        Hazard(code, text, remedy)
-        for present, code, text, remedy in (
-            (
-                mode != "wal",
-                "not_wal",
-                f"the file is in {mode} mode: readers and the writer block each other",
-                "find out which program changed it; `ghasi-handoff store init` changes it back",
-            ),
-            (
-                synchronous < FULL,
-                "not_full",
-                f"synchronous is {synchronous} ({FULL} is FULL): a power failure may undo what was answered",
-                "find out what changed it in this process, and restart the process",
-            ),
-            (
-                version != needed,
-                "schema_version",
-                f"the schema has version {version}; this release needs {needed}",
-                "name the right file, or use the release that made this one",
-            ),
-        )
-        if present
-    ]
+    found = present(
+        (
+            mode != "wal",
+            "not_wal",
+            f"the file is in {mode} mode: readers and the writer block each other",
+            "find out which program changed it; `ghasi-handoff store init` changes it back",
+        ),
+        (
+            synchronous < FULL,
+            "not_full",
+            f"synchronous is {synchronous} ({FULL} is FULL): a power failure may undo what was answered",
+            "find out what changed it in this process, and restart the process",
+        ),
+        (
+            version != needed,
+            "schema_version",
+            f"the schema has version {version}; this release needs {needed}",
+            "name the right file, or use the release that made this one",
+        ),
+    )
     found += clock_hazards(now, None, newest, leeway) + purge_hazards(now, oldest)
     settings = {"journal_mode": mode, "synchronous": str(synchronous), "schema_version": str(version)}
     return StoreReport(f"SQLite {sqlite3.sqlite_version}", settings, tuple(found))
@@ -58,10 +54,11 @@ def report(file: SQLiteFile, now: float, leeway: timedelta) -> StoreReport:
 
 def stats(connection: sqlite3.Connection) -> StoreStats:
     """How much the file holds."""
+    oldest, newest = _times_of_ends(connection)
     return StoreStats(
         entries=one_integer(connection, "SELECT count(*) FROM handoff_replay_log"),
-        oldest_at=_time_of(connection, _SQL.oldest),
-        newest_at=_time_of(connection, _SQL.newest),
+        oldest_at=oldest,
+        newest_at=newest,
         purged_before=one_integer(connection, PURGED_BEFORE),
         refused=one_integer(connection, "SELECT count(*) FROM handoff_replay_refused"),
         outbox=one_integer(connection, "SELECT count(*) FROM handoff_outbox"),
@@ -69,5 +66,6 @@ def stats(connection: sqlite3.Connection) -> StoreStats:
     )
 
 
-def _time_of(connection: sqlite3.Connection, query: str) -> int | None:
-    return seconds_of(connection.execute(query).fetchone())
+def _times_of_ends(connection: sqlite3.Connection) -> tuple[int | None, int | None]:
+    oldest, newest = (seconds_of(connection.execute(query).fetchone()) for query in (_SQL.oldest, _SQL.newest))
+    return oldest, newest

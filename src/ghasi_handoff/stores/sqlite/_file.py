@@ -10,22 +10,15 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from ghasi_handoff._limits import SQLITE_PURGE_PAUSE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._owners import Owner
-from ghasi_handoff.stores.sqlite._connection import (
-    FULL,
-    connect,
-    milliseconds_left,
-    one_integer,
-    schema_version,
-    transaction,
-)
+from ghasi_handoff.stores._opening import Owner
+from ghasi_handoff.stores.sqlite._connection import FULL, connect, milliseconds_left, one_integer, transaction
 
 _T = TypeVar("_T")
 
@@ -43,26 +36,15 @@ _files_of_the_parent: Final[set[tuple[int, int]]] = set()
 
 
 class SQLiteFile:
-    """A file in write-ahead mode with ``synchronous=FULL``, and one connection to it that threads take in turn.
-
-    Args:
-        path: The file; made at the first use.
-        schema: See `schema_scripts`.
-        timeout: Seconds that a session may wait for others, unless it names a deadline.
-        owner: Whose file it is. Each failure is raised as the owner's error.
-    """
+    """A file in write-ahead mode with ``synchronous=FULL``, and one connection to it that threads take in turn."""
 
     def __init__(self, path: str | os.PathLike[str], schema: Sequence[str], timeout: float, owner: Owner) -> None:
         if sqlite3.sqlite_version_info < MIN_SQLITE_VERSION:
             needed = ".".join(map(str, MIN_SQLITE_VERSION))
             raise owner.error(f"SQLite {sqlite3.sqlite_version} is too old; {needed} or newer is needed")
         self._path = os.fspath(path)
-        if (
-            not isinstance(self._path, str)
-            or self._path in ("", ":memory:")
-            or "\0" in self._path
-            or self._path.startswith("file:")
-        ):
+        wrong = not isinstance(self._path, str) or self._path in ("", ":memory:") or "\0" in self._path
+        if wrong or self._path.startswith("file:"):
             raise ConfigurationError("path must name a file: text or a path object, not :memory: and not a URI")
         self._schema = schema
         self._timeout = timeout
@@ -131,7 +113,7 @@ class SQLiteFile:
 
     def make(self) -> None:
         """Make the file, or bring it up to date."""
-        self.use(schema_version)
+        self.use(lambda _: None)
 
     def change(self, statement: str, arguments: Sequence[Any] = ()) -> int:
         """How many rows one statement changed."""
@@ -165,10 +147,8 @@ class SQLiteFile:
         """End whatever statement runs on the connection now."""
         connection = self._connection
         if connection is not None:
-            try:
+            with suppress(sqlite3.ProgrammingError):  # it was closed meanwhile
                 connection.interrupt()
-            except sqlite3.ProgrammingError:
-                return  # it was closed meanwhile
 
     def close(self) -> None:
         """Close the file for good."""
@@ -180,9 +160,7 @@ class SQLiteFile:
         if self._identity is not None and _identity(self._path) != self._identity:
             # Another process would use the new file, this one the old: one handoff, two holders. Nor may this one go on
             # with a new, empty file as if nothing had been redeemed.
-            raise self._owner.error(
-                "the SQLite file was replaced or removed while in use; restart every process that uses it"
-            )
+            raise self._owner.error("the SQLite file was replaced or removed while in use; restart all that use it")
         if self._connection is None:
             if _files_of_the_parent and _identity(self._path) in _files_of_the_parent:
                 raise self._owner.error("the SQLite file was in use at the fork of this process; restart the process")

@@ -9,8 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import unquote
 
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._opening import Opening
-from ghasi_handoff.stores._owners import HANDOFF_LOG, REPLAY_STORE, Owner
+from ghasi_handoff.stores._opening import HANDOFF_LOG, REPLAY_STORE, Opening, Owner
 from ghasi_handoff.stores.sqlite import SQLiteHandoffLog, SQLiteReplayStore
 
 

@@ -8,8 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from urllib.parse import unquote
 
 from ghasi_handoff.errors import ConfigurationError
-from ghasi_handoff.stores._opening import Opening
-from ghasi_handoff.stores._owners import HANDOFF_LOG, REPLAY_STORE, Owner
+from ghasi_handoff.stores._opening import HANDOFF_LOG, REPLAY_STORE, Opening, Owner
 from ghasi_handoff.stores.sqlite import AsyncSQLiteHandoffLog, AsyncSQLiteReplayStore
 
 

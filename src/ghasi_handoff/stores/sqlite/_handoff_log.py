@@ -8,12 +8,11 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final
 
 from ghasi_handoff._limits import DEFAULT_STORE_TIMEOUT_SECONDS, SQLITE_PURGE_CHUNK
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import purge_time, timeout_seconds
 from ghasi_handoff.stores._handoff_log import (
     ConsumeCall,
     HandoffQuery,
@@ -22,7 +21,8 @@ from ghasi_handoff.stores._handoff_log import (
     record_of,
     unknown,
 )
-from ghasi_handoff.stores._owners import HANDOFF_LOG
+from ghasi_handoff.stores._maintained import Closing
+from ghasi_handoff.stores._opening import HANDOFF_LOG
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, log_change, log_cutoff, log_row, seconds_of
 from ghasi_handoff.stores.sqlite._connection import schema_scripts, transaction
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
@@ -44,15 +44,14 @@ DELETE FROM handoff_log WHERE handoff_id IN (
 """
 
 
-class SQLiteHandoffLog:
+class SQLiteHandoffLog(Closing):
     """What an issuer issued, in one SQLite file, each row on disk before its token is returned, for threads.
 
     The file is made at the first use. Threads and processes of one machine may share it; never a network file system.
 
     Args:
         path: The file. Not that of a replay store.
-        timeout: How long an operation may take at most, waiting for locks included. Seconds or a timedelta, up to
-            60 s.
+        timeout: How long an operation may take, waiting for locks included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read to revoke and to purge.
 
     Raises:
@@ -134,12 +133,6 @@ class SQLiteHandoffLog:
     def close(self) -> None:
         """Close the file once running work is done. The log cannot be used afterwards."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def _consume(file: SQLiteFile, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:

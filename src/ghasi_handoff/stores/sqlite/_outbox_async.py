@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from typing import Final
 
 from ghasi_handoff.replay import OutboxEntry, OutboxStats
-from ghasi_handoff.stores._shared_sql import SharedSQL, lease_bounds, leased, outbox_entries, outbox_key
+from ghasi_handoff.stores._shared_sql import SharedSQL, lease_bounds, leased, outbox_key
 from ghasi_handoff.stores.sqlite._file import SQLiteFile
 
 _SQL: Final = SharedSQL("?")
@@ -29,11 +28,7 @@ class AsyncSQLiteOutbox:
     async def lease(self, now: int, *, limit: int, seconds: int, whether_due: bool = True) -> list[OutboxEntry]:
         """See `Outbox.lease`."""
         arguments = (now + seconds, *lease_bounds(now, whether_due), limit)
-
-        def lease(connection: sqlite3.Connection) -> list[OutboxEntry]:
-            return leased(connection.execute(_LEASE, arguments))
-
-        return await asyncio.to_thread(self._file.use, lease)
+        return await asyncio.to_thread(self._file.use, lambda connection: leased(connection.execute(_LEASE, arguments)))
 
     async def settle(self, handoff_id: str, scope: str, redemption_id: str) -> bool:
         """See `Outbox.settle`."""
@@ -53,7 +48,8 @@ class AsyncSQLiteOutbox:
 
     async def entries(self, *, limit: int) -> list[OutboxEntry]:
         """See `Outbox.entries`."""
-        return outbox_entries(await asyncio.to_thread(self._file.select, _SQL.outbox_entries, (limit,)))
+        rows = await asyncio.to_thread(self._file.select, _SQL.outbox_entries, (limit,))
+        return [OutboxEntry(*row) for row in rows]
 
     async def stats(self) -> OutboxStats:
         """See `Outbox.stats`."""

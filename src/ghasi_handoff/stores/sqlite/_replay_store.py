@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final
 
 from ghasi_handoff._limits import (
     DEFAULT_LEEWAY,
@@ -21,10 +21,10 @@ from ghasi_handoff._limits import (
 )
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time
-from ghasi_handoff.stores._deadline import timeout_seconds
+from ghasi_handoff.replay import Consumption, StoreGuarantees, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores._group_commit import Entry
-from ghasi_handoff.stores._owners import REPLAY_STORE
+from ghasi_handoff.stores._maintained import Closing
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores._shared_sql import SharedSQL, first_id, seconds_of, trace_of
 from ghasi_handoff.stores._thread_commit import ThreadedGroupCommit
 from ghasi_handoff.stores.sqlite._connection import schema_scripts
@@ -42,7 +42,7 @@ DELETE FROM handoff_replay_log WHERE handoff_id <= (
 """
 
 
-class SQLiteReplayStore:
+class SQLiteReplayStore(Closing):
     """Entries in one SQLite file, each committed to disk before its consume is answered, for threads.
 
     Write-ahead mode with ``synchronous=FULL``. The file is made at the first use, by whichever process is first. One
@@ -152,11 +152,7 @@ class SQLiteReplayStore:
         return self._file.read(stats)
 
     def trace(self, handoff_id: str, scope: str | None = None) -> ReplayTrace:
-        """Everything that the file holds of one handoff, for support. Changes nothing.
-
-        Args:
-            handoff_id: The handoff.
-            scope: Not needed here: every scope is reported.
+        """Everything that the file holds of one handoff, in every scope, for support. Changes nothing.
 
         Raises:
             ReplayStoreError: The file cannot be read, or is not a replay store.
@@ -172,9 +168,3 @@ class SQLiteReplayStore:
         """Close the file once running work is done. The store cannot be used afterwards."""
         self._commits.close()
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()

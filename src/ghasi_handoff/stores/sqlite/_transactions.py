@@ -81,6 +81,15 @@ class Transactions:
             return
 
 
+def _holders(connection: sqlite3.Connection, lost: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
+    """Who holds what these entries could not be inserted for."""
+    found = _find(connection, lost)
+    if any(entry.key not in found for entry in lost):
+        # Not inserted, and not there: nothing is known, and nothing of this transaction stays.
+        raise ReplayStoreError("SQLite: an entry vanished while it was read")
+    return found
+
+
 def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
     # One statement for all: each one lets other threads run, and waits for its turn again.
     if not entries:
@@ -89,15 +98,6 @@ def _find(connection: sqlite3.Connection, entries: Sequence[Entry]) -> dict[tupl
     return {
         (handoff_id, scope): Consumption(holder, first=False, consumed_at=at) for handoff_id, scope, holder, at in rows
     }
-
-
-def _holders(connection: sqlite3.Connection, lost: Sequence[Entry]) -> dict[tuple[str, str], Consumption]:
-    """Who holds what these entries could not be inserted for."""
-    found = _find(connection, lost)
-    if any(entry.key not in found for entry in lost):
-        # Not inserted, and not there: nothing is known, and nothing of this transaction stays.
-        raise ReplayStoreError("SQLite: an entry vanished while it was read")
-    return found
 
 
 def _values(columns: int, entries: Sequence[Entry]) -> str:
