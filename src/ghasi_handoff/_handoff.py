@@ -70,19 +70,11 @@ class Handoff(Generic[_PayloadT_co]):
         return from_seconds(self._body.expires_at)
 
     @override
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self) or not isinstance(other, Handoff):
-            return NotImplemented
-        return (self._body, self._kid) == (other.body, other.kid) and self._payload == other.payload
-
-    @override
-    def __hash__(self) -> int:
-        return hash((self._body, self._kid))
-
-    @override
     def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._shown()})"
+
+    def _shown(self) -> str:
         return (
-            f"{type(self).__name__}(handoff_id={self.handoff_id!r}, tenant={self.tenant!r}, kid={self._kid!r},"
-            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()},"
-            f" payload={self._payload!r})"
+            f"handoff_id={self.handoff_id!r}, tenant={self.tenant!r}, kid={self._kid!r},"
+            f" issued_at={self.issued_at.isoformat()}, expires_at={self.expires_at.isoformat()}"
         )

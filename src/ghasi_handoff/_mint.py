@@ -35,7 +35,17 @@ _is_url_text: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+").fullm
 
 
 class MintedHandoff(Handoff[_PayloadT_co]):
-    """A handoff as its issuer knows it: what was signed, and the token. Frozen; the token is not in its repr."""
+    """A handoff as its issuer knows it: what was signed, and the token. Frozen; the token is not in its repr.
+
+    Attributes:
+        token: The text for the URL. Whoever has it can redeem it once: do not log it.
+        handoff_id: The token's unique id, for logs and joins.
+        tenant: The hotel that it is for.
+        payload: The validated payload, as a verifier will see it.
+        kid: The key that signed.
+        issued_at: Aware datetime in UTC, whole seconds.
+        expires_at: Aware datetime in UTC, whole seconds.
+    """
 
     __slots__ = ("_token",)
 

@@ -78,8 +78,7 @@ class RedemptionRule(Generic[_PayloadT]):
             text = f"browser_secret must be {BROWSER_SECRET_BYTES} bytes; leave it out for a fresh one each call"
             raise ConfigurationError(text)
         # Past its expiry a token may only find an earlier redemption of its own, and only a browser can have one.
-        grace = 0 if fresh else GRACE_SECONDS
-        handoff = self.verifier.verify_at(token, tenant=tenant, now=self.verifier.now(), grace=grace)
+        handoff = self.verifier.verify_at(token, tenant=tenant, now=self.verifier.now(), repeated=not fresh)
         return handoff, ConsumeArguments(
             scope=str(Scope(handoff.issuer, handoff.audience)),
             redemption_id=redemption_id_of(handoff.handoff_id, secret),
@@ -152,7 +151,8 @@ class Redeemer(Generic[_PayloadT]):
 
         Raises:
             InvalidTokenError: One of its leaves; `ReplayedTokenError` if the handoff belongs to another browser.
-            ReplayStoreError: The store gave no sure answer. Nothing was accepted; the same browser may try again.
+            ReplayStoreError: The store could not confirm the outcome. Nothing was accepted; the same browser may try
+                again.
             ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
         """
         handoff, asked = self.rule.begin(token, tenant=tenant, browser_secret=browser_secret)

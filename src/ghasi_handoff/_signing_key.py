@@ -111,7 +111,7 @@ class SigningKey(NeverPickled):
                 None if revoked_at is None else _seconds(revoked_at, "revoked_at", kid),
             )
             self._secret = secret
-            # Key set-up costs more than the MAC of a token: done once here; _mac.py copies this context for each token.
+            # Key set-up costs more than the MAC of a token: done once here, and copied for each token.
             self._context = HMAC(secret, SHA256())
             self._context.update(signing_string_prefix(kid))
         finally:

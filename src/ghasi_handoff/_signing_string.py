@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, cast
 
 from ghasi_handoff._canonical_json import is_canonical_payload
 from ghasi_handoff._formats import MAC_ALGORITHM, SIGNING_STRING
-from ghasi_handoff._limits import MAX_SECONDS
+from ghasi_handoff._limits import MAX_KID_CHARACTERS, MAX_SECONDS
 from ghasi_handoff.errors import HandoffError, InvalidHandoffInputError
 
 # name       = 1*64( A-Z / a-z / 0-9 / "." / "_" / ":" / "/" / "-" )
@@ -21,7 +21,7 @@ SECONDS: Final = "0|[1-9][0-9]{0,11}"
 # body       = issuer LF audience LF tenant LF handoff-id LF issued-at LF expires-at LF payload
 _BODY: Final = re.compile(f"({NAME})\n({NAME})\n({NAME})\n({HANDOFF_ID})\n({SECONDS})\n({SECONDS})\n.*", re.DOTALL)
 # kid        = 1*32( A-Z / a-z / 0-9 / "_" / "-" )
-_KID: Final = "[A-Za-z0-9_-]{1,32}"
+KID: Final = f"[A-Za-z0-9_-]{{1,{MAX_KID_CHARACTERS}}}"
 
 
 class Body(NamedTuple):
@@ -51,7 +51,7 @@ def _plain_text(grammar: Callable[[str], object], value: object) -> str | None:
 
 # A value as plain text, if it is one of these; else None. A name: an issuer, audience or tenant.
 as_name: Final = partial(_plain_text, re.compile(NAME).fullmatch)
-as_kid: Final = partial(_plain_text, re.compile(_KID).fullmatch)
+as_kid: Final = partial(_plain_text, re.compile(KID).fullmatch)
 as_handoff_id: Final = partial(_plain_text, re.compile(HANDOFF_ID).fullmatch)
 
 

@@ -7,10 +7,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Generic, NoReturn, cast
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from ghasi_handoff._handoff import Handoff
-from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_MAX_LIFETIME, MAX_LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
+from ghasi_handoff._limits import (
+    DEFAULT_LEEWAY,
+    DEFAULT_MAX_LIFETIME,
+    GRACE_SECONDS,
+    MAX_LEEWAY_SECONDS,
+    MAX_LIFETIME_SECONDS,
+)
 from ghasi_handoff._mac import is_mac
 from ghasi_handoff._payload_bytes import payload_decoder
 from ghasi_handoff._signing_string import Body, as_name, parse_body, required_name
@@ -40,9 +46,33 @@ class VerifiedHandoff(Handoff[_PayloadT_co]):
     """A handoff whose token is authentic, addressed to this verifier and tenant, and current. Frozen.
 
     Verified is not redeemed: anybody who has the token can verify it as often as they like.
+
+    Attributes:
+        payload: What was handed over.
+        handoff_id: The token's unique id, for logs and joins.
+        tenant: The hotel that it is for: the one that the caller named.
+        kid: The key that signed.
+        issuer: The service that minted it.
+        audience: The service that it is for: this verifier's.
+        issued_at: Aware datetime in UTC, whole seconds.
+        expires_at: Aware datetime in UTC, whole seconds.
     """
 
     __slots__ = ()
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VerifiedHandoff):
+            return NotImplemented
+        return (self._body, self._kid) == (other.body, other.kid) and self._payload == other.payload
+
+    @override
+    def __hash__(self) -> int:
+        return hash((self._body, self._kid))
+
+    @override
+    def _shown(self) -> str:
+        return f"{super()._shown()}, payload={self._payload!r}"
 
 
 class Verifier(Generic[_PayloadT]):
@@ -124,8 +154,10 @@ class Verifier(Generic[_PayloadT]):
         """
         return self.verify_at(token, tenant=tenant, now=self.now())
 
-    def verify_at(self, token: object, *, tenant: object, now: int, grace: int = 0) -> VerifiedHandoff[_PayloadT]:
-        """As `verify`, at a given time in Unix seconds. `grace`: how many seconds more a token may have expired."""
+    def verify_at(
+        self, token: object, *, tenant: object, now: int, repeated: bool = False
+    ) -> VerifiedHandoff[_PayloadT]:
+        """As `verify`, at a given time in Unix seconds. `repeated`: a minute more, for a browser that asks again."""
         kid, body_bytes, mac_text = parse_token(token)
         key = self._keys().verifying_key(kid, now)
         if not is_mac(key, body_bytes, mac_text):
@@ -134,7 +166,7 @@ class Verifier(Generic[_PayloadT]):
         if body is None:
             raise MalformedTokenError("the MAC matches, but the body is outside the grammar", kid=kid)
         self._check_addressee(body, tenant, kid)
-        self._check_times(body, now, grace, kid)
+        self._check_times(body, now, GRACE_SECONDS if repeated else 0, kid)
         payload = self._decode_payload(body.payload)
         if payload is None:
             _refuse(InvalidPayloadError, f"the payload is not canonical, or no valid {self._payload_name}", body, kid)

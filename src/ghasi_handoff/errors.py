@@ -63,13 +63,13 @@ class InvalidHandoffInputError(HandoffError):
 
 
 class ReplayStoreError(HandoffError):
-    """The replay store gave no sure answer, so nothing was accepted. The same browser may try again."""
+    """The replay store could not confirm the outcome, so nothing was accepted. The same browser may try again."""
 
     code = "store_unavailable"
 
 
 class HandoffLogError(ReplayStoreError):
-    """The handoff log gave no sure answer. Repeating the call is safe.
+    """The handoff log could not confirm the outcome. Repeating the call is safe.
 
     A kind of `ReplayStoreError`, so that handlers written for that one catch it.
     """

@@ -314,6 +314,26 @@ def test_event_loops_that_have_ended_are_let_go(service: Consumer, keys: KeyRing
     gc.collect()  # now, while the warning is expected
 
 
+def test_event_loops_of_other_threads_come_and_go_meanwhile(keys: KeyRing, minted: MintedHandoff) -> None:
+    """Threads share a client, each with an event loop: one that is looking for ended loops is not upset by another."""
+    client = AsyncConsumeClient("http://127.0.0.1:1", keys=keys, clock=minted.issued_at.timestamp)
+    connections: Any = client._caller.connections
+
+    class Loop:
+        """An event loop that has ended. While it is asked whether it has, another thread lets it go and adds its own."""
+
+        def is_closed(self) -> bool:
+            connections.pop(self, None)
+            others.append(Loop())
+            connections[others[-1]] = None
+            return True
+
+    others = [Loop(), Loop()]
+    connections.update(dict.fromkeys(others))
+    with pytest.raises(ConfirmationUnavailableError):
+        asyncio.run(report(client, minted))
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(client: ConsumeClient, minted: MintedHandoff) -> None:
     """A client that was used before a fork works in parent and child."""

@@ -89,6 +89,21 @@ def test_single_flight_under_threads(source: Source, ring: KeyRing, threads: int
     assert source.calls == 2
 
 
+def test_a_fork_revives_no_reader_whose_ring_is_gone(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader may outlive its ring until the garbage collector runs; a child that is forked then gets no thread of it."""
+    gc.disable()
+    try:
+        keys = WatchedKeyRing(source, interval=NEVER)
+        reader = keys._reader
+        del keys
+        started: list[object] = []
+        monkeypatch.setattr(threading, "Thread", lambda **options: started.append(options))
+        reader.start()
+    finally:
+        gc.enable()
+    assert started == []
+
+
 async def held_up(keys: Counting, source: Source, ring: KeyRing, count: int) -> list[asyncio.Task[bool]]:
     """Coroutines that miss a key, and all wait for one read, which the source holds up until it is set free."""
     source.hold()

@@ -10,17 +10,21 @@ import pytest
 from tests.handshake.services import TENANT
 
 from ghasi_handoff import (
+    AsyncRedeemer,
     ConfigurationError,
     ExpiredTokenError,
     KeyRing,
     KeyRingError,
+    Redeemer,
     Redemption,
     ReplayedTokenError,
     ReplayStoreError,
+    Verifier,
 )
 from ghasi_handoff._base64url import b64u_decode, b64u_encode
 from ghasi_handoff.handshake import HandoffState, LocalRowLost, PageRefused
 from ghasi_handoff.landing import TEXTS, AsyncLanding, GuestRequest, Landing
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 
 from .both_services import (
     ARRIVES,
@@ -757,6 +761,16 @@ class TestConfiguration:
         for handshake in (services.handshake, object()):
             with pytest.raises(ConfigurationError):
                 other(handshake, tenant=str, public_origin=str, on_redeemed=str)  # type: ignore[arg-type]
+
+    def test_a_redeemer_is_no_handshake(self, services: BothServices) -> None:
+        """A redeemer has a method of the same name, and could only fail while a guest waits."""
+        kinds: Any = (Redeemer, MemoryReplayStore, Landing)
+        if services.kind == "async":
+            kinds = (AsyncRedeemer, AsyncMemoryReplayStore, AsyncLanding)
+        redeemer, store, landing = kinds
+        verifier = Verifier(KeyRing.generate(), issuer="a", audience="b")
+        with pytest.raises(ConfigurationError):
+            landing(redeemer(verifier, store()), tenant=str, public_origin=str, on_redeemed=str)
 
     def test_the_form_is_read_only_as_a_form(self, services: BothServices, guest: Browser) -> None:
         """The content type of a form, with or without a charset, and no other."""

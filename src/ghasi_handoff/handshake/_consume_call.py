@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ghasi_handoff._formats import CONSUME_CALL, MAC_ALGORITHM
-from ghasi_handoff._limits import CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS, MAX_CONSUME_BODY_BYTES, MAX_SECONDS
+from ghasi_handoff._limits import (
+    CONSUME_CALL_CLOCK_DIFFERENCE_SECONDS,
+    MAC_CHARACTERS,
+    MAX_CONSUME_BODY_BYTES,
+    MAX_SECONDS,
+)
 from ghasi_handoff._mac import compute_message_mac, is_message_mac
 from ghasi_handoff._signing_string import (
     HANDOFF_ID,
+    KID,
     NAME,
     SECONDS,
     as_handoff_id,
@@ -27,7 +33,7 @@ SCHEME: Final = "GHASI-CONSUME"
 _REDEMPTION_ID: Final = "[0-9a-f]{64}"
 _is_redemption_id: Final = re.compile(_REDEMPTION_ID).fullmatch
 # authorization = %s"GHASI-CONSUME kid=" kid %s", mac=" mac-text
-_parse_authorization: Final = re.compile(f"{SCHEME} kid=([A-Za-z0-9_-]{{1,32}}), mac=([A-Za-z0-9_-]{{43}})").fullmatch
+_parse_authorization: Final = re.compile(f"{SCHEME} kid=({KID}), mac=([A-Za-z0-9_-]{{{MAC_CHARACTERS}}})").fullmatch
 # body: the one canonical spelling, so that no JSON is parsed before the MAC has matched, and no two parsers disagree.
 _parse_body: Final = re.compile(
     rf'{{"audience":"({NAME})","consumed_at":({SECONDS}),"handoff_id":"({HANDOFF_ID})","issuer":"({NAME})",'

@@ -145,8 +145,11 @@ class ConsumeCaller:
         client = self.connections.get(loop)
         if client is None:
             # A loop that ended without closing the client is kept alive by its connections.
-            for ended in [other for other in self.connections if other.is_closed()]:
-                del self.connections[ended]
+            # Over a copy: other threads have event loops of their own, and come and go meanwhile.
+            for reference in self.connections.keyrefs():
+                ended = reference()
+                if ended is not None and ended.is_closed():
+                    self.connections.pop(ended, None)
             client = httpx2.AsyncClient(
                 headers={"User-Agent": f"ghasi-handoff/{__version__}", "Accept-Encoding": "identity"},
                 timeout=httpx2.Timeout(self.timeout, connect=self.connect_timeout),

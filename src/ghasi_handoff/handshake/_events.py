@@ -128,7 +128,7 @@ class HandoffUnknown(RedemptionEvent, name="unknown_handoff", level=logging.ERRO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmationFailed(RedemptionEvent, name="confirmation_unavailable", level=logging.ERROR):
-    """bff-consumer gave no answer that counts.
+    """bff-consumer could not be reached, or its answer is not a final one.
 
     Attributes:
         reason: In one word; see `ConfirmationUnavailableError`.

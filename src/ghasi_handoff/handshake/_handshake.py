@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic
 from typing_extensions import TypeVar
 
 from ghasi_handoff import errors
-from ghasi_handoff._limits import GRACE_SECONDS
 from ghasi_handoff._redeem import Redeemer, Redemption
 from ghasi_handoff._require import require
 from ghasi_handoff._verify import VerifiedHandoff
@@ -119,9 +118,8 @@ class Handshake(Generic[_PayloadT]):
     def look(self, token: object, tenant: object, *, browser_known: bool) -> VerifiedHandoff[_PayloadT]:
         """Verify for a page that only shows a form. A browser with a secret may come a little late: see `redeem`."""
         try:
-            grace = GRACE_SECONDS if browser_known else 0
             verifier = self._rule.verifier
-            return verifier.verify_at(token, tenant=tenant, now=verifier.now(), grace=grace)
+            return verifier.verify_at(token, tenant=tenant, now=verifier.now(), repeated=browser_known)
         except errors.InvalidTokenError as exc:
             self.reporter.report(events.HandoffRefused(code=exc.code, reason=str(exc), **exc.log_fields))
             raise

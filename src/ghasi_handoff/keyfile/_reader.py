@@ -27,7 +27,8 @@ class Reader:
 
     def start(self) -> None:
         """Begin in this process: nothing is inherited by a fork, where a lock may be held and no thread runs."""
-        if not self._closed:
+        # Between two runs of the garbage collector this may outlive the ring that it reads for.
+        if not self._closed and self._read() is not None:
             self._lock = threading.Lock()
             self._wake = threading.Event()
             self._asked: Future[None] | None = None

@@ -70,6 +70,7 @@ class Landing(Generic[_PayloadT]):
         render: Callable[[GuestRequest, Page], str] | None = None,
         response_type: type | tuple[type, ...] = (),
     ) -> None:
+        require(handshake, "look", awaited=False, name="handshake", kind="Handshake")  # a redeemer has none
         require(handshake, "redeem", awaited=False, name="handshake", kind="Handshake")
         require_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
         if render is not None:
@@ -177,4 +178,6 @@ class Landing(Generic[_PayloadT]):
     def _page(self, request: GuestRequest, kind: Kind, status: int, **parts: Any) -> Answer:
         page = make_page(kind, status, request.languages, self._texts, start_url=self._start_url, **parts)
         html = html_of(page) if self._render is None else self._render(request, page)
-        return Answer(status=status, headers=headers_of(page), body=html.encode("utf-8"))
+        return Answer(
+            status=status, headers=headers_of(page), body=html if isinstance(html, bytes) else html.encode("utf-8")
+        )

@@ -69,6 +69,7 @@ class AsyncLanding(Generic[_PayloadT]):
         render: Callable[[GuestRequest, Page], Awaitable[str]] | None = None,
         response_type: type | tuple[type, ...] = (),
     ) -> None:
+        require(handshake, "look", awaited=False, name="handshake", kind="AsyncHandshake")  # a redeemer has none
         require(handshake, "redeem", awaited=True, name="handshake", kind="AsyncHandshake")
         require_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
         if render is not None:
@@ -176,4 +177,6 @@ class AsyncLanding(Generic[_PayloadT]):
     async def _page(self, request: GuestRequest, kind: Kind, status: int, **parts: Any) -> Answer:
         page = make_page(kind, status, request.languages, self._texts, start_url=self._start_url, **parts)
         html = html_of(page) if self._render is None else await self._render(request, page)
-        return Answer(status=status, headers=headers_of(page), body=html.encode("utf-8"))
+        return Answer(
+            status=status, headers=headers_of(page), body=html if isinstance(html, bytes) else html.encode("utf-8")
+        )

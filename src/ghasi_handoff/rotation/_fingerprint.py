@@ -87,6 +87,7 @@ class Fingerprint:
         # The members of a key are the fields of `KeyFingerprint`, in their order.
         keys = [
             {name: iso(value) if isinstance(value, datetime) else value for name, value in asdict(key).items()}
+            | {"state": key.state.value}
             for key in self.keys
         ]
         return {"format": FINGERPRINT_DOCUMENT, "at": iso(self.at), "ring": self.ring, "keys": keys}

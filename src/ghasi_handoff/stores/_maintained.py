@@ -31,7 +31,7 @@ class HandoffLog(Protocol):
         One atomic, guarded update: of several calls at once one wins. The state never changes a second time.
 
         Raises:
-            HandoffLogError: No sure answer. Repeating the call is safe.
+            HandoffLogError: The outcome is unknown. Repeating the call is safe.
         """
         ...
 
@@ -40,7 +40,7 @@ class HandoffLog(Protocol):
 
         Raises:
             UnknownHandoffError: There is no such row.
-            HandoffLogError: No sure answer. Repeating the call is safe.
+            HandoffLogError: The outcome is unknown. Repeating the call is safe.
         """
         ...
 

@@ -30,7 +30,7 @@ class AsyncHandoffLog(Protocol):
         One atomic, guarded update: of several calls at once one wins. The state never changes a second time.
 
         Raises:
-            HandoffLogError: No sure answer. Repeating the call is safe.
+            HandoffLogError: The outcome is unknown. Repeating the call is safe.
         """
         ...
 
@@ -39,7 +39,7 @@ class AsyncHandoffLog(Protocol):
 
         Raises:
             UnknownHandoffError: There is no such row.
-            HandoffLogError: No sure answer. Repeating the call is safe.
+            HandoffLogError: The outcome is unknown. Repeating the call is safe.
         """
         ...
 

@@ -22,9 +22,10 @@ from tests.landing.both_services import (
     endless,
 )
 
-from ghasi_handoff import ConfigurationError, Redemption
+from ghasi_handoff import AsyncRedeemer, ConfigurationError, KeyRing, Redeemer, Redemption, Verifier
 from ghasi_handoff._limits import MAX_FORM_BYTES
 from ghasi_handoff.integrations.fastapi import Page, landing_router
+from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 
 
 class TestRoutes:
@@ -237,5 +238,8 @@ class TestOptions:
         for wrong in ({"tenant": TENANT}, {"public_origin": ORIGIN}, {"on_redeemed": "/"}, {"render": "page.html"}):
             with pytest.raises(ConfigurationError):
                 landing_router(services.handshake, **{**good, **wrong})
-        with pytest.raises(ConfigurationError):
-            landing_router(object(), **good)  # type: ignore[arg-type]
+        verifier = Verifier(KeyRing.generate(), issuer="a", audience="b")
+        redeemers: Any = (Redeemer(verifier, MemoryReplayStore()), AsyncRedeemer(verifier, AsyncMemoryReplayStore()))
+        for handshake in (object(), *redeemers):
+            with pytest.raises(ConfigurationError, match="a Handshake or AsyncHandshake"):
+                landing_router(handshake, **good)

@@ -90,7 +90,7 @@ def consumer_router(
         on_event: Gets a `CallAnswered` for each call.
 
     Raises:
-        ConfigurationError: An argument is something else.
+        ConfigurationError: An argument has the wrong type.
     """
     awaited = inspect.iscoroutinefunction(getattr(log, "consume", None))
     require(log, "record", awaited=awaited, name="log", kind="AsyncHandoffLog" if awaited else "HandoffLog")

@@ -55,7 +55,7 @@ def fingerprint_router(
         last_use: When each kid was last seen: a `LastUse`.
 
     Raises:
-        ConfigurationError: `keys` is something else.
+        ConfigurationError: `keys` has the wrong type.
     """
     source = ring_source(keys)
     router = APIRouter(tags=["handoff"])

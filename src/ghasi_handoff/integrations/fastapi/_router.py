@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ghasi_handoff._redeem import Redemption
 from ghasi_handoff._require import require_callables
+from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.handshake import AsyncHandshake, Handshake
 from ghasi_handoff.integrations.fastapi._openapi import answers
 from ghasi_handoff.integrations.fastapi._starlette import (
@@ -82,11 +83,14 @@ def landing_router(
         render: Gives the HTML of a page, to have it in the application's own template. See `Page`.
 
     Raises:
-        ConfigurationError: An argument is something else.
+        ConfigurationError: An argument has the wrong type.
     """
     require_callables(tenant=tenant, public_origin=public_origin, on_redeemed=on_redeemed)
     if render is not None:
         require_callables(render=render)
+    if not isinstance(handshake, (Handshake, AsyncHandshake)):
+        kind = type(handshake).__name__
+        raise ConfigurationError(f"the first argument must be a Handshake or AsyncHandshake, not {kind}")
     if isinstance(handshake, Handshake):
         handshake = cast("AsyncHandshake[_PayloadT]", _Threaded(handshake))
     landing = AsyncLanding(

@@ -83,7 +83,7 @@ class PostgresReplayStore(Closing):
         """See `ghasi_handoff.ReplayStore.consume`.
 
         Raises:
-            ReplayStoreError: No sure answer within the timeout; past its retention; older than what was purged.
+            ReplayStoreError: The outcome is unknown after the timeout; past its retention; older than what was purged.
         """
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
         return self._commits.consume(Entry(handoff_id, scope, redemption_id, consumed_at))

@@ -82,7 +82,7 @@ class AsyncPostgresReplayStore(AsyncClosing):
         """See `ghasi_handoff.ReplayStore.consume`.
 
         Raises:
-            ReplayStoreError: No sure answer within the timeout; past its retention; older than what was purged.
+            ReplayStoreError: The outcome is unknown after the timeout; past its retention; older than what was purged.
         """
         check_entry(handoff_id, scope, redemption_id, consumed_at, retain_until)
         return await self._commits.consume(Entry(handoff_id, scope, redemption_id, consumed_at))
