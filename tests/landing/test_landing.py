@@ -765,7 +765,7 @@ class TestConfiguration:
     def test_a_redeemer_is_no_handshake(self, services: BothServices) -> None:
         """A redeemer has a method of the same name, and could only fail while a guest waits."""
         kinds: Any = (Redeemer, MemoryReplayStore, Landing)
-        if services.kind == "async":
+        if services.kind != "sync":
             kinds = (AsyncRedeemer, AsyncMemoryReplayStore, AsyncLanding)
         redeemer, store, landing = kinds
         verifier = Verifier(KeyRing.generate(), issuer="a", audience="b")
