@@ -13,6 +13,7 @@ import pytest
 
 from ghasi_handoff import KeyRing, keyfile
 from ghasi_handoff.cli import _demo
+from ghasi_handoff.demo.services import Services
 from ghasi_handoff.demo.steps import STEPS
 
 from .planting import planted
@@ -160,3 +161,15 @@ def test_without_the_extras(monkeypatch: pytest.MonkeyPatch, option: list[str]) 
     assert (result.exit_code, result.stdout) == (2, "")
     needed = "the demo needs fastapi, httpx2, pydantic_settings, uvicorn: install ghasi-handoff[all]"
     assert result.stderr == f"error: configuration: {needed}\n"
+
+
+def test_each_service_is_told_of_its_own_database_only(tmp_path: Path) -> None:
+    """bff-consumer runs without the booking side's store, and the reverse; neither gets the other's password."""
+    with Services(
+        tmp_path, quiet=True, log_url="postgresql://log:one@h/l", store_url="redis://store:two@h"
+    ) as services:
+        held = [
+            {name for name in ("one@", "two@") if any(name in value for value in service.environment.values())}
+            for service in services.both
+        ]
+    assert held == [{"one@"}, {"two@"}]

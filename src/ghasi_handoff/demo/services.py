@@ -64,19 +64,23 @@ class Services(AbstractContextManager["Services"]):
         self._ending.callback(self.consumer.stop)
         self._ending.callback(self.booking.stop)
         # Variables of a real service on this machine must neither steer the demo nor be used by it.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF_")}
-        self.environment = inherited | {
-            "GHASI_HANDOFF_KEYS_FILE": str(keys_file),
+        both = {name: value for name, value in os.environ.items() if not name.startswith("GHASI_HANDOFF_")}
+        both["GHASI_HANDOFF_KEYS_FILE"] = str(keys_file)
+        databases = {"GHASI_HANDOFF_LOG_URL": log_url, "GHASI_HANDOFF_STORE_URL": store_url}
+        # Each has its own database only; the operator has both.
+        self.environment = both | databases | {"GHASI_HANDOFF_CONSUMER_URL": self.consumer.origin}
+        self.consumer.environment = both | {
             "GHASI_HANDOFF_LOG_URL": log_url,
+            "GHASI_HANDOFF_BOOKING_ORIGIN": self.booking.origin,
+        }
+        self.booking.environment = both | {
             "GHASI_HANDOFF_STORE_URL": store_url,
             "GHASI_HANDOFF_CONSUMER_URL": self.consumer.origin,
-            "GHASI_HANDOFF_BOOKING_ORIGIN": self.booking.origin,
             "GHASI_HANDOFF_PUBLIC_ORIGIN": self.booking.origin,
             "GHASI_HANDOFF_START_URL": f"{self.consumer.origin}/",
             "GHASI_HANDOFF_MODE": self.mode,
             "GHASI_HANDOFF_BOOKINGS_FILE": str(folder / "bookings.db"),
         }
-        self.consumer.environment = self.booking.environment = self.environment
 
     def __exit__(self, *_: object) -> None:
         self._ending.close()
