@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -41,7 +41,18 @@ _port: Final = click.IntRange(1, 65535)
 @click.option("--mode", type=click.Choice(["strict", "deferred"]), default="strict", show_default=True, help=_MODE_HELP)
 @click.option("--data", metavar="FOLDER", help="Keep keys, databases and logs there.  [default: a temporary folder]")
 @click.option("--json", "as_json", is_flag=True, help="Print the steps as one JSON object.")
-def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None, **options: Any) -> None:
+def demo(
+    *,
+    serve: bool,
+    as_json: bool,
+    data: str | None,
+    keys_file: str | None,
+    log_url: str | None,
+    store_url: str | None,
+    mode: str,
+    consumer_port: int | None,
+    booking_port: int | None,
+) -> None:
     """Show the whole story: a guest books, is sent on and redeems; and what is refused, cancelled, or dies under way.
 
     It needs nothing: no key, no file, no server. It runs both services as processes of their own on this machine, with
@@ -54,16 +65,23 @@ def demo(*, serve: bool, as_json: bool, data: str | None, keys_file: str | None,
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         refuse(ConfigurationError(f"the demo needs {', '.join(missing)}: install ghasi-handoff[all]"), as_json=as_json)
-    given = {name: value for name, value in options.items() if value}
     try:
         made = _folder(data)
     except OSError as exc:
         kind = "temporary folder" if data is None else f"folder {data}"
         refuse(ConfigurationError(f"no {kind} can be made: {exc.strerror}"), as_json=as_json)
     with made as folder:
-        keys = Path(keys_file) if keys_file else None
         try:
-            services = Services(Path(folder), quiet=not serve, keys_file=keys, **given)
+            services = Services(
+                Path(folder),
+                quiet=not serve,
+                keys_file=Path(keys_file) if keys_file else None,
+                log_url=log_url or "",
+                store_url=store_url or "",
+                mode=mode,
+                consumer_port=consumer_port or 0,
+                booking_port=booking_port or 0,
+            )
         except HandoffError as exc:
             refuse(exc, as_json=as_json)
         with _ending_on_sigterm(), services:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 from typing_extensions import override
@@ -79,9 +79,11 @@ def span(text: str) -> timedelta | None:
     return None if found is None else timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
-def setting(option: str, variable: str, metavar: str, text: str, *names: str, **more: Any) -> Option:
+def setting(option: str, variable: str, metavar: str, text: str, *names: str, required: bool = False) -> Option:
     """An option that an environment variable may stand in for."""
-    return click.option(option, *names, metavar=metavar, envvar=variable, show_envvar=True, help=text, **more)
+    return click.option(
+        option, *names, metavar=metavar, envvar=variable, show_envvar=True, help=text, required=required
+    )
 
 
 def _keys(text: str, *, required: bool = True) -> Option:
@@ -110,13 +112,14 @@ kek_file: Final = setting(
     "FILE",
     "The key-encryption key of a sealed key file. GHASI_HANDOFF_KEK may hold it instead.",
 )
-purpose: Final = setting(
+purpose: Final = click.option(
     "--purpose",
-    "GHASI_HANDOFF_KEYS_PURPOSE",
-    "NAME",
-    "What a sealed key file was sealed for.",
+    envvar="GHASI_HANDOFF_KEYS_PURPOSE",
+    show_envvar=True,
+    metavar="NAME",
     default=DEFAULT_PURPOSE,
     show_default=True,
+    help="What a sealed key file was sealed for.",
 )
 issuer: Final = setting("--issuer", "GHASI_HANDOFF_ISSUER", "NAME", "The service that mints.", required=True)
 audience: Final = setting("--audience", "GHASI_HANDOFF_AUDIENCE", "NAME", "The service that verifies.", required=True)
