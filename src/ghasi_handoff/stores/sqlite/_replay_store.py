@@ -118,9 +118,12 @@ class SQLiteReplayStore(Closing):
             connection.execute(_SQL.raise_mark, (cutoff, cutoff))
             return connection.execute(_PURGE, (str(first_id(cutoff)), SQLITE_PURGE_CHUNK)).rowcount
 
-        removed = self._file.purge(remove_chunk, progress)
-        self._file.change(_SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
-        return removed
+        def remove() -> int:
+            removed = self._file.purge(remove_chunk, progress)
+            self._file.change(_SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
+            return removed
+
+        return remove()
 
     def create_schema(self) -> None:
         """Make the file and its tables now, instead of at the first use. Safe to repeat.
@@ -166,5 +169,9 @@ class SQLiteReplayStore(Closing):
 
     def close(self) -> None:
         """Close the file once running work is done. The store cannot be used afterwards."""
+        self._end()
+
+    def _end(self) -> None:
+        # One call in the thread for the whole: a caller that is cancelled must not leave the file open.
         self._commits.close()
         self._file.close()
