@@ -46,7 +46,7 @@ class AsyncSQLiteReplayStore(AsyncClosing):
     """Entries in one SQLite file, each committed to disk before its consume is answered, for asyncio.
 
     Write-ahead mode with ``synchronous=FULL``. The file is made at the first use, by whichever process is first. One
-    connection per store, used by one thread at a time and never by an event loop; before a fork it is closed, and the
+    connection per store, used by one thread at a time; before a fork it is closed, and the
     child opens its own. A caller that gives up leaves the question open, never half answered: the same call repeated
     gets the truth.
 
