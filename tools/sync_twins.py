@@ -48,6 +48,33 @@ RULES: Final = tuple(
         (r" for asyncio\b", " for threads"),
     )
 )
+# Lines of docstrings that are true of one twin only.
+PHRASES: Final = (
+    (
+        """\
+    Consumes that come while another is on its way share one connection and one round trip. A caller that is cancelled
+    leaves the question open, never half answered: the same consume repeated gets the truth.
+""",
+        """\
+    A caller whose time is up leaves the question open, never half answered: the same consume repeated gets the truth.
+""",
+    ),
+    (
+        """\
+        client: `redis.asyncio.Redis` or `redis.asyncio.cluster.RedisCluster`; never closed by the store. It
+            may retry and have any time-outs: the store keeps its own deadline.
+""",
+        """\
+        client: `redis.Redis` or `redis.cluster.RedisCluster`; never closed by the store. Nothing can end its wait from
+            outside, so it must be bounded: its ``socket_timeout`` and ``socket_connect_timeout`` together must fit in
+            `timeout` (for a cluster twice), without retries.
+""",
+    ),
+    (
+        "is not valid, or the client is not of such a type.",
+        "is not valid, or the client could wait longer than `timeout`.",
+    ),
+)
 _BRANCH: Final = re.compile(
     r"^(?P<margin> *)if True:  # ASYNC\n(?P<asyncio>(?:(?P=margin)    .*\n|\n)+)(?P=margin)else:\n"
     r"(?P<threads>(?:(?P=margin)    .*\n|\n)+)",
@@ -58,6 +85,8 @@ _BRANCH: Final = re.compile(
 def twin(source: str, name: str) -> str:
     """The twin of a module, formatted."""
     text = _BRANCH.sub(lambda found: re.sub(r"^    ", "", found["threads"], flags=re.M), source)
+    for phrase, other in PHRASES:
+        text = text.replace(phrase, other)
     for pattern, replacement in RULES:
         text = pattern.sub(replacement, text)
     ruff = [sys.executable, "-m", "ruff"]
@@ -80,6 +109,10 @@ def main() -> int:
     sources = sorted(PACKAGE.rglob("*_async.py"))
     if not sources:
         parser.error(f"no module under {PACKAGE} ends in _async.py")
+    texts = [source.read_text("utf-8") for source in sources]
+    for phrase, _ in PHRASES:
+        if not any(phrase in text for text in texts):
+            parser.error(f"no source has this phrase any more: {phrase.strip()}")
     twins = {source.with_name(source.name.replace("_async.py", ".py")): source for source in sources}
     begin = HEADER.partition("{")[0]
     stale = [path for path in PACKAGE.rglob("*.py") if path.read_text("utf-8").startswith(begin) and path not in twins]

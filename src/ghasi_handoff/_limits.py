@@ -54,6 +54,7 @@ POSTGRES_MAINTENANCE_SECONDS: Final = 60.0
 MAX_LATENESS_SECONDS: Final = MAX_LEEWAY_SECONDS
 # A row outlives its token by this: a day of deliveries, and a day to find out what went wrong.
 HANDOFF_LOG_KEPT_SECONDS: Final = 48 * 3600
+DEFAULT_FOUND_ROWS: Final = 100  # of a search
 
 # Stores: time-outs and sizes
 DEFAULT_STORE_TIMEOUT_SECONDS: Final = 2.0
@@ -66,7 +67,9 @@ GROUP_COMMIT_MARGIN_SECONDS: Final = 0.05
 REFUSALS_NOTED_PER_HANDOFF: Final = 8
 REDIS_TRUSTED_SECONDS: Final = 60.0  # a server found fit is asked again after this, and at once after any error
 REDIS_SCAN_COUNT: Final = 1000  # keys that one step of `stats` looks at
+MIN_SQLITE_VERSION: Final = (3, 37, 0)  # STRICT tables
 REDIS_MIN_VERSION: Final = (6, 0)
+DEFAULT_REDIS_PREFIX: Final = "ghasi-handoff"
 MAX_PREFIX_CHARACTERS: Final = 64
 
 # Consume calls

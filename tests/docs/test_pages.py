@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
+import sqlite3
 import tomllib
 import unicodedata
 from datetime import timedelta
@@ -271,3 +273,30 @@ def test_the_picture_of_the_states_is_drawn_from_the_code() -> None:
     """docs/assets/key-states.svg is what its script draws, which asks a ring for every state."""
     script = runpy.run_path(str(DOCS / ".key_states.py"))
     assert (DOCS / "assets" / "key-states.svg").read_text("utf-8") == script["drawing"]()
+
+
+def message_patterns() -> list[re.Pattern[str]]:
+    """What the texts of stores/ and replay.py can become: a pattern for each text, loose where a value is filled in."""
+    package = ROOT / "src" / "ghasi_handoff"
+    patterns = []
+    for path in (package / "replay.py", *(package / "stores").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            fixed = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+            if sum(len(text) for text in fixed if isinstance(text, str)) >= 12:  # shorter ones would fit anything
+                found = (re.escape(text) if isinstance(text, str) else ".+" for text in fixed)
+                patterns.append(re.compile("".join(found)))
+    return patterns
+
+
+def test_the_messages_of_stores_are_quoted_as_they_are() -> None:
+    """Each message in the table of choose-a-store.md is a text of the source, or names an error of SQLite."""
+    page = (DOCS / "how-to" / "choose-a-store.md").read_text("utf-8")
+    table = page.partition("| message | it means | do |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    messages = [message for row in table.splitlines() for message in re.findall("`([^`]+)`", row.split("|")[1])]
+    assert len(messages) > 12
+    patterns = message_patterns()
+    for message in messages:
+        code = re.search("SQLITE_[A-Z]+", message)
+        known = hasattr(sqlite3, code[0]) if code else any(pattern.fullmatch(message) for pattern in patterns)
+        assert known, message

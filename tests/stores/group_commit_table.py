@@ -42,7 +42,7 @@ class Table:
         self.deadlines.append(deadline)
         self.on_run()
         if any(entry.handoff_id in self.broken for entry in entries):
-            return ReplayStoreError("broken")
+            return ReplayStoreError(f"broken {len(self.batches)}")
         outcomes: list[Outcome] = []
         for entry in entries:
             first = entry.key not in self.held

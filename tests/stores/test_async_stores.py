@@ -274,6 +274,41 @@ def test_closing_waits_for_running_work(path: str) -> None:
     assert stored_ids(path) == handoff_ids(30)
 
 
+@pytest.mark.parametrize("method", ["aclose", "purge"])
+def test_what_is_cancelled_is_done_to_its_end(path: str, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """A cancelled aclose still closes the file, and a cancelled purge still removes old notes: one call in a thread."""
+    store = AsyncSQLiteReplayStore(path)
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    first = store._commits if method == "aclose" else store._file
+    first_name, last_name = ("close", "close") if method == "aclose" else ("purge", "change")
+    begin, end = getattr(first, first_name), getattr(store._file, last_name)
+
+    def first_part(*args: object) -> object:
+        begun.set()
+        assert go_on.wait(60)
+        return begin(*args)
+
+    def last_part(*args: object) -> object:
+        result = end(*args)
+        ended.set()
+        return result
+
+    monkeypatch.setattr(first, first_name, first_part)
+    monkeypatch.setattr(store._file, last_name, last_part)
+
+    async def main() -> None:
+        await store.consume(handoff_id(NOW), **entry(1))
+        task = asyncio.ensure_future(getattr(store, method)())
+        assert await asyncio.to_thread(begun.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+
+    asyncio.run(main())  # waits for the loop's threads
+    assert ended.is_set()
+
+
 def test_sync_and_async_stores_share_a_file(path: str) -> None:
     """A synchronous and an asynchronous store of one file agree on who holds what."""
     store = AsyncSQLiteReplayStore(path, outbox=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from importlib import import_module
@@ -205,6 +206,37 @@ def test_a_server_that_does_not_answer_is_an_error_without_the_password(
     with pytest.raises(ReplayStoreError) as caught:
         use_store(f"{scheme}://u:{PASSWORD}@127.0.0.1:1/0", Opening(timeout=0.5), awaited=awaited)
     assert PASSWORD not in str(caught.value) + caplog.text
+
+
+@awaited_or_not
+@pytest.mark.parametrize(("use", "error"), [(use_store, ReplayStoreError), (use_log, HandoffLogError)])
+def test_a_server_that_accepts_and_never_answers_is_an_error(
+    use: Callable[..., object], error: type[HandoffError], awaited: bool
+) -> None:
+    """A silent PostgreSQL: the right error, and the call ends."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(error, match="PostgreSQL") as caught:
+        use(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/any", Opening(timeout=0.2), awaited=awaited)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(("module", "pool"), [(postgres, "ConnectionPool"), (postgres_async, "AsyncConnectionPool")])
+@pytest.mark.parametrize("maker", ["make_store", "make_log"])
+@pytest.mark.parametrize(("timeout", "seconds"), [(0.2, 2), (7.9, 7)])
+def test_a_pool_gives_up_connecting_in_time(
+    monkeypatch: pytest.MonkeyPatch, module: Any, pool: str, maker: str, timeout: float, seconds: int
+) -> None:
+    """Libpq is told to give up within the timeout, or within its own least of 2 s: closing waits for no silent server."""
+    told: list[Any] = []
+    original = getattr(module, pool)
+
+    class Recording(original):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            told.append(settings["kwargs"])
+            super().__init__(*args, **settings)
+
+    monkeypatch.setattr(module, pool, Recording)
+    getattr(module, maker)("postgresql://127.0.0.1:1/any", Opening(timeout=timeout))
+    assert told == [{"connect_timeout": seconds}]
 
 
 @awaited_or_not

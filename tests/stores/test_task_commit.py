@@ -76,4 +76,4 @@ def test_each_caller_gets_an_exception_of_its_own() -> None:
 
     errors = asyncio.run(main())
     assert len({id(error) for error in errors}) == 3
-    assert all(isinstance(error, ReplayStoreError) and str(error) == "broken" for error in errors)
+    assert all(isinstance(error, ReplayStoreError) and str(error) == "broken 1" for error in errors)

@@ -50,10 +50,7 @@ class Batches:
         wanted = first_of_each(entries)
         outcomes = self._transaction(callers, wanted, self._too_late)
         if isinstance(outcomes, ReplayStoreError):
-            reason, outcomes = outcomes, [outcomes]
-            if len(wanted) > 1:
-                tries = [self._transaction(callers, [entry], reason) for entry in wanted]
-                outcomes = [one if isinstance(one, ReplayStoreError) else one[0] for one in tries]
+            outcomes = [outcomes] if len(wanted) == 1 else self._one_by_one(callers, wanted, outcomes)
         found = answers(entries, wanted, outcomes)
         refused = refusals(entries, found)
         overdue_at = overdue(callers, refused, time.monotonic(), self._margin)
@@ -61,6 +58,17 @@ class Batches:
             with self._watched(overdue_at):
                 self._note(refused, overdue_at)
         return found
+
+    def _one_by_one(
+        self, callers: Sequence[Caller], wanted: Sequence[Entry], reason: ReplayStoreError
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for entry in wanted:
+            one = self._transaction(callers, [entry], reason)
+            if isinstance(one, ReplayStoreError):
+                reason = one  # the latest error is the one to tell when the time is up
+            outcomes.append(one if isinstance(one, ReplayStoreError) else one[0])
+        return outcomes
 
     def _transaction(
         self, callers: Sequence[Caller], wanted: Sequence[Entry], reason: ReplayStoreError

@@ -49,10 +49,7 @@ class AsyncBatches:
         wanted = first_of_each(entries)
         outcomes = await self._transaction(callers, wanted, self._too_late)
         if isinstance(outcomes, ReplayStoreError):
-            reason, outcomes = outcomes, [outcomes]
-            if len(wanted) > 1:
-                tries = [await self._transaction(callers, [entry], reason) for entry in wanted]
-                outcomes = [one if isinstance(one, ReplayStoreError) else one[0] for one in tries]
+            outcomes = [outcomes] if len(wanted) == 1 else await self._one_by_one(callers, wanted, outcomes)
         found = answers(entries, wanted, outcomes)
         refused = refusals(entries, found)
         overdue_at = overdue(callers, refused, asyncio.get_running_loop().time(), self._margin)
@@ -60,6 +57,17 @@ class AsyncBatches:
             with self._watched(overdue_at):
                 await self._note(refused, overdue_at)
         return found
+
+    async def _one_by_one(
+        self, callers: Sequence[Caller], wanted: Sequence[Entry], reason: ReplayStoreError
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for entry in wanted:
+            one = await self._transaction(callers, [entry], reason)
+            if isinstance(one, ReplayStoreError):
+                reason = one  # the latest error is the one to tell when the time is up
+            outcomes.append(one if isinstance(one, ReplayStoreError) else one[0])
+        return outcomes
 
     async def _transaction(
         self, callers: Sequence[Caller], wanted: Sequence[Entry], reason: ReplayStoreError

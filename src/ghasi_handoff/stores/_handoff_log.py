@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from ghasi_handoff._limits import DEFAULT_FOUND_ROWS
 from ghasi_handoff._signing_string import as_handoff_id
 from ghasi_handoff.errors import UnknownHandoffError
 
@@ -68,7 +69,7 @@ class HandoffQuery:
     since: int | None = None
     until: int | None = None
     state: HandoffState | None = None
-    limit: int = 100
+    limit: int = DEFAULT_FOUND_ROWS
 
 
 class ConsumeCall(NamedTuple):

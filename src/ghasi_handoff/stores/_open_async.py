@@ -2,14 +2,7 @@
 
 No other module knows every product, this module's twin apart.
 
-To add a product, add
-
-- a folder beside this file, whose module `_from_url_async` has `make_store`, and `make_log` if the product can keep a
-  handoff log,
-- its row in `PRODUCTS`, and its name in the contract "stores" of pyproject.toml,
-- a subclass of the conformance kit (`ghasi_handoff.testing`) in tests/stores.
-
-The command line, the settings and the demo then know its URLs.
+A new product needs a folder beside this file and a row in `PRODUCTS`; docs/how-to/write-a-store.md has the whole list.
 """
 
 from __future__ import annotations

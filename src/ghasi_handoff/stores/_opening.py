@@ -40,6 +40,10 @@ class Owner(NamedTuple):
         """The tables are of another release."""
         return self.error(f"{product}: the {self.noun}'s schema has version {found}; this release needs {needed}")
 
+    def closed(self, handoff_id: str | None = None) -> ReplayStoreError:
+        """It was closed, and is used all the same."""
+        return self.error(f"the {self.noun} is closed", handoff_id=handoff_id)
+
     def no_file(self) -> ReplayStoreError:
         """There is no SQLite file."""
         return self.error(f"SQLite: there is no such file; `{self.made_by}` or the first use makes it")

@@ -22,6 +22,7 @@ from ghasi_handoff.stores._group_commit import (
     no_answer,
     raise_or_return,
 )
+from ghasi_handoff.stores._opening import REPLAY_STORE
 
 
 class LoopCaller(Caller):
@@ -68,7 +69,7 @@ class TaskGroupCommit:
     async def consume(self, entry: Entry) -> Consumption:
         """Wait for the answer."""
         if self._closed:
-            raise ReplayStoreError("the store is closed", handoff_id=entry.handoff_id)
+            raise REPLAY_STORE.closed(entry.handoff_id)
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop)
         if line is None:

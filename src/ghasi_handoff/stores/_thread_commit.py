@@ -14,6 +14,7 @@ from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption
 from ghasi_handoff.stores._batches import Batches
 from ghasi_handoff.stores._group_commit import Abort, Caller, Entry, Note, Outcome, Run, no_answer, raise_or_return
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores._task_commit import LoopCaller, settle_all
 
 
@@ -89,7 +90,7 @@ class ThreadedGroupCommit:
             self._start_over()  # a forked child has none of its parent's threads, and perhaps a lock that was held
         with self._changed:
             if self._closed:
-                raise ReplayStoreError("the store is closed", handoff_id=caller.entry.handoff_id)
+                raise REPLAY_STORE.closed(caller.entry.handoff_id)
             self._waiting.append(caller)
             if self._thread is None:
                 name = f"ghasi-handoff-{self._product}".lower()

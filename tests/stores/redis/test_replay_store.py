@@ -20,8 +20,9 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from ghasi_handoff import ConfigurationError, Consumption, InvalidHandoffInputError, ReplayStoreError
+from ghasi_handoff.replay import ReplayRecord
 from ghasi_handoff.stores.redis import AsyncRedisReplayStore, RedisReplayStore
-from ghasi_handoff.stores.redis._entries import ask, read_answers
+from ghasi_handoff.stores.redis._entries import ask, read_answers, read_trace
 from tests.servers import RedisServer
 
 from ..entries import NOW, SCOPE, entry, handoff_id, handoff_ids, redemption_id
@@ -159,6 +160,14 @@ def test_a_value_that_is_no_entry_is_in_doubt(store: OneStore, admin: Any, value
     with pytest.raises(ReplayStoreError, match="no entry") as caught:
         store.consume(handoff_id(NOW), **entry(1))
     assert caught.value.log_fields == {"handoff_id": handoff_id(NOW)}
+
+
+def test_a_trace_shows_a_holder_that_is_no_utf_8(store: OneStore, admin: Any) -> None:
+    """A consume refuses such a value; support sees what is there, with replacement characters."""
+    admin.set(KEY + handoff_id(NOW), b"\xff\xfeabc 5")
+    with pytest.raises(ReplayStoreError, match="no entry"):
+        store.consume(handoff_id(NOW), **entry(1))
+    assert read_trace(admin.get(KEY + handoff_id(NOW)), SCOPE).records == (ReplayRecord(SCOPE, "\ufffd\ufffdabc", 5),)
 
 
 def test_a_key_of_another_type_is_in_doubt(store: OneStore, admin: Any) -> None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ghasi_handoff import keyfile
+from ghasi_handoff._limits import DEFAULT_WATCH_INTERVAL, MAX_WATCH_INTERVAL, MIN_WATCH_INTERVAL
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.keyfile import KeyRingEvent, WatchedKeyRing
 from ghasi_handoff.keyfile._open import RING, RING_FILE
@@ -56,7 +57,11 @@ class _HandoffSettings(BaseSettings):
     audience: str = "bff-tenant-booking"
     keys: SecretStr | None = None
     keys_file: Path | None = None
-    keys_interval_seconds: float = Field(default=10.0, ge=0.01, le=3600)
+    keys_interval_seconds: float = Field(
+        default=DEFAULT_WATCH_INTERVAL.total_seconds(),
+        ge=MIN_WATCH_INTERVAL.total_seconds(),
+        le=MAX_WATCH_INTERVAL.total_seconds(),
+    )
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -1,5 +1,5 @@
 # Generated from _replay_store_async.py by tools/sync_twins.py. Do not edit.
-"""The replay store in memory, for threads. Its lock is held for microseconds, never across an await."""
+"""The replay store in memory, for threads. Its lock is held for microseconds."""
 
 from __future__ import annotations
 

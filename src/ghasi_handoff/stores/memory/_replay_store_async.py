@@ -1,4 +1,4 @@
-"""The replay store in memory, for asyncio. Its lock is held for microseconds, never across an await."""
+"""The replay store in memory, for asyncio. Its lock is held for microseconds."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ from ghasi_handoff.stores.postgres import PostgresHandoffLog, PostgresReplayStor
 
 def make_store(url: str, opening: Opening) -> tuple[PostgresReplayStore, AbstractContextManager[None]]:
     """The replay store in a database."""
-    pool = _pool(url)
+    pool = _pool(url, opening.timeout)
     store = PostgresReplayStore(pool, opening.outbox, timeout=opening.timeout, clock=opening.clock)
     return store, _opened(pool, store)
 
 
 def make_log(url: str, opening: Opening) -> tuple[PostgresHandoffLog, AbstractContextManager[None]]:
     """The handoff log in a database."""
-    pool = _pool(url)
+    pool = _pool(url, opening.timeout)
     log = PostgresHandoffLog(pool, timeout=opening.timeout, clock=opening.clock)
     return log, _opened(pool, log)
 
@@ -44,9 +44,11 @@ def _opened(pool: ConnectionPool[Any], over_it: PostgresReplayStore | PostgresHa
         pool.close(POOL_CLOSE_SECONDS)
 
 
-def _pool(url: str) -> ConnectionPool[Any]:
+def _pool(url: str, timeout: float) -> ConnectionPool[Any]:
     try:
         conninfo_to_dict(url)
     except ProgrammingError:  # the pool would log the URL again and again, and the password with it
         raise ConfigurationError("the URL is no valid PostgreSQL URL") from None
-    return ConnectionPool(url, min_size=1, max_size=POOL_CONNECTIONS, open=False)
+    # A server that accepts and never answers is given up: closing the pool would wait for it. libpq's least is 2 s.
+    connecting = {"connect_timeout": max(2, int(timeout))}
+    return ConnectionPool(url, kwargs=connecting, min_size=1, max_size=POOL_CONNECTIONS, open=False)

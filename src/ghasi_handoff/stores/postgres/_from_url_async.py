@@ -21,14 +21,14 @@ from ghasi_handoff.stores.postgres import AsyncPostgresHandoffLog, AsyncPostgres
 
 def make_store(url: str, opening: Opening) -> tuple[AsyncPostgresReplayStore, AbstractAsyncContextManager[None]]:
     """The replay store in a database."""
-    pool = _pool(url)
+    pool = _pool(url, opening.timeout)
     store = AsyncPostgresReplayStore(pool, opening.outbox, timeout=opening.timeout, clock=opening.clock)
     return store, _opened(pool, store)
 
 
 def make_log(url: str, opening: Opening) -> tuple[AsyncPostgresHandoffLog, AbstractAsyncContextManager[None]]:
     """The handoff log in a database."""
-    pool = _pool(url)
+    pool = _pool(url, opening.timeout)
     log = AsyncPostgresHandoffLog(pool, timeout=opening.timeout, clock=opening.clock)
     return log, _opened(pool, log)
 
@@ -45,9 +45,11 @@ async def _opened(
         await pool.close(POOL_CLOSE_SECONDS)
 
 
-def _pool(url: str) -> AsyncConnectionPool[Any]:
+def _pool(url: str, timeout: float) -> AsyncConnectionPool[Any]:
     try:
         conninfo_to_dict(url)
     except ProgrammingError:  # the pool would log the URL again and again, and the password with it
         raise ConfigurationError("the URL is no valid PostgreSQL URL") from None
-    return AsyncConnectionPool(url, min_size=1, max_size=POOL_CONNECTIONS, open=False)
+    # A server that accepts and never answers is given up: closing the pool would wait for it. libpq's least is 2 s.
+    connecting = {"connect_timeout": max(2, int(timeout))}
+    return AsyncConnectionPool(url, kwargs=connecting, min_size=1, max_size=POOL_CONNECTIONS, open=False)

@@ -12,8 +12,6 @@ from ghasi_handoff._signing_string import handoff_id_seconds
 from ghasi_handoff.errors import ConfigurationError, InvalidHandoffInputError, ReplayStoreError
 from ghasi_handoff.replay import Consumption, ReplayRecord, ReplayTrace, check_entry
 
-DEFAULT_PREFIX: Final = "ghasi-handoff"
-
 _is_prefix: Final = re.compile(f"[A-Za-z0-9._:/-]{{1,{MAX_PREFIX_CHARACTERS}}}").fullmatch
 _parse_value: Final = re.compile(rb"(.+) (0|[1-9][0-9]{0,11})", re.DOTALL).fullmatch
 
@@ -94,15 +92,15 @@ def read_answers(asked: Ask, set_answer: object, get_answer: object) -> Consumpt
 
 def read_trace(value: object, scope: str) -> ReplayTrace:
     """What the value of a key tells of its handoff."""
-    entry = _read(value)
+    entry = _read(value, "replace")  # support must see what is there; a consume takes no such holder
     return ReplayTrace((ReplayRecord(scope, *entry),) if entry is not None else (), (), ())
 
 
-def _read(value: object) -> tuple[str, int] | None:
+def _read(value: object, errors: str = "strict") -> tuple[str, int] | None:
     """Holder and consumed-at. The client may have decoded the value."""
     data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     match = _parse_value(data) if isinstance(data, bytes) else None
     try:
-        return (match[1].decode(), int(match[2])) if match else None
+        return (match[1].decode(errors=errors), int(match[2])) if match else None
     except UnicodeDecodeError:
         return None

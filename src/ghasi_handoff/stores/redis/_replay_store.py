@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 import redis
 import redis.cluster
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_REDIS_PREFIX, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
-from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time, timeout_seconds
 from ghasi_handoff.stores._maintained import Closing
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores.redis._client import FAILURES, translated
-from ghasi_handoff.stores.redis._entries import DEFAULT_PREFIX, ask, entry_key, key_prefix, read_answers, read_trace
+from ghasi_handoff.stores.redis._entries import ask, entry_key, key_prefix, read_answers, read_trace
 from ghasi_handoff.stores.redis._examination import count_entries, examine
 from ghasi_handoff.stores.redis._thread_servers import Servers
 
@@ -36,13 +36,12 @@ class RedisReplayStore(Closing):
     Not durable in the strict sense: with ``appendfsync everysec`` a crash of the machine can lose the last second, and
     a failover the last writes. What was lost can be redeemed again.
 
-    With asyncio, consumes that come while another is on its way share one connection and one round trip. A caller that
-    is cancelled leaves the question open, never half answered: the same consume repeated gets the truth.
+    A caller whose time is up leaves the question open, never half answered: the same consume repeated gets the truth.
 
     Args:
-        client: `redis.Redis` or `redis.cluster.RedisCluster`; never closed by the store. One that
-            blocks its thread must be bounded: its ``socket_timeout`` and ``socket_connect_timeout`` together must fit
-            in `timeout` (for a cluster twice), without retries.
+        client: `redis.Redis` or `redis.cluster.RedisCluster`; never closed by the store. Nothing can end its wait from
+            outside, so it must be bounded: its ``socket_timeout`` and ``socket_connect_timeout`` together must fit in
+            `timeout` (for a cluster twice), without retries.
         timeout: How long a consume may take, waiting for a connection included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read only to check.
         prefix: Begins every key.
@@ -59,7 +58,7 @@ class RedisReplayStore(Closing):
         *,
         timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
-        prefix: str = DEFAULT_PREFIX,
+        prefix: str = DEFAULT_REDIS_PREFIX,
     ) -> None:
         self._servers = Servers(client, timeout_seconds(timeout))
         self._clock = clock
@@ -146,4 +145,4 @@ class RedisReplayStore(Closing):
 
     def _require_open(self, handoff_id: str | None = None) -> None:
         if self._closed:
-            raise ReplayStoreError("the store is closed", handoff_id=handoff_id)
+            raise REPLAY_STORE.closed(handoff_id)

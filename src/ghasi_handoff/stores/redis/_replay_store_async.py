@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 import redis.asyncio
 import redis.asyncio.cluster
 
-from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_STORE_TIMEOUT_SECONDS
+from ghasi_handoff._limits import DEFAULT_LEEWAY, DEFAULT_REDIS_PREFIX, DEFAULT_STORE_TIMEOUT_SECONDS
 from ghasi_handoff._store_reports import ReplayTrace, StoreReport, StoreStats
-from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.replay import Consumption, StoreGuarantees, purge_time, timeout_seconds
 from ghasi_handoff.stores._maintained_async import AsyncClosing
+from ghasi_handoff.stores._opening import REPLAY_STORE
 from ghasi_handoff.stores.redis._client import ASYNC_FAILURES, translated
-from ghasi_handoff.stores.redis._entries import DEFAULT_PREFIX, ask, entry_key, key_prefix, read_answers, read_trace
+from ghasi_handoff.stores.redis._entries import ask, entry_key, key_prefix, read_answers, read_trace
 from ghasi_handoff.stores.redis._examination_async import count_entries, examine
 from ghasi_handoff.stores.redis._task_servers import AsyncServers
 
@@ -35,19 +35,18 @@ class AsyncRedisReplayStore(AsyncClosing):
     Not durable in the strict sense: with ``appendfsync everysec`` a crash of the machine can lose the last second, and
     a failover the last writes. What was lost can be redeemed again.
 
-    With asyncio, consumes that come while another is on its way share one connection and one round trip. A caller that
-    is cancelled leaves the question open, never half answered: the same consume repeated gets the truth.
+    Consumes that come while another is on its way share one connection and one round trip. A caller that is cancelled
+    leaves the question open, never half answered: the same consume repeated gets the truth.
 
     Args:
-        client: `redis.asyncio.Redis` or `redis.asyncio.cluster.RedisCluster`; never closed by the store. One that
-            blocks its thread must be bounded: its ``socket_timeout`` and ``socket_connect_timeout`` together must fit
-            in `timeout` (for a cluster twice), without retries.
+        client: `redis.asyncio.Redis` or `redis.asyncio.cluster.RedisCluster`; never closed by the store. It
+            may retry and have any time-outs: the store keeps its own deadline.
         timeout: How long a consume may take, waiting for a connection included: seconds or a timedelta, at most 60 s.
         clock: Returns Unix seconds; read only to check.
         prefix: Begins every key.
 
     Raises:
-        ConfigurationError: An argument is not valid, or the client could wait longer than `timeout`.
+        ConfigurationError: An argument is not valid, or the client is not of such a type.
     """
 
     guarantees = StoreGuarantees(durable=False, shared=True, survives_failover=False, outbox=False)
@@ -58,7 +57,7 @@ class AsyncRedisReplayStore(AsyncClosing):
         *,
         timeout: float | timedelta = DEFAULT_STORE_TIMEOUT_SECONDS,
         clock: Callable[[], float] = time.time,
-        prefix: str = DEFAULT_PREFIX,
+        prefix: str = DEFAULT_REDIS_PREFIX,
     ) -> None:
         self._servers = AsyncServers(client, timeout_seconds(timeout))
         self._clock = clock
@@ -145,4 +144,4 @@ class AsyncRedisReplayStore(AsyncClosing):
 
     def _require_open(self, handoff_id: str | None = None) -> None:
         if self._closed:
-            raise ReplayStoreError("the store is closed", handoff_id=handoff_id)
+            raise REPLAY_STORE.closed(handoff_id)

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
-from ghasi_handoff._limits import SQLITE_PURGE_PAUSE_SECONDS
+from ghasi_handoff._limits import MIN_SQLITE_VERSION, SQLITE_PURGE_PAUSE_SECONDS
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._opening import Owner
 from ghasi_handoff.stores.sqlite._connection import FULL, connect, milliseconds_left, one_integer, transaction
 
 _T = TypeVar("_T")
-
-MIN_SQLITE_VERSION: Final = (3, 37, 0)  # STRICT tables
 
 # SQLite keeps in the process's memory which locks the process holds on a file. A fork copies that, not the locks: a
 # child that opens the same file goes without locks, and its parent, closing, removes the write-ahead log under it. Then
@@ -74,7 +72,7 @@ class SQLiteFile:
             raise self._owner.error(f"other threads used the {self._owner.noun} for {self._timeout:g} s")
         try:
             if self._closed:
-                raise self._owner.error(f"the {self._owner.noun} is closed")
+                raise self._owner.closed()
             connection = self._opened(deadline)
             connection.execute(f"PRAGMA busy_timeout = {milliseconds_left(deadline)}")
             try:

@@ -46,7 +46,7 @@ class AsyncSQLiteReplayStore(AsyncClosing):
     """Entries in one SQLite file, each committed to disk before its consume is answered, for asyncio.
 
     Write-ahead mode with ``synchronous=FULL``. The file is made at the first use, by whichever process is first. One
-    connection per store, used by one thread at a time and never by an event loop; before a fork it is closed, and the
+    connection per store, used by one thread at a time; before a fork it is closed, and the
     child opens its own. A caller that gives up leaves the question open, never half answered: the same call repeated
     gets the truth.
 
@@ -118,9 +118,12 @@ class AsyncSQLiteReplayStore(AsyncClosing):
             connection.execute(_SQL.raise_mark, (cutoff, cutoff))
             return connection.execute(_PURGE, (str(first_id(cutoff)), SQLITE_PURGE_CHUNK)).rowcount
 
-        removed = await asyncio.to_thread(self._file.purge, remove_chunk, progress)
-        await asyncio.to_thread(self._file.change, _SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
-        return removed
+        def remove() -> int:
+            removed = self._file.purge(remove_chunk, progress)
+            self._file.change(_SQL.purge_refused, (seconds - REFUSALS_KEPT_SECONDS,))
+            return removed
+
+        return await asyncio.to_thread(remove)
 
     async def create_schema(self) -> None:
         """Make the file and its tables now, instead of at the first use. Safe to repeat.
@@ -166,5 +169,9 @@ class AsyncSQLiteReplayStore(AsyncClosing):
 
     async def aclose(self) -> None:
         """Close the file once running work is done. The store cannot be used afterwards."""
-        await asyncio.to_thread(self._commits.close)
-        await asyncio.to_thread(self._file.close)
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        # One call in the thread for the whole: a caller that is cancelled must not leave the file open.
+        self._commits.close()
+        self._file.close()
