@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from ghasi_handoff import (
     ReplayStore,
     ReplayStoreError,
 )
-from ghasi_handoff.replay import Scope, check_entry, purge_cutoff, purge_time
+from ghasi_handoff.replay import Scope, check_entry, purge_cutoff, purge_time, timeout_seconds
 from ghasi_handoff.stores.memory import AsyncMemoryReplayStore, MemoryReplayStore
 from tests.minter_and_verifier import at
 
@@ -82,3 +83,18 @@ def test_two_scopes_have_two_texts() -> None:
 def test_a_text_that_is_no_scope_names_no_audience(text: str) -> None:
     """A row that something else has written is read without an error; nobody can sign a call for an empty audience."""
     assert Scope.parse(text) == Scope(text, "")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(2, 2.0), (0.5, 0.5), (60, 60.0), (timedelta(milliseconds=250), 0.25)]
+)
+def test_a_timeout_is_seconds_or_a_timedelta(timeout: float | timedelta, seconds: float) -> None:
+    """Both are taken, up to a minute."""
+    assert timeout_seconds(timeout) == seconds
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 60.5, float("nan"), float("inf"), True, "2", None, timedelta(0)])
+def test_a_timeout_out_of_bounds_is_refused(timeout: Any) -> None:
+    """Nothing waits for ever, or for no time at all."""
+    with pytest.raises(ConfigurationError, match="timeout must be more than 0 and at most 60 seconds"):
+        timeout_seconds(timeout)

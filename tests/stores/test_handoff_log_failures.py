@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,17 @@ async def ask(log: Any, call: str) -> None:
     answer = getattr(log, call)(*CALLS[call])
     if isawaitable(answer):
         await answer
+
+
+@asynccontextmanager
+async def sqlite_log(path: str | Path, awaited: bool, **options: Any) -> AsyncGenerator[Any]:
+    """A log for threads or for asyncio, closed at the end."""
+    if awaited:
+        async with AsyncSQLiteHandoffLog(path, **options) as log:
+            yield log
+    else:
+        with SQLiteHandoffLog(path, **options) as sync_log:
+            yield sync_log
 
 
 async def refuse(log: Any, calls: tuple[str, ...], reason: str) -> None:
@@ -98,13 +109,12 @@ def test_a_file_that_fails_in_use(
     path: str, fault: Callable[[str], Any], calls: tuple[str, ...], reason: str, awaited: bool
 ) -> None:
     """A file that another process locks, removes or replaces while the log has it open."""
-    kind = AsyncSQLiteHandoffLog if awaited else SQLiteHandoffLog
-    log = kind(path, timeout=0.1)
 
     async def story() -> None:
-        await ask(log, "record")
-        with fault(path):
-            await refuse(log, calls, reason)
+        async with sqlite_log(path, awaited, timeout=0.1) as log:
+            await ask(log, "record")
+            with fault(path):
+                await refuse(log, calls, reason)
 
     asyncio.run(story())
 
@@ -139,7 +149,12 @@ def test_a_file_that_cannot_be_opened(
     path = tmp_path / "folder" / "log.db"
     path.parent.mkdir()
     spoil(str(path))
-    asyncio.run(refuse((AsyncSQLiteHandoffLog if awaited else SQLiteHandoffLog)(path), calls, reason))
+
+    async def story() -> None:
+        async with sqlite_log(path, awaited) as log:
+            await refuse(log, calls, reason)
+
+    asyncio.run(story())
 
 
 @AWAITED
@@ -147,12 +162,7 @@ def test_a_closed_log(path: str, awaited: bool) -> None:
     """A log that was closed says so. Reading opens the file for itself, and is still possible."""
 
     async def story() -> None:
-        async with AsyncExitStack() as stack:
-            log = (
-                await stack.enter_async_context(AsyncSQLiteHandoffLog(path))
-                if awaited
-                else stack.enter_context(SQLiteHandoffLog(path))
-            )
+        async with sqlite_log(path, awaited) as log:
             await ask(log, "record")
         await refuse(log, ("record", "consume", "revoke", "purge", "create_schema"), "the handoff log is closed")
 
@@ -162,11 +172,11 @@ def test_a_closed_log(path: str, awaited: bool) -> None:
 @AWAITED
 def test_a_log_whose_threads_wait_for_each_other(path: str, awaited: bool) -> None:
     """A thread that holds the file for longer than the timeout: the others are told that they waited for it."""
-    log: Any = (AsyncSQLiteHandoffLog if awaited else SQLiteHandoffLog)(path, timeout=0.1)
 
     async def story() -> None:
-        with log._file.session():
-            await refuse(log, ("record", "purge"), "other threads used the handoff log")
+        async with sqlite_log(path, awaited, timeout=0.1) as log:
+            with log._file.session():
+                await refuse(log, ("record", "purge"), "other threads used the handoff log")
 
     asyncio.run(story())
 
