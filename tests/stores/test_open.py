@@ -123,6 +123,26 @@ def test_a_url_opens_a_store_with_all_that_its_operator_needs(url: str, awaited:
 
 
 @awaited_or_not
+def test_a_closed_store_says_so_in_the_same_words(url: str, awaited: bool) -> None:
+    """Each product refuses a consume after closing with one text."""
+
+    async def use_async() -> None:
+        store, running = _open_async.make_store(url, Opening(create=True))
+        async with running:
+            pass
+        await store.consume(handoff_id(NOW), **entry(1))
+
+    def use() -> None:
+        store, running = make_store(url, Opening(create=True))
+        with running:
+            pass
+        store.consume(handoff_id(NOW), **entry(1))
+
+    with pytest.raises(ReplayStoreError, match="^the replay store is closed$"):
+        asyncio.run(use_async()) if awaited else use()
+
+
+@awaited_or_not
 @pytest.mark.parametrize("product", ["sqlite", "postgresql"])
 def test_a_url_opens_a_handoff_log(request: pytest.FixtureRequest, tmp_path: Path, product: str, awaited: bool) -> None:
     """SQLite and PostgreSQL can keep a handoff log."""
