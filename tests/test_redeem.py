@@ -102,6 +102,36 @@ def test_a_redemption_states_its_facts(redeem_with: Callable[..., Redeem]) -> No
 
 
 @both
+@pytest.mark.parametrize("raised", [RuntimeError("x"), TimeoutError(), KeyError("x"), ConnectionResetError()])
+def test_whatever_a_store_raises_is_a_store_in_doubt(redeem_with: Callable[..., Redeem], raised: Exception) -> None:
+    """A store of the application's own may raise anything: callers see `ReplayStoreError`, operators the cause."""
+    pair = MinterAndVerifier()
+    minted = pair.mint()
+
+    def fail(*entry: object) -> object:
+        raise raised
+
+    with pytest.raises(ReplayStoreError, match=f"^the store raised {type(raised).__name__}$") as caught:
+        redeem_with(pair, ScriptedStore(fail))(minted.token, tenant=TENANT, browser_secret=BROWSER)
+    assert caught.value.__cause__ is raised
+    assert caught.value.log_fields == {"handoff_id": minted.handoff_id, "tenant": TENANT, "kid": minted.kid}
+
+
+@both
+@pytest.mark.parametrize("raised", [asyncio.CancelledError(), KeyboardInterrupt(), GeneratorExit(), ConfigurationError("x"), ReplayStoreError("x")])  # fmt: skip
+def test_what_is_no_failure_of_the_store_passes(redeem_with: Callable[..., Redeem], raised: BaseException) -> None:
+    """A cancelled caller, Ctrl-C, and the library's own errors are not taken for a store in doubt."""
+    pair = MinterAndVerifier()
+
+    def fail(*entry: object) -> object:
+        raise raised
+
+    with pytest.raises(type(raised)) as caught:
+        redeem_with(pair, ScriptedStore(fail))(pair.mint().token, tenant=TENANT, browser_secret=BROWSER)
+    assert str(caught.value) == str(raised)
+
+
+@both
 def test_the_same_browser_gets_the_same_redemption(redeem_with: Callable[..., Redeem]) -> None:
     """A refresh, a double click or a lost reply changes nothing but `first`."""
     pair, minted, redeem, first = redeemed(redeem_with)

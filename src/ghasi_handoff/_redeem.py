@@ -12,7 +12,7 @@ from typing_extensions import TypeVar, override
 
 from ghasi_handoff._formats import REDEMPTION
 from ghasi_handoff._limits import BROWSER_SECRET_BYTES, GRACE_SECONDS, RETENTION_MARGIN_SECONDS
-from ghasi_handoff._require import require
+from ghasi_handoff._require import Wrapped, require
 from ghasi_handoff._times import from_seconds
 from ghasi_handoff._verify import VerifiedHandoff, Verifier
 from ghasi_handoff.errors import ConfigurationError, ExpiredTokenError, ReplayedTokenError, ReplayStoreError
@@ -156,7 +156,8 @@ class Redeemer(Generic[_PayloadT]):
             ConfigurationError: `browser_secret` is not 32 bytes, or the clock is broken.
         """
         handoff, asked = self.rule.begin(token, tenant=tenant, browser_secret=browser_secret)
-        answer = self.store.consume(handoff.handoff_id, **asked)
+        with Wrapped("store", ReplayStoreError, handoff_id=handoff.handoff_id, tenant=handoff.tenant, kid=handoff.kid):
+            answer = self.store.consume(handoff.handoff_id, **asked)
         return self.rule.decide(handoff, asked, answer)
 
 
@@ -170,7 +171,8 @@ class AsyncRedeemer(Generic[_PayloadT]):
     async def redeem(self, token: str, *, tenant: str, browser_secret: bytes = _FRESH) -> Redemption[_PayloadT]:
         """As `Redeemer.redeem`."""
         handoff, asked = self.rule.begin(token, tenant=tenant, browser_secret=browser_secret)
-        answer = await self.store.consume(handoff.handoff_id, **asked)
+        with Wrapped("store", ReplayStoreError, handoff_id=handoff.handoff_id, tenant=handoff.tenant, kid=handoff.kid):
+            answer = await self.store.consume(handoff.handoff_id, **asked)
         return self.rule.decide(handoff, asked, answer)
 
 

@@ -241,6 +241,21 @@ def test_a_log_that_fails_is_a_503() -> None:
         assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "log_unavailable", "1")
 
 
+def test_a_log_that_raises_its_own_errors_is_a_503() -> None:
+    """Whatever a log of the application's own raises, bff-tenant-booking is told to ask again."""
+
+    class Failing(SQLiteHandoffLog):
+        @override
+        def consume(self, call: ConsumeCall, recorded_at: int) -> HandoffRecord | None:
+            raise LookupError("password=secret")
+
+    seen: list[Any] = []
+    with a_log() as (log, records):
+        header, body = signed(ConsumeCall(ISSUER, AUDIENCE, records["issued"].handoff_id, WHO, NOW, NOW))
+        answer = ask(Failing(log._file._path), records["issued"].handoff_id, [header], body, on_event=seen.append)
+    assert (answer.status, answer.code, seen[0].reason) == (503, "log_unavailable", "the log raised LookupError")
+
+
 def test_a_row_that_appears_meanwhile_is_asked_for_again() -> None:
     """Looked for, not found, and there a moment later: not decided, so neither confirmed nor refused for good."""
 

@@ -280,6 +280,34 @@ def test_a_store_that_is_down_refuses_and_calls_nobody(product: str, keys: KeyRi
     assert log.find(handoff_of(handshake, token)).state is HandoffState.ISSUED
 
 
+def test_a_store_that_raises_its_own_errors_is_a_store_that_is_down(keys: KeyRing, token: str, client: ConsumeClient, service: Consumer, clock: Clock, events: list[HandoffEvent]) -> None:  # fmt: skip
+    """Whatever a store of the application's own raises: refused, reported, and bff-consumer is not called."""
+
+    class Failing(MemoryReplayStore):
+        def consume(self, *arguments: Any, **entry: Any) -> Any:
+            raise LookupError("password=secret")
+
+    with pytest.raises(ReplayStoreError) as caught:
+        redeem(Handshake(redeemer(keys, Failing(), clock), client, on_event=events.append), token)
+    assert "secret" not in str(caught.value) and isinstance(caught.value.__cause__, LookupError)
+    assert service.requests == []
+    refused = [event for event in events if isinstance(event, HandoffRefused)]
+    assert [(event.code, event.reason) for event in refused] == [("store_unavailable", "the store raised LookupError")]
+
+
+def test_an_outbox_that_raises_its_own_errors_refuses_nobody(keys: KeyRing, token: str, client: ConsumeClient, clock: Clock) -> None:  # fmt: skip
+    """bff-consumer has confirmed: that the entry cannot be taken out is for the worker to find."""
+
+    class Outbox:
+        def settle(self, *entry: str) -> bool:
+            raise LookupError("of somebody's own")
+
+    class Store(MemoryReplayStore):
+        outbox: Any = Outbox()
+
+    assert redeem(Handshake(redeemer(keys, Store(), clock), client), token).first
+
+
 def test_a_token_that_fails_verify_calls_nobody(strict: Handshake, token: str, store: Any, service: Consumer, events: list[HandoffEvent]) -> None:  # fmt: skip
     """A forged token reaches neither store nor bff-consumer; the operator sees the code."""
     with pytest.raises(InvalidMACError):

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from ghasi_handoff import ConfigurationError, HandoffLogError, KeyRing, Minter
 from ghasi_handoff.handshake import (
     AsyncHandoffIssuer,
     AsyncSQLiteHandoffLog,
     HandoffIssuer,
+    HandoffRecord,
     HandoffState,
     SQLiteHandoffLog,
 )
@@ -33,6 +35,19 @@ def test_no_token_without_its_row(keys: KeyRing, clock: Clock, tmp_path: Path) -
     log = SQLiteHandoffLog(tmp_path / "missing" / "log.db", clock=clock)
     with pytest.raises(HandoffLogError):
         issue(keys, log, clock)
+
+
+def test_whatever_a_log_raises_is_a_log_in_doubt(keys: KeyRing, clock: Clock, tmp_path: Path) -> None:
+    """A log of the application's own may raise anything: no token is given out, and the cause is kept."""
+
+    class Failing(SQLiteHandoffLog):
+        @override
+        def record(self, record: HandoffRecord) -> None:
+            raise LookupError("password=secret")
+
+    with pytest.raises(HandoffLogError, match="^the log raised LookupError$") as caught:
+        issue(keys, Failing(tmp_path / "log.db"), clock)
+    assert isinstance(caught.value.__cause__, LookupError)
 
 
 def test_awaited_the_issuer_does_the_same(keys: KeyRing, clock: Clock, tmp_path: Path) -> None:

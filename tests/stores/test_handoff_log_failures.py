@@ -88,6 +88,12 @@ def removed(path: str) -> Generator[None]:
 
 
 @contextmanager
+def linked(path: str) -> Generator[None]:
+    os.link(path, f"{path}-second")
+    yield
+
+
+@contextmanager
 def replaced(path: str) -> Generator[None]:
     os.rename(path, f"{path}-before")
     run(path, "CREATE TABLE bookings (id INTEGER)")
@@ -98,6 +104,7 @@ def replaced(path: str) -> Generator[None]:
     ("fault", "calls", "reason"),
     [
         (locked, ("record", "consume", "revoke", "purge"), "SQLITE_BUSY"),
+        (linked, ("record", "consume", "revoke", "purge", "create_schema"), "second name"),
         (removed, ("record", "consume", "revoke", "purge", "create_schema"), "replaced or removed"),
         (removed, ("find", "search"), "no such file; `ghasi-handoff handoff init`"),
         (replaced, ("record", "consume", "revoke", "purge", "create_schema"), "replaced or removed"),

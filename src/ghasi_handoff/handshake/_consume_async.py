@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ghasi_handoff._require import require
+from ghasi_handoff._require import Wrapped, require
 from ghasi_handoff._times import read_clock
-from ghasi_handoff.errors import ReplayStoreError
+from ghasi_handoff.errors import HandoffLogError, ReplayStoreError
 from ghasi_handoff.handshake._consume_answers import ConsumeAnswer, ConsumeRequest, Verdict, confirmed, judge, problem
 from ghasi_handoff.handshake._consume_call import RefusedCall, verify_call
 from ghasi_handoff.handshake._events import CallAnswered, OnEvent, Reporter
@@ -50,7 +50,8 @@ async def answer_consume_async(
     # Compared as text: the path is what a proxy routed, the body is what was signed.
     if request.path_id == call.handoff_id:
         try:
-            record = await log.consume(call, now)
+            with Wrapped("log", HandoffLogError, handoff_id=call.handoff_id):
+                record = await log.consume(call, now)
         except ReplayStoreError as exc:
             return _reported(problem(Verdict.UNDECIDED), reporter, reason=str(exc), **facts)
         reached(Step.CALL_RECORDED)

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from ghasi_handoff import errors
 from ghasi_handoff._redeem import Redeemer, Redemption
-from ghasi_handoff._require import require
+from ghasi_handoff._require import Wrapped, require
 from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.handshake import _events as events
 from ghasi_handoff.handshake._deliveries import Mode, require_mode
@@ -131,7 +131,8 @@ class Handshake(Generic[_PayloadT]):
         known = {**facts, "redemption_id": redemption_id}
         reached(Step.REDEEM_VERIFIED)
         # Here first: losers and floods never reach bff-consumer, and the outbox entry is in the same transaction.
-        answer: Consumption = self._store.consume(handoff.handoff_id, **asked)
+        with Wrapped("store", errors.ReplayStoreError, **facts):
+            answer: Consumption = self._store.consume(handoff.handoff_id, **asked)
         reached(Step.REDEEM_CONSUMED)
         try:
             redemption = self._rule.decide(handoff, asked, answer)
@@ -180,5 +181,5 @@ class Handshake(Generic[_PayloadT]):
     def _settle(self, handoff_id: str, scope: str, redemption_id: str) -> None:
         if self._outbox is not None:
             # If it fails, a worker delivers the entry once more, and gets the same final answer.
-            with suppress(errors.ReplayStoreError):
+            with suppress(errors.ReplayStoreError), Wrapped("outbox", errors.ReplayStoreError):
                 self._outbox.settle(handoff_id, scope, redemption_id)

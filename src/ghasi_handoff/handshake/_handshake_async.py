@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from ghasi_handoff import errors
 from ghasi_handoff._redeem import AsyncRedeemer, Redemption
-from ghasi_handoff._require import require
+from ghasi_handoff._require import Wrapped, require
 from ghasi_handoff._verify import VerifiedHandoff
 from ghasi_handoff.handshake import _events as events
 from ghasi_handoff.handshake._deliveries import Mode, require_mode
@@ -130,7 +130,8 @@ class AsyncHandshake(Generic[_PayloadT]):
         known = {**facts, "redemption_id": redemption_id}
         reached(Step.REDEEM_VERIFIED)
         # Here first: losers and floods never reach bff-consumer, and the outbox entry is in the same transaction.
-        answer: Consumption = await self._store.consume(handoff.handoff_id, **asked)
+        with Wrapped("store", errors.ReplayStoreError, **facts):
+            answer: Consumption = await self._store.consume(handoff.handoff_id, **asked)
         reached(Step.REDEEM_CONSUMED)
         try:
             redemption = self._rule.decide(handoff, asked, answer)
@@ -179,5 +180,5 @@ class AsyncHandshake(Generic[_PayloadT]):
     async def _settle(self, handoff_id: str, scope: str, redemption_id: str) -> None:
         if self._outbox is not None:
             # If it fails, a worker delivers the entry once more, and gets the same final answer.
-            with suppress(errors.ReplayStoreError):
+            with suppress(errors.ReplayStoreError), Wrapped("outbox", errors.ReplayStoreError):
                 await self._outbox.settle(handoff_id, scope, redemption_id)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing_extensions import TypeVar
 
 from ghasi_handoff._mint import MintedHandoff, Minter
-from ghasi_handoff._require import require
-from ghasi_handoff.errors import ConfigurationError
+from ghasi_handoff._require import Wrapped, require
+from ghasi_handoff.errors import ConfigurationError, HandoffLogError
 from ghasi_handoff.handshake._steps import Step, reached
 from ghasi_handoff.payload import HandoffPayload
 from ghasi_handoff.stores._handoff_log import HandoffRecord
@@ -45,7 +45,8 @@ class HandoffIssuer:
         """
         minted = self._minter.mint(payload, tenant=tenant)
         reached(Step.ISSUE_MINTED)
-        self._log.record(_record(minted))
+        with Wrapped("log", HandoffLogError, handoff_id=minted.handoff_id, tenant=minted.tenant, kid=minted.kid):
+            self._log.record(_record(minted))
         reached(Step.ISSUE_LOGGED)
         return minted
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -17,6 +20,14 @@ from tests.servers import wait_until
 
 from ..entries import NOW, SCOPE, SLACK, assert_refused, entry, handoff_id, redemption_id
 from .databases import ask
+
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture
+def tables(store: PostgresReplayStore, postgres_url: str) -> str:
+    """The URL of a database that has the tables."""
+    return postgres_url
 
 
 def test_a_connection_goes_back_as_it_was(postgres_url: str) -> None:
@@ -119,18 +130,82 @@ def test_no_password_shows_in_an_error() -> None:
     assert "sesame" not in text
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_pool_of_a_parent_is_refused_in_its_child(store: PostgresReplayStore) -> None:
-    """A child that inherited an open pool refuses, instead of writing into its parent's connection."""
-    store.consume(handoff_id(NOW), **entry(1))
+def said_in_a_child(work: Callable[[], object]) -> str:
+    """What the store's error says in a child that this process forks; empty if there is none."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         try:
-            store.consume(handoff_id(NOW, 1), **entry(2))
+            work()
         except ReplayStoreError as exc:
             os.write(writing, str(exc).encode())
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.waitpid(child, 0)
     os.close(writing)
-    assert b"before a fork" in os.read(reading, 1000)
-    assert store.consume(handoff_id(NOW, 1), **entry(3)).first
+    with os.fdopen(reading) as said:
+        return said.read()
+
+
+@FORKS
+@pytest.mark.parametrize("opened", ["before the store is made", "after it"])
+@pytest.mark.parametrize("used", [True, False])
+def test_pool_of_a_parent_is_refused_in_its_child(tables: str, opened: str, used: bool) -> None:
+    """A child that inherited an open pool refuses, instead of writing into its parent's connection; the parent goes on.
+
+    Servers that load the application before they fork open the pool after the store was made, and may not have used it.
+    """
+    with ConnectionPool(tables, min_size=1, open=opened == "before the store is made") as pool:
+        store = PostgresReplayStore(pool)
+        pool.open(wait=True)
+        if used:
+            store.consume(handoff_id(NOW), **entry(1))
+        assert "before a fork" in said_in_a_child(lambda: store.consume(handoff_id(NOW, 1), **entry(2)))
+        assert store.consume(handoff_id(NOW, 1), **entry(3)).first
+
+
+@FORKS
+@pytest.mark.parametrize("frozen", [False, True])
+def test_store_that_a_child_makes_over_a_pool_of_its_parent(tables: str, frozen: bool) -> None:
+    """The pool is what counts, not where the store was made; objects that are frozen before a fork are known, too."""
+    with ConnectionPool(tables, min_size=1, open=True) as pool:
+        if frozen:
+            PostgresReplayStore(pool)
+            gc.freeze()
+        try:
+            said = said_in_a_child(lambda: PostgresReplayStore(pool).consume(handoff_id(NOW), **entry(1)))
+        finally:
+            gc.unfreeze()
+        assert "before a fork" in said
+
+
+@FORKS
+def test_pool_of_a_parent_is_refused_in_its_child_awaited(tables: str) -> None:
+    """The same for asyncio: the child has an event loop of its own, and the parent's pool."""
+
+    async def parent() -> None:
+        async with AsyncConnectionPool(tables, min_size=1, open=False) as pool:
+            store = AsyncPostgresReplayStore(pool)
+
+            def child() -> None:
+                asyncio._set_running_loop(None)
+                asyncio.run(store.consume(handoff_id(NOW), **entry(1)))
+
+            assert "before a fork" in said_in_a_child(child)
+            assert (await store.consume(handoff_id(NOW), **entry(2))).first
+
+    asyncio.run(parent())
+
+
+@FORKS
+def test_pool_that_each_process_opens_works(tables: str) -> None:
+    """A store and its pool may be made before a fork, if the pool is opened after it."""
+    pool = ConnectionPool(tables, min_size=1, open=False)
+    store = PostgresReplayStore(pool)
+
+    def child() -> None:
+        with pool:
+            store.consume(handoff_id(NOW), **entry(1))
+
+    assert said_in_a_child(child) == ""
+    with pool:
+        assert store.consume(handoff_id(NOW), **entry(2)).holder == redemption_id(1)

@@ -210,6 +210,22 @@ def test_replaced_file_is_refused(path: str, sqlite_store: SQLiteReplayStore) ->
         assert_refused(sqlite_store, handoff_id(NOW, number), entry(number))
 
 
+def test_file_with_two_names_is_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
+    """Each name has a write-ahead log of its own. Both stores refuse until one name is gone; then one holder is known."""
+    sqlite_store.consume(handoff_id(NOW), **entry(1))
+    second = f"{path}-second"
+    os.link(path, second)
+    with SQLiteReplayStore(second) as other:
+        for store in (sqlite_store, other):
+            assert "second name" in str(assert_refused(store, handoff_id(NOW, 1), entry(2)))
+            with pytest.raises(ReplayStoreError, match="second name"):
+                store.purge(NOW)
+        os.unlink(second)
+    assert not os.path.exists(f"{second}-wal")
+    assert sqlite_store.consume(handoff_id(NOW), **entry(2)).holder == redemption_id(1)
+    assert sqlite_store.consume(handoff_id(NOW, 1), **entry(2)).first
+
+
 def test_removed_file_is_refused(path: str, sqlite_store: SQLiteReplayStore) -> None:
     """When its file is removed while in use, a store refuses for good: a new, empty one would know nobody."""
     sqlite_store.consume(handoff_id(NOW), **entry(1))

@@ -1,11 +1,13 @@
-"""What a pool's connection needs around it: an end to every wait, and errors without secrets."""
+"""What a pool needs around it: no use after a fork, an end to every wait, and errors without secrets."""
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import threading
-from typing import Any, Final
+import weakref
+from typing import Any, Final, TypeAlias
 
 import psycopg
 import psycopg_pool
@@ -15,6 +17,35 @@ from ghasi_handoff.errors import ReplayStoreError
 from ghasi_handoff.stores._opening import Owner
 
 DRIVER_ERRORS: Final = (psycopg.Error, psycopg_pool.PoolClosed, OSError)
+Pool: TypeAlias = "psycopg_pool.ConnectionPool[Any] | psycopg_pool.AsyncConnectionPool[Any]"
+_POOLS: Final = (psycopg_pool.ConnectionPool, psycopg_pool.AsyncConnectionPool)
+# Those that stores have. The garbage collector does not list what `gc.freeze` has set aside, as some servers do before
+# they fork.
+_of_stores: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+_open_at_fork: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+
+
+def know(pool: Pool) -> None:
+    """From now on it is noticed whether a pool is open at a fork, whenever it is opened."""
+    _of_stores.add(pool)
+
+
+def was_open_at_fork(pool: Pool) -> bool:
+    """Whether this process has the pool from its parent: each would read answers to the other's statements."""
+    return pool in _open_at_fork
+
+
+def _after_fork_in_child() -> None:
+    # Also the pools that no store has yet: one may be made over an inherited pool in the child. By type(), since an
+    # object that stands for another, as lazy ones do, may do anything when it is asked for its class.
+    listed = (found for found in gc.get_objects() if issubclass(type(found), _POOLS))
+    for pool in (*_of_stores, *listed):
+        if not pool.closed:
+            _open_at_fork.add(pool)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class LostConnectionError(Exception):

@@ -6,7 +6,6 @@ The replay store, its outbox and the handoff log use it, and make their tables a
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -24,7 +23,14 @@ from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS, POSTGRES_PURGE_C
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._opening import Owner
 from ghasi_handoff.stores._shared_sql import end_of, first_id, seconds_of
-from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, translated
+from ghasi_handoff.stores.postgres._guards import (
+    DRIVER_ERRORS,
+    InUse,
+    LostConnectionError,
+    know,
+    translated,
+    was_open_at_fork,
+)
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -42,7 +48,7 @@ class PostgresPool:
         self._pool = pool
         self._timeout = timeout
         self.owner = owner
-        self._pid = None if pool.closed else os.getpid()
+        know(pool)
 
     def run(self, work: Callable[[Connection[Any]], _T]) -> _T:
         """The result of `work`, within the timeout. Repeated on another connection if one was lost: so idempotent."""
@@ -78,10 +84,7 @@ class PostgresPool:
     @contextmanager
     def borrowed(self, deadline: float, in_use: InUse) -> Generator[Connection[Any]]:
         """A connection until `deadline`, in autocommit mode. The caller ends statements that hang."""
-        if self._pid is None and not self._pool.closed:
-            self._pid = os.getpid()
-        # A fork copies an open pool: parent and child would write into one connection.
-        if self._pid not in (None, os.getpid()):
+        if was_open_at_fork(self._pool):
             raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
         try:
             connection: Connection[Any] = self._pool.getconn(max(0.001, deadline - clock()))

@@ -6,7 +6,6 @@ The replay store, its outbox and the handoff log use it, and make their tables a
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -23,7 +22,14 @@ from ghasi_handoff._limits import POSTGRES_MAINTENANCE_SECONDS, POSTGRES_PURGE_C
 from ghasi_handoff.errors import ConfigurationError
 from ghasi_handoff.stores._opening import Owner
 from ghasi_handoff.stores._shared_sql import end_of, first_id, seconds_of
-from ghasi_handoff.stores.postgres._guards import DRIVER_ERRORS, InUse, LostConnectionError, translated
+from ghasi_handoff.stores.postgres._guards import (
+    DRIVER_ERRORS,
+    InUse,
+    LostConnectionError,
+    know,
+    translated,
+    was_open_at_fork,
+)
 
 Row: TypeAlias = tuple[Any, ...]
 Arguments: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -41,7 +47,7 @@ class AsyncPostgresPool:
         self._pool = pool
         self._timeout = timeout
         self.owner = owner
-        self._pid = None if pool.closed else os.getpid()
+        know(pool)
 
     async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[_T]]) -> _T:
         """The result of `work`, within the timeout. Repeated on another connection if one was lost: so idempotent."""
@@ -77,10 +83,7 @@ class AsyncPostgresPool:
     @asynccontextmanager
     async def borrowed(self, deadline: float, in_use: InUse) -> AsyncGenerator[AsyncConnection[Any]]:
         """A connection until `deadline`, in autocommit mode. The caller ends statements that hang."""
-        if self._pid is None and not self._pool.closed:
-            self._pid = os.getpid()
-        # A fork copies an open pool: parent and child would write into one connection.
-        if self._pid not in (None, os.getpid()):
+        if was_open_at_fork(self._pool):
             raise self.owner.error("PostgreSQL: the pool was opened before a fork; open it in each process")
         try:
             connection: AsyncConnection[Any] = await self._pool.getconn(max(0.001, deadline - clock()))

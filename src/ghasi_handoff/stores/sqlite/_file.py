@@ -155,15 +155,19 @@ class SQLiteFile:
             self._discard()
 
     def _opened(self, deadline: float) -> sqlite3.Connection:
-        if self._identity is not None and _identity(self._path) != self._identity:
+        found, names = _identity(self._path)
+        if names > 1:
+            # Each name has a write-ahead log of its own, and who uses one does not see what is in the other's.
+            raise self._owner.error("the SQLite file has a second name (a hard link); leave it one, and restart all")
+        if self._identity is not None and found != self._identity:
             # Another process would use the new file, this one the old: one handoff, two holders. Nor may this one go on
             # with a new, empty file as if nothing had been redeemed.
             raise self._owner.error("the SQLite file was replaced or removed while in use; restart all that use it")
         if self._connection is None:
-            if _files_of_the_parent and _identity(self._path) in _files_of_the_parent:
+            if found in _files_of_the_parent:
                 raise self._owner.error("the SQLite file was in use at the fork of this process; restart the process")
             self._connection = connect(self._path, self._schema, deadline, self._owner)
-            self._identity = _identity(self._path)
+            self._identity, _ = _identity(self._path)
             _open_files.add(self)
         return self._connection
 
@@ -213,12 +217,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[tuple[int, int] | None, int]:
+    """Which file is there, and how many names it has."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+        return None, 0
+    return (status.st_dev, status.st_ino), status.st_nlink
 
 
 def _error_text(exc: sqlite3.Error | OSError) -> str:
