@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,27 +20,40 @@ from tests.integrations.fastapi.asgi import answer_of
 from tests.landing.both_services import FORM, Answer, endless
 
 
+class RunningApp:
+    """The application within its lifespan, and the event loop that it lives in."""
+
+    def __init__(self, app: FastAPI, runner: asyncio.Runner) -> None:
+        self.app = app
+        self.runner = runner
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> FastAPI:
+def app(tmp_path: Path) -> Iterator[RunningApp]:
     settings = DemoConsumerSettings(
         keys=SecretStr(KeyRing.generate().to_json()),
         log_url=SecretStr(f"sqlite:///{tmp_path / 'log.db'}"),
         booking_origin="https://booking.example",
     )
-    return create_app(settings)
+    made = create_app(settings)
+    with asyncio.Runner() as runner:
+        lifespan = made.router.lifespan_context(made)
+        runner.run(lifespan.__aenter__())
+        yield RunningApp(made, runner)
+        runner.run(lifespan.__aexit__(None, None, None))
 
 
-def book(app: FastAPI, body: bytes | Iterable[bytes]) -> Answer:
-    return asyncio.run(answer_of(app, "POST", "/book", (("Content-Type", FORM),), body))
+def book(app: RunningApp, body: bytes | Iterable[bytes]) -> Answer:
+    return app.runner.run(answer_of(app.app, "POST", "/book", (("Content-Type", FORM),), body))
 
 
-def test_a_form_without_an_end_is_not_read_to_its_end(app: FastAPI) -> None:
+def test_a_form_without_an_end_is_not_read_to_its_end(app: RunningApp) -> None:
     """Reading stops at 4096 bytes: 413, and nothing is issued."""
     answer = book(app, endless())
     assert (answer.status, answer.chunks_read) == (413, 5)
 
 
-def test_a_room_that_is_not_offered(app: FastAPI) -> None:
+def test_a_room_that_is_not_offered(app: RunningApp) -> None:
     """404 for a room of no hotel, and for a form without one."""
     assert [book(app, body).status for body in (b"room=palace", b"")] == [404, 404]
 
@@ -53,7 +66,7 @@ def stay_of(answer: Answer) -> dict[str, Any]:
     return stay
 
 
-def test_the_price_is_never_the_forms(app: FastAPI) -> None:
+def test_the_price_is_never_the_forms(app: RunningApp) -> None:
     """A guest who adds a price, a currency or another hotel to the form gets the room at the price that we ask for it."""
     form = "room=aurora-double&check_in=2036-12-24&check_out=2036-12-27&adults=2"
     plain = stay_of(book(app, form.encode()))
@@ -66,7 +79,7 @@ def test_the_price_is_never_the_forms(app: FastAPI) -> None:
             assert stay_of(book(app, with_wish.encode())) == plain
 
 
-def test_dates_that_cannot_be_booked(app: FastAPI) -> None:
+def test_dates_that_cannot_be_booked(app: RunningApp) -> None:
     """422: the departure before the arrival, a date that is none, no adults."""
     good = {"room": "aurora-double", "check_in": "2026-12-24", "check_out": "2026-12-27", "adults": "2"}
     for wrong in ({"check_out": "2026-12-23"}, {"check_in": "tomorrow"}, {"adults": "none"}, {"adults": "9" * 3000}):
