@@ -307,6 +307,7 @@ def test_what_is_cancelled_is_done_to_its_end(path: str, monkeypatch: pytest.Mon
 
     asyncio.run(main())  # waits for the loop's threads
     assert ended.is_set()
+    asyncio.run(store.aclose())
 
 
 def test_sync_and_async_stores_share_a_file(path: str) -> None:
